@@ -1,0 +1,56 @@
+# Conventions shared by all targets.
+# A library is a set of folders: every *.cpp in them belongs to it, every *_test.cpp to its test
+# program, so that adding a file needs no edit here.
+
+find_package(Threads REQUIRED)
+if(TIDEWIRE_TESTS)
+  find_package(GTest REQUIRED)
+  include(GoogleTest)
+endif()
+
+add_library(tidewire_options INTERFACE)
+target_include_directories(tidewire_options INTERFACE
+  $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src> $<INSTALL_INTERFACE:include/tidewire>)
+target_compile_options(tidewire_options INTERFACE
+  $<BUILD_INTERFACE:-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wnon-virtual-dtor
+                    -Woverloaded-virtual -Werror=return-type -Werror=switch -fno-strict-aliasing>)
+if(TIDEWIRE_SANITIZE)
+  add_compile_options(-fsanitize=${TIDEWIRE_SANITIZE} -fno-omit-frame-pointer
+                      -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${TIDEWIRE_SANITIZE})
+endif()
+
+# tidewire_library(NAME DIRS d... DEPENDS t... [CORE])
+# CORE: compiled without exceptions and RTTI.
+function(tidewire_library name)
+  cmake_parse_arguments(arg "CORE" "" "DIRS;DEPENDS;TEST_DEPENDS" ${ARGN})
+  set(sources "")
+  set(tests "")
+  foreach(dir ${arg_DIRS})
+    file(GLOB found CONFIGURE_DEPENDS "${dir}/*.cpp")
+    foreach(file ${found})
+      if(file MATCHES "_test\\.cpp$")
+        list(APPEND tests ${file})
+      else()
+        list(APPEND sources ${file})
+      endif()
+    endforeach()
+  endforeach()
+  if(sources)
+    add_library(${name} STATIC ${sources})
+    target_link_libraries(${name} PUBLIC tidewire_options ${arg_DEPENDS})
+    if(arg_CORE)
+      target_compile_options(${name} PRIVATE -fno-exceptions -fno-rtti)
+    endif()
+  else()
+    add_library(${name} INTERFACE)
+    target_link_libraries(${name} INTERFACE tidewire_options ${arg_DEPENDS})
+  endif()
+  if(TIDEWIRE_TESTS AND tests)
+    add_executable(${name}_test ${tests})
+    target_link_libraries(${name}_test PRIVATE ${name} ${arg_TEST_DEPENDS} GTest::gtest GTest::gmock
+                                               GTest::gtest_main)
+    gtest_discover_tests(${name}_test TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60
+                         PROPERTIES TIMEOUT 120)
+  endif()
+endfunction()
