@@ -1,0 +1,95 @@
+// The description of a network: what happens to packets on a link, for each direction.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.hpp"
+#include "base/time.hpp"
+
+namespace tidewire::device {
+
+/// A probability as an exact integer: `per_2_32` out of 2^32. 2^32 itself is certainty.
+struct Probability {
+  static constexpr std::uint64_t kOne = std::uint64_t{1} << 32;
+  std::uint64_t per_2_32 = 0;
+
+  static constexpr Probability never() noexcept { return {0}; }
+  static constexpr Probability always() noexcept { return {kOne}; }
+  static constexpr Probability percent(std::uint64_t p) noexcept { return ratio(p, 100); }
+  /// numerator / denominator, rounded to the nearest step, at most 1. `numerator` below 2^31.
+  static constexpr Probability ratio(std::uint64_t numerator, std::uint64_t denominator) noexcept {
+    if (numerator >= denominator) return always();
+    return {(numerator * kOne + denominator / 2) / denominator};
+  }
+  friend constexpr auto operator<=>(Probability, Probability) noexcept = default;
+};
+
+/// A stretch of the link's time line, [from, until), counted from the link's origin.
+struct Window {
+  Duration from;
+  Duration until;
+  friend constexpr bool operator==(const Window&, const Window&) noexcept = default;
+};
+
+/// How much may wait in front of a rate limit. Both 0: the default, what the rate carries in
+/// 100 ms, but not less than 64 KiB.
+struct QueueLimit {
+  std::uint32_t packets = 0;
+  std::uint64_t bytes = 0;
+  friend constexpr bool operator==(const QueueLimit&, const QueueLimit&) noexcept = default;
+};
+
+/// What one direction of a link does to packets. The default is a perfect link.
+struct LinkSpec {
+  Duration delay;                   ///< one way
+  Duration jitter;                  ///< up to this much more, order kept
+  Probability loss;                 ///< share of the packets that are lost
+  std::uint32_t burst = 1;          ///< losses come in runs of this many packets of a flow
+  std::uint64_t rate_bps = 0;       ///< bits per second; 0: unlimited
+  QueueLimit queue;                 ///< in front of the rate; what finds no room is dropped
+  Probability reorder;              ///< overtaken by the next one to three packets
+  Probability duplicate;            ///< arrives twice
+  Probability corrupt;              ///< one bit of the IP packet is inverted
+  std::uint32_t mtu = 0;            ///< longer IP packets are dropped; 0: the medium's own
+  std::vector<std::uint64_t> lose;  ///< ordinals (from 1) in each flow that are lost, ascending
+  std::vector<Window> blackouts;    ///< everything sent in these is lost
+  std::vector<Window> full;         ///< the device takes nothing in these
+
+  /// True if packets may be delayed, dropped or changed.
+  bool impairs() const noexcept { return !(*this == LinkSpec{}) && !only_mtu(); }
+  friend bool operator==(const LinkSpec&, const LinkSpec&) noexcept = default;
+
+ private:
+  bool only_mtu() const noexcept {
+    LinkSpec other;
+    other.mtu = mtu;
+    return *this == other;
+  }
+};
+
+/// Both directions. `up` is from the host that the run is about towards the network.
+struct NetSpec {
+  LinkSpec up;
+  LinkSpec down;
+
+  bool impairs() const noexcept { return up.impairs() || down.impairs(); }
+  friend bool operator==(const NetSpec&, const NetSpec&) noexcept = default;
+};
+
+/// Parses words such as `delay=20ms loss=1% up.rate=5mbit`. A word with `up.` or `down.` counts for
+/// that direction and wins over the same word without. The error is one line that names the right
+/// form of the word at fault.
+Result<NetSpec, std::string> parse_net_spec(std::string_view text);
+
+/// The words that parse to `spec` again (losses by list and windows have no words and are left
+/// out).
+std::string to_string(const NetSpec& spec);
+
+/// What --net accepts, one word a line, for help texts.
+std::string_view net_spec_help() noexcept;
+
+}  // namespace tidewire::device

@@ -1,0 +1,155 @@
+#include "device/net_spec.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/random.hpp"
+
+namespace tidewire::device {
+namespace {
+
+using ::testing::HasSubstr;
+
+NetSpec parsed(std::string_view text) {
+  const Result<NetSpec, std::string> spec = parse_net_spec(text);
+  EXPECT_TRUE(spec.has_value()) << text << ": " << spec.error();
+  return spec.value_or(NetSpec{});
+}
+
+std::string error_of(std::string_view text) {
+  const Result<NetSpec, std::string> spec = parse_net_spec(text);
+  EXPECT_FALSE(spec.has_value()) << text;
+  return spec ? "" : spec.error();
+}
+
+TEST(NetSpec, NothingIsAPerfectLink) {
+  EXPECT_EQ(parsed(""), NetSpec{});
+  EXPECT_EQ(parsed("  \t "), NetSpec{});
+  EXPECT_FALSE(NetSpec{}.impairs());
+}
+
+TEST(NetSpec, EveryWord) {
+  const NetSpec spec = parsed(
+      "delay=20ms jitter=1.5ms loss=1% burst=3 rate=50mbit queue=100packets reorder=0.5% "
+      "dup=0.25% corrupt=0.01% mtu=1400");
+  EXPECT_EQ(spec.up, spec.down);
+  EXPECT_EQ(spec.up.delay, Duration::millis(20));
+  EXPECT_EQ(spec.up.jitter, Duration::micros(1500));
+  EXPECT_EQ(spec.up.loss, Probability::percent(1));
+  EXPECT_EQ(spec.up.burst, 3U);
+  EXPECT_EQ(spec.up.rate_bps, 50'000'000U);
+  EXPECT_EQ(spec.up.queue.packets, 100U);
+  EXPECT_EQ(spec.up.reorder, Probability::ratio(5, 1000));
+  EXPECT_EQ(spec.up.duplicate, Probability::ratio(25, 10'000));
+  EXPECT_EQ(spec.up.corrupt, Probability::ratio(1, 10'000));
+  EXPECT_EQ(spec.up.mtu, 1400U);
+  EXPECT_TRUE(spec.impairs());
+}
+
+TEST(NetSpec, DirectionsAndTheirPrecedence) {
+  const NetSpec spec = parsed("up.rate=5mbit delay=10ms down.delay=30ms down.rate=50mbit");
+  EXPECT_EQ(spec.up.rate_bps, 5'000'000U);
+  EXPECT_EQ(spec.down.rate_bps, 50'000'000U);
+  EXPECT_EQ(spec.up.delay, Duration::millis(10));
+  EXPECT_EQ(spec.down.delay, Duration::millis(30));
+  EXPECT_EQ(parsed("down.delay=30ms delay=10ms").down.delay, Duration::millis(30));
+}
+
+TEST(NetSpec, DecimalsAreExact) {
+  EXPECT_EQ(parsed("delay=0.000001s").up.delay, Duration::micros(1));
+  EXPECT_EQ(parsed("delay=1.000000001s").up.delay, Duration::nanos(1'000'000'001));
+  EXPECT_EQ(parsed("rate=1.5gbit").up.rate_bps, 1'500'000'000U);
+  EXPECT_EQ(parsed("rate=0.5mbit").up.rate_bps, 500'000U);
+  EXPECT_EQ(parsed("queue=64KB rate=1mbit").up.queue.bytes, 65536U);
+  EXPECT_EQ(parsed("loss=100%").up.loss, Probability::always());
+  EXPECT_EQ(parsed("loss=50.000%").up.loss.per_2_32, 1U << 31);
+  EXPECT_EQ(parsed("loss=0%").up.loss, Probability::never());
+  EXPECT_EQ(parsed("loss=0.000001%").up.loss.per_2_32, 43U);
+}
+
+TEST(NetSpec, AnOnlyMtuIsNoImpairment) {
+  EXPECT_FALSE(parsed("mtu=576").impairs());
+  EXPECT_TRUE(parsed("down.delay=1ns").impairs());
+}
+
+TEST(NetSpec, ErrorsNameTheRightForm) {
+  const struct {
+    std::string_view text;
+    std::string_view says;
+  } cases[] = {
+      {"delay=20", "20ms"},
+      {"delay=", "delay=T"},
+      {"delay", "lacks a value; write delay=T"},
+      {"delay=-1ms", "delay=T"},
+      {"delay=.5ms", "delay=T"},
+      {"delay=5.ms", "delay=T"},
+      {"delay=1.2.3ms", "delay=T"},
+      {"delay=20 ms", "'delay=20'"},
+      {"delay=2h", "delay=T"},
+      {"delay=3601s", "at most an hour"},
+      {"delay=0.1ns", "delay=T"},
+      {"delay=99999999999999999999s", "delay=T"},
+      {"loss=1", "1%"},
+      {"loss=101%", "at most 100%"},
+      {"loss=100.0001%", "at most 100%"},
+      {"loss=1%%", "loss=P"},
+      {"rate=50", "50mbit"},
+      {"rate=50Mbit", "50mbit"},
+      {"rate=50mbps", "50mbit"},
+      {"rate=0mbit", "50mbit"},
+      {"queue=100 rate=1mbit", "100packets or 64KB"},
+      {"queue=1.5KB rate=1mbit", "100packets or 64KB"},
+      {"queue=0packets rate=1mbit", "100packets or 64KB"},
+      {"burst=0 loss=1%", "1 to 1000"},
+      {"burst=2.5 loss=1%", "1 to 1000"},
+      {"mtu=67", "68 to 65535"},
+      {"mtu=1500bytes", "68 to 65535"},
+      {"lost=1%", "unknown word 'lost=1%'"},
+      {"up.lost=1%", "known are: delay jitter loss"},
+      {"left.delay=1ms", "unknown word"},
+      {"delay=1ms delay=2ms", "already given"},
+      {"up.loss=1% up.loss=1%", "already given"},
+      {"burst=3", "needs loss=P"},
+      {"queue=10packets", "needs rate="},
+      {"up.rate=1mbit down.queue=10packets", "needs rate="},
+      {"delay=1ms,loss=1%", "delay=T"},
+  };
+  for (const auto& c : cases) {
+    const std::string error = error_of(c.text);
+    EXPECT_THAT(error, HasSubstr(std::string(c.says))) << c.text;
+    EXPECT_EQ(error.find('\n'), std::string::npos) << c.text;
+  }
+}
+
+TEST(NetSpec, TextForms) {
+  EXPECT_EQ(to_string(parsed("delay=20ms loss=1% rate=50mbit")), "delay=20ms loss=1% rate=50mbit");
+  EXPECT_EQ(to_string(parsed("delay=1500us loss=0.1%")), "delay=1.5ms loss=0.1%");
+  EXPECT_EQ(to_string(parsed("delay=1ms up.delay=2ms")), "up.delay=2ms down.delay=1ms");
+  EXPECT_EQ(to_string(parsed("loss=1% up.loss=0%")), "down.loss=1%");
+  EXPECT_EQ(to_string(NetSpec{}), "");
+}
+
+TEST(NetSpec, TextAndBack) {
+  Rng rng{{1, 2}};
+  for (int i = 0; i < 2000; ++i) {
+    NetSpec spec;
+    for (LinkSpec* link : {&spec.up, &spec.down}) {
+      link->delay = Duration::nanos(static_cast<std::int64_t>(rng.below(3'600'000'000'000)));
+      link->jitter = Duration::nanos(static_cast<std::int64_t>(rng.below(100'000)));
+      link->loss.per_2_32 = 1 + rng.below(Probability::kOne);
+      link->burst = 1 + static_cast<std::uint32_t>(rng.below(1000));
+      link->rate_bps = 1000 + rng.below(1'000'000'000);
+      link->queue.packets = static_cast<std::uint32_t>(rng.below(100));
+      if (link->queue.packets == 0) link->queue.bytes = 1024 * (1 + rng.below(1000));
+      link->reorder.per_2_32 = rng.below(1000);
+      link->duplicate.per_2_32 = rng.below(Probability::kOne);
+      link->corrupt.per_2_32 = rng.below(1 << 20);
+      link->mtu = 68 + static_cast<std::uint32_t>(rng.below(9000));
+    }
+    const std::string text = to_string(spec);
+    EXPECT_EQ(parsed(text), spec) << text;
+  }
+}
+
+}  // namespace
+}  // namespace tidewire::device
