@@ -1,0 +1,87 @@
+// Every default of the stack, with its source. All of it can be set at run time.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "base/time.hpp"
+
+namespace tidewire {
+
+struct TcpConfig {
+  Duration rto_initial = Duration::seconds(1);          ///< RFC 6298 §2.1
+  Duration rto_min = Duration::millis(200);             ///< RFC 6298 §2.4 says 1 s; as Linux
+  Duration rto_max = Duration::seconds(120);            ///< RFC 6298 §2.5: at least 60 s
+  Duration delayed_ack = Duration::millis(40);          ///< RFC 9293 §3.8.6.3: below 500 ms
+  std::uint32_t initial_window_segments = 10;           ///< RFC 6928
+  Duration msl = Duration::seconds(30);                 ///< RFC 9293 §3.4.2 has 2 min; as Linux
+  Duration fin_wait_2_timeout = Duration::seconds(60);  ///< once no owner is left; as Linux
+  std::uint8_t syn_retries = 6;                         ///< R2 of an active open; as Linux (127 s)
+  std::uint8_t syn_ack_retries = 5;                     ///< as Linux
+  std::uint8_t retries_r1 = 3;                          ///< RFC 9293 §3.8.3 (MUST-20)
+  std::uint8_t retries_r2 = 15;                         ///< as Linux; RFC 1122: at least 100 s
+  std::uint8_t orphan_retries = 8;                      ///< R2 once no owner is left
+  Duration keep_idle = Duration::seconds(7200);         ///< RFC 9293 §3.8.4 (MUST-28)
+  Duration keep_interval = Duration::seconds(75);
+  std::uint8_t keep_count = 9;
+  std::uint32_t send_buffer = 87'040;  ///< starting size; grows to the maximum
+  std::uint32_t send_buffer_max = 4U << 20;
+  std::uint32_t receive_buffer = 131'072;  ///< starting size; grows to the maximum
+  std::uint32_t receive_buffer_max = 6U << 20;
+  bool window_scaling = true;                   ///< RFC 7323 §2
+  bool timestamps = true;                       ///< RFC 7323 §3
+  bool sack = true;                             ///< RFC 2018
+  bool nagle = true;                            ///< RFC 9293 §3.7.4
+  std::uint32_t challenge_ack_per_second = 10;  ///< RFC 5961 §7, per connection
+  std::uint32_t half_open_max = 4096;           ///< SYN-RECEIVED records of a listener
+  std::uint32_t somaxconn = 4096;               ///< greatest accept backlog
+  std::uint32_t time_wait_max = 262'144;
+  std::uint32_t out_of_order_max = 64;  ///< islands a connection keeps
+  std::string_view congestion_control = "cubic";
+};
+
+struct IpConfig {
+  std::uint8_t ttl = 64;                                ///< RFC 1122 §3.2.1.7
+  std::uint8_t multicast_ttl = 1;                       ///< RFC 1112 §6.1
+  bool forwarding = false;                              ///< RFC 1122 §3.3.1.1: off by default
+  std::uint32_t reassembly_bytes = 4U << 20;            ///< as Linux ipfrag_high_thresh
+  Duration reassembly_timeout = Duration::seconds(60);  ///< RFC 1122 §3.3.2: 60 to 120 s
+  std::uint32_t reassembly_queues = 1024;
+  std::uint32_t path_mtu_entries = 4096;
+  Duration path_mtu_age = Duration::seconds(600);  ///< RFC 1191 §6.3
+  std::uint16_t path_mtu_min = 552;                ///< as Linux min_pmtu
+  std::uint32_t neighbor_entries = 1024;
+  Duration neighbor_reachable = Duration::seconds(30);
+  Duration neighbor_stale = Duration::seconds(60);  ///< RFC 1122 §2.3.2.1
+  Duration neighbor_retry = Duration::seconds(1);   ///< RFC 1122 §2.3.2.1: at most one a second
+  std::uint8_t neighbor_probes = 3;
+  std::uint32_t neighbor_queue_bytes = 65'536 + 4096;  ///< held for one unresolved neighbor
+  std::uint32_t icmp_per_second = 1000;                ///< whole stack, RFC 1812 §4.3.2.8
+  std::uint32_t icmp_burst = 50;
+  bool echo_broadcast = false;  ///< RFC 1122 §3.2.2.6
+};
+
+struct UdpConfig {
+  std::uint32_t send_buffer = 212'992;  ///< as Linux net.core.wmem_default
+  std::uint32_t receive_buffer = 212'992;
+  std::uint32_t buffer_max = 16U << 20;
+  std::uint32_t datagrams_max = 4096;
+};
+
+struct PortConfig {
+  std::uint16_t ephemeral_first = 32'768;  ///< as Linux ip_local_port_range
+  std::uint16_t ephemeral_last = 60'999;
+};
+
+struct StackConfig {
+  TcpConfig tcp;
+  IpConfig ip;
+  UdpConfig udp;
+  PortConfig ports;
+  std::uint32_t sockets_max = 1U << 20;
+  std::uint32_t flows_pending_max = 4096;      ///< forward flows that wait for a decision
+  Duration timer_accuracy = Duration::zero();  ///< how late on_timeout may come (pacing bursts)
+  std::uint32_t timeouts_per_call = 1024;      ///< expiries one on_timeout handles
+};
+
+}  // namespace tidewire

@@ -1,0 +1,35 @@
+// What the stack counts. Plain numbers, read through Stack::counters().
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "core/drop_reason.hpp"
+
+namespace tidewire {
+
+struct Counters {
+  std::array<std::uint64_t, static_cast<std::size_t>(DropReason::count_)> drops{};
+
+  std::uint64_t frames_in = 0, frames_out = 0, bytes_in = 0, bytes_out = 0;
+  std::uint64_t ip_in = 0, ip_out = 0, ip_forwarded = 0;
+  std::uint64_t ip_fragments_in = 0, ip_reassembled = 0, ip_fragments_out = 0;
+  std::uint64_t icmp_in = 0, icmp_out = 0, arp_in = 0, arp_out = 0, igmp_in = 0, igmp_out = 0;
+  std::uint64_t udp_in = 0, udp_out = 0;
+  std::uint64_t tcp_segs_in = 0, tcp_segs_out = 0, tcp_resets_in = 0, tcp_resets_out = 0;
+  std::uint64_t tcp_active_opens = 0, tcp_passive_opens = 0, tcp_attempt_fails = 0;
+  std::uint64_t tcp_retransmits = 0, tcp_fast_retransmits = 0, tcp_timeouts = 0;
+  std::uint64_t tcp_dsacks_in = 0, tcp_spurious = 0, tcp_challenge_acks = 0;
+
+  std::uint64_t dropped(DropReason reason) const noexcept {
+    return drops[static_cast<std::size_t>(reason)];
+  }
+  void drop(DropReason reason) noexcept { ++drops[static_cast<std::size_t>(reason)]; }
+  std::uint64_t dropped_total() const noexcept {
+    std::uint64_t total = 0;
+    for (const std::uint64_t n : drops) total += n;
+    return total;
+  }
+};
+
+}  // namespace tidewire
