@@ -1,0 +1,89 @@
+#include "wire/tcp_options.hpp"
+
+namespace tidewire::wire {
+namespace {
+
+constexpr std::uint8_t kEnd = 0;
+constexpr std::uint8_t kNop = 1;
+constexpr std::uint8_t kMss = 2;
+constexpr std::uint8_t kWindowScale = 3;
+constexpr std::uint8_t kSackPermitted = 4;
+constexpr std::uint8_t kSack = 5;
+constexpr std::uint8_t kTimestamps = 8;
+
+void take_sack(const std::byte* at, std::size_t length, SackBlocks& blocks) noexcept {
+  if (length < 10 || (length - 2) % 8 != 0) return;
+  blocks.clear();
+  for (std::size_t i = 2; i < length; i += 8) {
+    blocks.push_back({Seq{load_u32(at + i)}, Seq{load_u32(at + i + 4)}});
+  }
+}
+
+void take_option(const std::byte* at, std::size_t length, TcpOptions& options) noexcept {
+  switch (load_u8(at)) {
+    case kMss:
+      if (length == 4) options.mss = load_u16(at + 2);
+      break;
+    case kWindowScale:
+      if (length == 3) options.window_scale = load_u8(at + 2);
+      break;
+    case kSackPermitted:
+      if (length == 2) options.sack_permitted = true;
+      break;
+    case kSack:
+      take_sack(at, length, options.sack);
+      break;
+    case kTimestamps:
+      if (length == 10) options.timestamps = TcpTimestamps{load_u32(at + 2), load_u32(at + 6)};
+      break;
+    default:
+      break;
+  }
+}
+
+}  // namespace
+
+bool detail::parse_tcp_options_slow(Bytes bytes, TcpOptions& options) noexcept {
+  while (!bytes.empty()) {
+    const std::uint8_t kind = load_u8(bytes.data());
+    if (kind == kEnd) return true;
+    if (kind == kNop) {
+      bytes = bytes.subspan(1);
+      continue;
+    }
+    if (bytes.size() < 2) return false;
+    const std::size_t length = load_u8(bytes.data() + 1);
+    if (length < 2 || length > bytes.size()) return false;
+    take_option(bytes.data(), length, options);
+    bytes = bytes.subspan(length);
+  }
+  return true;
+}
+
+void emit(const TcpOptions& options, Writer& out) noexcept {
+  const MutBytes target = out.reserve(options_len(options));
+  if (target.empty()) return;
+  std::byte* at = target.data();
+  const auto put = [&at](std::uint32_t word) noexcept {
+    store_u32(at, word);
+    at += 4;
+  };
+  if (options.mss) put(0x02040000U | *options.mss);
+  if (options.timestamps) {
+    put(options.sack_permitted ? 0x0402080aU : kAlignedTimestamps);
+    put(options.timestamps->value);
+    put(options.timestamps->echo);
+  } else if (options.sack_permitted) {
+    put(0x01010402U);
+  }
+  if (options.window_scale) put(0x01030300U | *options.window_scale);
+  const std::size_t blocks = sack_blocks_that_fit(options);
+  if (blocks == 0) return;
+  put(0x01010500U | static_cast<std::uint32_t>(2 + 8 * blocks));
+  for (std::size_t i = 0; i < blocks; ++i) {
+    put(options.sack[i].start.value());
+    put(options.sack[i].end.value());
+  }
+}
+
+}  // namespace tidewire::wire
