@@ -19,6 +19,9 @@ if(TIDEWIRE_SANITIZE)
                       -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${TIDEWIRE_SANITIZE})
 endif()
+if(TIDEWIRE_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
 
 # tidewire_library(NAME DIRS d... DEPENDS t... [CORE])
 # CORE: compiled without exceptions and RTTI.

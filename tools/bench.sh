@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Usage: ./dev bench [instructions [--update] | NAME...]
+#   (nothing)              every benchmark in bench/, one after the other
+#   NAME...                only those whose name contains NAME
+#   instructions           callgrind instruction and allocation counts against bench/instructions.json
+#   instructions --update  write the counts as the new bench/instructions.json
+# docs/perf.md holds the figures and what they were measured on.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+case ${1:-} in
+  -h | --help) sed -n '2,7s/^# //p' "$0"; exit 0 ;;
+  instructions) shift; exec python3 tools/instructions.py "$@" ;;
+esac
+ran=0
+status=0
+for program in build/release/bench/*_bench bench/*.sh; do
+  [ -x "$program" ] || continue
+  name=$(basename "$program")
+  wanted=$(($# == 0))
+  for part in "$@"; do
+    if [[ $name == *"$part"* ]]; then wanted=1; fi
+  done
+  [ "$wanted" = 1 ] || continue
+  printf '==> %s\n' "$name"
+  "$program" </dev/null || status=1
+  ran=$((ran + 1))
+done
+[ "$ran" -gt 0 ] || { echo "bench: nothing is called like that" >&2; exit 2; }
+exit $status
