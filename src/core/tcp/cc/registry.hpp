@@ -1,0 +1,39 @@
+// Congestion controllers by name.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include "core/tcp/cc/controller.hpp"
+
+namespace tidewire::tcp {
+
+using ControllerFactory = AnyController (*)(const ControllerConfig&) noexcept;
+
+/// The algorithms a Stack knows. Starts with the built-in ones ("cubic", "reno"); a user adds his
+/// own. Names must outlive the registry (literals).
+class ControllerRegistry {
+ public:
+  static constexpr std::size_t kMost = 16;
+  static constexpr std::string_view kDefault = "cubic";
+
+  ControllerRegistry() noexcept;
+  /// Adds an algorithm, or replaces the one of that name; false if the registry is full.
+  bool add(std::string_view name, ControllerFactory factory) noexcept;
+  /// A new controller; nothing if the name is not known.
+  std::optional<AnyController> make(std::string_view name,
+                                    const ControllerConfig& config) const noexcept;
+  bool knows(std::string_view name) const noexcept;
+  /// All names, in the order they were added.
+  std::span<const std::string_view> names() const noexcept { return {names_.data(), count_}; }
+
+ private:
+  std::array<std::string_view, kMost> names_{};
+  std::array<ControllerFactory, kMost> factories_{};
+  std::size_t count_ = 0;
+};
+
+}  // namespace tidewire::tcp

@@ -1,0 +1,58 @@
+// How fast the network delivers, sampled per ACK.
+#pragma once
+
+#include <cstdint>
+
+#include "base/time.hpp"
+
+namespace tidewire::tcp {
+
+/// What is remembered with each transmission to make a rate sample of its ACK.
+struct RateSnapshot {
+  std::uint64_t delivered = 0;  ///< bytes delivered when it was sent
+  Instant delivered_at;         ///< when that was so
+  Instant first_sent_at;        ///< when the flight of that time began to be sent
+  bool app_limited = false;
+};
+
+/// One measurement. `interval` zero: no valid sample.
+struct RateSample {
+  std::uint64_t delivered = 0;        ///< bytes delivered over `interval`
+  std::uint64_t prior_delivered = 0;  ///< total delivered when the newest acked data was sent
+  Duration interval;
+  Duration rtt;  ///< of the newest acked data; zero if it was retransmitted
+  bool app_limited = false;
+
+  constexpr bool valid() const noexcept { return interval > Duration::zero(); }
+  /// Bytes per second; 0 if not valid.
+  std::uint64_t bytes_per_second() const noexcept;
+};
+
+/// Delivery-rate estimation (draft-cheng-iccrg-delivery-rate-estimation): the slower of send rate
+/// and ACK rate over the flight that an ACK confirms.
+class DeliveryRate {
+ public:
+  explicit DeliveryRate(Instant now = {}) noexcept : delivered_at_(now), first_sent_at_(now) {}
+
+  /// For data about to be sent while `in_flight` bytes are out.
+  RateSnapshot on_send(Instant now, std::uint64_t in_flight) noexcept;
+  /// The sender ran out of data while the window had room.
+  void mark_app_limited(std::uint64_t in_flight) noexcept;
+
+  /// `newly_delivered` bytes were acked or SACKed; `newest` was sent last of them, at `sent_at`.
+  /// `min_rtt` guards against ACK bursts; zero if not known.
+  RateSample on_delivered(std::uint64_t newly_delivered, const RateSnapshot& newest,
+                          Instant sent_at, bool retransmitted, Duration min_rtt,
+                          Instant now) noexcept;
+
+  std::uint64_t delivered() const noexcept { return delivered_; }
+  bool app_limited() const noexcept { return app_limited_until_ != 0; }
+
+ private:
+  std::uint64_t delivered_ = 0;
+  Instant delivered_at_;
+  Instant first_sent_at_;
+  std::uint64_t app_limited_until_ = 0;  // value of delivered_; 0: not limited
+};
+
+}  // namespace tidewire::tcp

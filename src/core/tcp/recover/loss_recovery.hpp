@@ -1,0 +1,138 @@
+// Loss detection and recovery of one connection: when to send what again, and how much.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "base/seq_range.hpp"
+#include "base/time.hpp"
+#include "core/tcp/recover/delivery_rate.hpp"
+#include "core/tcp/recover/prr.hpp"
+#include "core/tcp/recover/rtt.hpp"
+#include "core/tcp/recover/scoreboard.hpp"
+
+namespace tidewire::tcp {
+
+enum class RecoveryPhase : std::uint8_t {
+  open,      ///< nothing unusual
+  disorder,  ///< duplicate ACKs or SACKs, no loss deemed yet
+  recovery,  ///< fast recovery until recovery_point()
+  loss,      ///< after a retransmission timeout, until recovery_point()
+};
+
+/// Why data is sent again.
+enum class RetransmitCause : std::uint8_t {
+  fast,         ///< three duplicate ACKs, or SACK showed it lost
+  partial_ack,  ///< NewReno (RFC 6582)
+  speculative,  ///< RFC 6675 NextSeg() rule (3)
+  rescue,       ///< RFC 6675 NextSeg() rule (4)
+  rto,          ///< after a timeout
+  rack,         ///< RFC 8985
+  tail_probe,   ///< RFC 8985 §7
+};
+
+/// One acceptable ACK as the sender sees it.
+struct AckEvent {
+  Seq seg_ack;
+  std::span<const SeqRange> sack_blocks;  ///< as received, only if SACK was negotiated
+  /// RFC 5681 §2: data outstanding, no text, no SYN or FIN, same ACK, same window.
+  bool duplicate = false;
+  std::uint32_t segments = 1;  ///< ACK segments this stands for
+  /// From the timestamps option; only if the ACK advances snd.una.
+  std::optional<Duration> echoed_rtt;
+  Instant now;
+};
+
+/// What an ACK did. Fields for the congestion controller, the timers and the trace.
+struct AckOutcome {
+  std::uint64_t acked = 0;       ///< bytes by which snd.una moved
+  std::uint64_t delivered = 0;   ///< bytes newly delivered (acked or SACKed)
+  std::uint64_t newly_lost = 0;  ///< bytes newly deemed lost
+  std::uint64_t prior_in_flight = 0;
+  std::uint64_t in_flight = 0;
+  std::optional<Duration> rtt;  ///< sample taken, already fed to the estimator
+  RateSample rate;
+  bool entered_recovery = false;  ///< tell the controller: reduce
+  bool left_recovery = false;
+  bool was_in_recovery = false;  ///< before this ACK
+  bool spurious = false;         ///< the last reduction was a mistake: undo it
+  bool restart_rto = false;      ///< RFC 6298 §5.3: new data acked (or, all acked, stop it)
+  bool dsack = false;
+};
+
+struct RecoveryConfig {
+  bool sack = true;  ///< negotiated
+  std::uint32_t mss = 536;
+  RttConfig rtt;
+};
+
+/// Composes scoreboard, RTT, PRR and delivery rate. Knows no congestion controller: the caller
+/// passes its decisions in (ssthresh on entering recovery) and asks for permission out.
+/// Without SACK each duplicate ACK stands for one segment that left the network (RFC 6582 and the
+/// window inflation of RFC 5681 §3.2, expressed as a smaller pipe).
+class LossRecovery {
+ public:
+  LossRecovery(MemoryProvider& memory, const RecoveryConfig& config, Seq snd_nxt,
+               Instant now) noexcept;
+
+  /// See Scoreboard::reserve.
+  [[nodiscard]] bool reserve() noexcept { return board_.reserve(); }
+  /// Data [range) left at `now`, SYN and FIN included; new or again.
+  void on_sent(SeqRange range, std::uint32_t seg_size, Instant now, bool probe = false) noexcept;
+
+  AckOutcome on_ack(const AckEvent& event, RttEstimator& rtt) noexcept;
+  /// After on_ack reported entered_recovery: the controller's new ssthresh.
+  void start_reduction(std::uint64_t ssthresh) noexcept;
+
+  //= RFC 6298 §5.4 to §5.6; RFC 2018 §8
+  /// The retransmission timer expired. Everything unSACKed is lost. Returns bytes newly lost.
+  /// The caller backs off the RTT estimator and tells the controller.
+  std::uint64_t on_rto(Instant now) noexcept;
+  /// True for the first timeout of the data at snd.una: ssthresh is reduced (RFC 5681 §3.1).
+  bool first_rto() const noexcept { return first_rto_; }
+
+  struct Retransmit {
+    SeqRange range;  ///< one run's worth at most; send any whole number of segments from its start
+    RetransmitCause cause = RetransmitCause::fast;
+  };
+  /// What to send again next, if anything; permission (see allowance) is the caller's check, except
+  /// that the first retransmission of a recovery always may leave.
+  std::optional<Retransmit> next_retransmit(bool new_data_available) const noexcept;
+  /// Bytes that may be sent now with a congestion window of `cwnd` (the controller's, used outside
+  /// of fast recovery or if the controller declines PRR).
+  std::uint64_t allowance(std::uint64_t cwnd, bool uses_prr) const noexcept;
+
+  /// Bytes in the network: the scoreboard's pipe, less what duplicate ACKs showed to have left.
+  std::uint64_t in_flight() const noexcept;
+  RecoveryPhase phase() const noexcept { return phase_; }
+  bool in_recovery() const noexcept { return phase_ >= RecoveryPhase::recovery; }
+  Seq recovery_point() const noexcept { return recovery_point_; }
+  const Scoreboard& scoreboard() const noexcept { return board_; }
+  DeliveryRate& delivery_rate() noexcept { return rate_; }
+  const DeliveryRate& delivery_rate() const noexcept { return rate_; }
+  void set_mss(std::uint32_t mss) noexcept { mss_ = mss; }
+
+ private:
+  Duration take_rtt(const AckEvent& event, const Delivered& d, RttEstimator& rtt) noexcept;
+  void count_duplicates(const AckEvent& event, const Delivered& d) noexcept;
+  void detect_loss(const AckEvent& event, const Delivered& d, AckOutcome& out) noexcept;
+  void enter_recovery(AckOutcome& out) noexcept;
+  void progress(const AckEvent& event, const Delivered& d, AckOutcome& out) noexcept;
+
+  Scoreboard board_;
+  DeliveryRate rate_;
+  Prr prr_;
+  std::uint32_t mss_;
+  RecoveryPhase phase_ = RecoveryPhase::open;
+  bool sack_;
+  bool first_rto_ = true;
+  bool force_first_ = false;  // the first retransmission of a recovery needs no permission
+  bool rescued_ = false;
+  std::uint32_t dup_acks_ = 0;
+  Seq recovery_point_;
+  Seq high_rxt_;  // highest sequence sent again in this recovery
+  Seq rescue_rxt_;
+};
+
+}  // namespace tidewire::tcp
