@@ -26,7 +26,9 @@ struct Context {
   void drop(DropReason reason, InterfaceId interface = kNoInterface) noexcept {
     counters.drop(reason);
     if (trace != nullptr) [[unlikely]] {
-      TraceRecord record{.at = now, .kind = TraceKind::drop};
+      TraceRecord record;
+      record.at = now;
+      record.kind = TraceKind::drop;
       record.reason = reason;
       record.interface = interface;
       trace->record(record);
