@@ -10,7 +10,8 @@ endif()
 
 add_library(tidewire_options INTERFACE)
 target_include_directories(tidewire_options INTERFACE
-  $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src> $<INSTALL_INTERFACE:include/tidewire>)
+  $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src> $<INSTALL_INTERFACE:include/tidewire>
+  $<INSTALL_INTERFACE:include>)
 target_compile_options(tidewire_options INTERFACE
   $<BUILD_INTERFACE:-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wnon-virtual-dtor
                     -Woverloaded-virtual -Werror=return-type -Werror=switch -fno-strict-aliasing>)
