@@ -1,0 +1,180 @@
+#include "runtime/driver.hpp"
+
+#include <algorithm>
+
+#include "runtime/clock.hpp"
+
+namespace tidewire::runtime {
+
+/// One device and the interface it belongs to.
+class Driver::Port final : public IoHandler {
+ public:
+  Port(Stack& stack, InterfaceId interface, device::Device& device, Poller& poller)
+      : stack_(stack), interface_(interface), device_(device), poller_(poller) {
+    if (device.descriptor() < 0) return;
+    if (auto watch = poller.add(device.descriptor(), kIoRead, *this)) watch_ = *watch;
+  }
+  ~Port() { poller_.remove(watch_); }
+
+  void on_io(int, std::uint32_t ready, Instant) override {
+    if ((ready & ~std::uint32_t{kIoWrite}) != 0) readable_ = true;
+  }
+
+  PushResult push(const TxFrame& frame) noexcept {
+    const PushResult result = device_.push(frame);
+    if (result == PushResult::full) set_blocked(true);
+    return result;
+  }
+
+  void set_blocked(bool blocked) noexcept {
+    if (blocked_ == blocked) return;
+    blocked_ = blocked;
+    watch_for(blocked);
+  }
+
+  void watch_for(bool writable) noexcept {
+    if (!up_) return;
+    poller_.set(watch_, writable ? kIoRead | kIoWrite : std::uint32_t{kIoRead});
+  }
+
+  Stack& stack_;
+  InterfaceId interface_;
+  device::Device& device_;
+  Poller& poller_;
+  WatchId watch_;
+  bool readable_ = true;  ///< nobody knows at first
+  bool blocked_ = false;
+  bool up_ = true;
+};
+
+/// A stack, its owner and where its frames go.
+struct Driver::Host final : TxSink {
+  Host(Stack& s, StackOwner* o) : stack(s), owner(o) {}
+
+  PushResult push(const TxFrame& frame) noexcept override {
+    if (frame.interface >= by_interface.size()) return PushResult::taken;
+    Port* port = by_interface[frame.interface];
+    return port == nullptr ? PushResult::taken : port->push(frame);
+  }
+
+  Stack& stack;
+  StackOwner* owner;
+  std::vector<Port*> by_interface;
+};
+
+Driver::Driver(const DriverOptions& options) : options_(options) {
+  (void)poller_.add(stop_.descriptor(), kIoRead, silent_);
+}
+
+Driver::~Driver() = default;
+
+void Driver::add_stack(Stack& stack, StackOwner* owner) {
+  hosts_.push_back(std::make_unique<Host>(stack, owner));
+}
+
+Driver::Host* Driver::find(const Stack& stack) noexcept {
+  const auto it = std::ranges::find_if(hosts_, [&](const auto& h) { return &h->stack == &stack; });
+  return it == hosts_.end() ? nullptr : it->get();
+}
+
+void Driver::set_owner(Stack& stack, StackOwner* owner) noexcept {
+  if (Host* host = find(stack)) host->owner = owner;
+}
+
+void Driver::attach(Stack& stack, InterfaceId interface, device::Device& device) {
+  Host* host = find(stack);
+  if (host == nullptr) return;
+  ports_.push_back(std::make_unique<Port>(stack, interface, device, poller_));
+  if (host->by_interface.size() <= interface) host->by_interface.resize(interface + 1U);
+  host->by_interface[interface] = ports_.back().get();
+}
+
+void Driver::run(Instant until) {
+  (void)run_until([] { return false; }, until);
+}
+
+Instant Driver::turn() {
+  const Instant now = Clock::now();
+  more_ = false;
+  for (const auto& port : ports_) more_ |= receive(*port, now);
+  check_ports(now);
+  for (const auto& host : hosts_) {
+    if (host->stack.next_deadline() <= now) host->stack.on_timeout(now);
+  }
+  // A task may add or remove tasks, itself included.
+  for (std::size_t i = 0; i < tasks_.size(); ++i) {
+    if (tasks_[i]->next_deadline() <= now) tasks_[i]->run(now);
+  }
+  for (const auto& host : hosts_) dispatch(*host, now);
+  for (const auto& host : hosts_) transmit(*host, now);
+  for (std::size_t i = 0; i < tasks_.size(); ++i) tasks_[i]->after_turn(now);
+  return now;
+}
+
+bool Driver::receive(Port& port, Instant now) {
+  if (!port.readable_ && port.device_.next_deadline() > now) return false;
+  for (std::size_t batch = 0; batch < options_.receive_batches; ++batch) {
+    const auto frames = port.device_.receive(now, options_.receive_batch);
+    if (!frames.empty()) port.stack_.on_frames(port.interface_, frames, now);
+    if (frames.size() < options_.receive_batch) {
+      // A descriptor is level triggered: epoll tells again if something is left.
+      port.readable_ = false;
+      return false;
+    }
+  }
+  return true;
+}
+
+void Driver::check_ports(Instant now) {
+  for (const auto& port : ports_) {
+    if (port->blocked_ && port->device_.writable()) {
+      port->set_blocked(false);
+      port->stack_.on_writable(port->interface_, now);
+    }
+    const bool up = port->device_.link_up();
+    if (up == port->up_) continue;
+    if (!up) poller_.set(port->watch_, kIoNone);
+    port->up_ = up;
+    if (up) port->watch_for(port->blocked_);
+    port->stack_.on_link(port->interface_, up ? LinkState::up : LinkState::down,
+                         port->device_.capabilities().mtu, now);
+  }
+}
+
+void Driver::dispatch(Host& host, Instant now) {
+  for (std::size_t i = 0; i < options_.events_per_turn; ++i) {
+    const auto event = host.stack.poll_event();
+    if (!event) return;
+    if (host.owner != nullptr) host.owner->on_event(*event, now);
+  }
+  more_ = true;
+}
+
+void Driver::transmit(Host& host, Instant now) {
+  if (host.stack.poll_transmit(host, now, options_.budget) == Transmit::budget_spent) more_ = true;
+}
+
+Instant Driver::next_deadline() {
+  Instant deadline = Instant::never();
+  for (const auto& host : hosts_) deadline = earlier(deadline, host->stack.next_deadline());
+  for (const auto& port : ports_) {
+    deadline = earlier(deadline, port->device_.next_deadline());
+  }
+  for (Task* task : tasks_) deadline = earlier(deadline, task->next_deadline());
+  return deadline;
+}
+
+void Driver::wait(Instant until) {
+  Instant deadline = more_ ? Instant::from_nanos(0) : earlier(until, next_deadline());
+  (void)poller_.wait(deadline, options_.spin);
+}
+
+std::vector<Driver::PortState> Driver::ports() const {
+  std::vector<PortState> states;
+  for (const auto& port : ports_) {
+    states.push_back({&port->stack_, port->device_.name(), port->blocked_, port->up_});
+  }
+  return states;
+}
+
+}  // namespace tidewire::runtime
