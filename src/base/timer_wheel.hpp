@@ -14,14 +14,14 @@ namespace tidewire {
 struct TimerTag {};
 
 /// One timer, embedded in what it belongs to (derive from it, or hold it and find the owner by
-/// `owner` and `kind`). Must not move or die while armed; the destructor does not cancel.
+/// `owner` and `kind`). Must not move or die while armed: cancel it, or let the wheel die first.
 struct TimerEntry : ListNode<TimerTag> {
   explicit TimerEntry(void* owner_in = nullptr, std::uint32_t kind_in = 0) noexcept
       : owner(owner_in), kind(kind_in) {}
 
   bool armed() const noexcept { return linked(); }
 
-  Instant deadline = Instant::never();  ///< exact; set by the wheel
+  Instant deadline = Instant::never();  ///< exact; set by the wheel, kept when it fires
   void* owner = nullptr;                ///< for the user
   std::uint32_t kind = 0;               ///< for the user
   std::uint16_t slot = 0;               ///< the wheel's
@@ -78,7 +78,6 @@ class TimerWheel {
   static constexpr unsigned kSlots = 1U << kBits;
   static constexpr unsigned kLevels = 9;
   static constexpr std::uint32_t kScan = 64;  // of a slot, how many are looked at for exact time
-  static constexpr std::uint16_t kPending = kLevels * kSlots;
 
   using SlotList = List<TimerEntry, TimerTag>;
   struct Found {
@@ -104,7 +103,7 @@ class TimerWheel {
   std::uint32_t size_ = 0;
   std::array<std::uint64_t, kLevels> occupied_{};
   std::array<SlotList, kLevels * kSlots> slots_;
-  SlotList pending_;  // a slot of a higher level being sorted into lower ones
+  SlotList* pending_ = nullptr;  // a slot of a higher level being sorted into lower ones
 };
 
 }  // namespace tidewire
