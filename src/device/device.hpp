@@ -33,6 +33,9 @@ class Device : public TxSink {
   virtual ~Device() = default;
 
   virtual Capabilities capabilities() const noexcept = 0;
+  /// Tells the time before frames are pushed: simulated links and captures need it. receive() does
+  /// the same. It never runs backwards.
+  virtual void advance(Instant now) noexcept { (void)now; }
   virtual std::string_view name() const noexcept = 0;
   /// The frames that have arrived by `now`, at most `limit`. They stay valid until the next call of
   /// receive() on this device. An empty span means: nothing (more) now.

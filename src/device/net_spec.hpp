@@ -71,6 +71,8 @@ struct LinkSpec {
   }
 };
 
+enum class Direction : std::uint8_t { up, down };
+
 /// Both directions. `up` is from the host that the run is about towards the network.
 struct NetSpec {
   LinkSpec up;

@@ -1,0 +1,60 @@
+// A simulated link: two devices joined by two impaired directions.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "device/device.hpp"
+#include "device/net_spec.hpp"
+#include "device/wrap/impaired_line.hpp"
+
+namespace tidewire::device {
+
+/// Both ends are driven by one thread, in virtual or in real time: time passes on the link as it is
+/// told to either end. What end A sends goes up, what end B sends comes down.
+class SimLink : public std::enable_shared_from_this<SimLink> {
+ public:
+  enum class End : std::uint8_t { a, b };
+
+  struct Options {
+    std::string name = "sim";
+    Medium medium = Medium::ethernet;
+    NetSpec spec;
+    std::uint32_t mtu = 1500;  ///< where the spec names none
+    MacAddress mac_a, mac_b;
+    RandomSeed seed;
+    Instant origin;
+    /// Carry super-segments and pending checksums whole where the spec impairs nothing. Such a link
+    /// is trusted by its ends.
+    bool offload = false;
+  };
+
+  static std::shared_ptr<SimLink> make(const Options& options, ImpactObserver* observer = nullptr);
+
+  /// A device for one end; it keeps the link alive. One for each end.
+  std::unique_ptr<Device> open(End end);
+  /// Takes the cable out (or puts it back): frames that are pushed are lost, those under way
+  /// arrive.
+  void set_up(bool up) noexcept { up_ = up; }
+  /// Is told of every impact from now on; outlives the link or is replaced by nullptr.
+  void set_observer(ImpactObserver* observer) noexcept {
+    up_line_.set_observer(observer);
+    down_line_.set_observer(observer);
+  }
+  const LinkCounters& counters(Direction direction) const noexcept;
+  /// True if no frame is under way.
+  bool empty() const noexcept { return up_line_.empty() && down_line_.empty(); }
+
+ private:
+  class EndDevice;
+  SimLink(const Options& options, ImpactObserver* observer);
+
+  Options options_;
+  FramePool pool_;
+  FlowTable flows_;
+  ImpairedLine up_line_;
+  ImpairedLine down_line_;
+  bool up_ = true;
+};
+
+}  // namespace tidewire::device

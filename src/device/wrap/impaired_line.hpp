@@ -1,0 +1,88 @@
+// One direction of a simulated or impaired link: takes frames, gives them back when they arrive.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "device/wrap/frame_store.hpp"
+#include "device/wrap/impairment.hpp"
+#include "wire/frame.hpp"
+
+namespace tidewire::device {
+
+/// Carries wire packets through an Impairment. A line that does not impair also carries
+/// super-segments whole, if told to.
+class ImpairedLine {
+ public:
+  struct Options {
+    Medium medium = Medium::ethernet;
+    LinkSpec spec;
+    Direction direction = Direction::up;
+    RandomSeed seed;
+    Instant origin;
+    bool offload = false;  ///< carry super-segments and pending checksums as they are
+  };
+
+  /// `pool`, `flows` and `observer` (may be null) outlive the line.
+  ImpairedLine(const Options& options, FramePool& pool, FlowTable& flows, ImpactObserver* observer);
+  ImpairedLine(const ImpairedLine&) = delete;
+  ImpairedLine& operator=(const ImpairedLine&) = delete;
+  ~ImpairedLine();
+
+  void set_observer(ImpactObserver* observer) noexcept { observer_ = observer; }
+  /// Tells the time; it never runs backwards.
+  void advance(Instant now);
+  /// Copies the frame, cut into wire packets with complete checksums. Full only in a device-full
+  /// window.
+  PushResult push(const TxFrame& frame);
+  /// Takes one frame that another device received, as it is.
+  void push(const RxFrame& frame);
+  bool writable() const noexcept { return impairment_.full_until(now_) == now_; }
+
+  /// What has arrived by the time told last, at most `limit`; valid until the next call.
+  std::span<const RxFrame> receive(std::size_t limit);
+  /// When the next frame arrives.
+  Instant next_arrival() const noexcept;
+  /// Once push() said full: when there is room again. Else never().
+  Instant next_room() const noexcept;
+  bool empty() const noexcept { return queue_.empty() && held_.empty(); }
+  const LinkCounters& counters() const noexcept { return counters_; }
+
+ private:
+  struct Entry {
+    Instant release;
+    FrameBuffer buffer;
+    std::uint16_t seg_size = 0;
+    std::uint16_t segs = 1;
+    ChecksumState checksum = ChecksumState::unknown;
+  };
+  struct Held {
+    Entry entry;
+    std::uint32_t overtaken_by = 0;
+    Instant latest;  ///< when it goes on even if nothing overtakes it
+  };
+
+  void push_whole(const TxFrame& frame);
+  void offer(FrameBuffer buffer, ChecksumState checksum);
+  void report(Impact impact, const Fate& fate, Bytes frame);
+  void deliver(const Entry& entry);
+  void copy_of(Entry entry);
+  void overtake(Instant release);
+  void release_held();
+  void release_lent() noexcept;
+
+  Options options_;
+  FramePool& pool_;
+  ImpactObserver* observer_;
+  Impairment impairment_;
+  LinkCounters counters_;
+  RingQueue<Entry> queue_;  ///< by release, then by order of arrival
+  std::vector<Held> held_;
+  std::vector<FrameBuffer> lent_;  ///< out with the caller of receive()
+  std::vector<RxFrame> frames_;
+  Instant now_ = Instant::from_nanos(INT64_MIN);
+  bool said_full_ = false;
+};
+
+}  // namespace tidewire::device

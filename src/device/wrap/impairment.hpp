@@ -1,0 +1,120 @@
+// The one impairment engine: what happens to each packet of one direction of a link, in virtual and
+// in real time alike.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+#include "base/random.hpp"
+#include "base/time.hpp"
+#include "device/net_spec.hpp"
+#include "device/wrap/flow_table.hpp"
+#include "device/wrap/frame_store.hpp"
+
+namespace tidewire::device {
+
+/// What can happen to a packet apart from arriving.
+enum class Impact : std::uint8_t {
+  lost,         ///< by the loss rate
+  lost_listed,  ///< by the list of ordinals
+  blackout,
+  queue_full,  ///< no room in front of the rate
+  too_big,     ///< longer than the MTU
+  no_memory,   ///< no buffer
+  reordered,   ///< arrives after later packets
+  duplicated,  ///< arrives twice
+  corrupted,   ///< arrives with an inverted bit
+  count_,
+};
+std::string_view to_string(Impact impact) noexcept;
+constexpr bool is_drop(Impact impact) noexcept { return impact < Impact::reordered; }
+
+/// One impact, for live prints, captures and summaries.
+struct ImpactRecord {
+  Instant at;
+  Direction direction = Direction::up;
+  Impact impact = Impact::lost;
+  std::uint32_t flow_number = 0;  ///< from 1: the n-th flow towards its destination
+  std::uint64_t ordinal = 0;      ///< from 1: the n-th packet of that flow in this direction
+  Medium medium = Medium::ethernet;
+  Bytes frame;  ///< as sent; valid during the call
+};
+
+class ImpactObserver {
+ public:
+  virtual void on_impact(const ImpactRecord& record) noexcept = 0;
+
+ protected:
+  ImpactObserver() = default;
+  ImpactObserver(const ImpactObserver&) = default;
+  ImpactObserver& operator=(const ImpactObserver&) = default;
+  ~ImpactObserver() = default;
+};
+
+struct LinkCounters {
+  std::uint64_t packets = 0, bytes = 0;  ///< offered
+  std::uint64_t delivered = 0;           ///< duplicates included
+  std::array<std::uint64_t, static_cast<std::size_t>(Impact::count_)> impacts{};
+
+  std::uint64_t of(Impact impact) const noexcept {
+    return impacts[static_cast<std::size_t>(impact)];
+  }
+  std::uint64_t dropped() const noexcept;
+};
+
+/// What is to be done with one packet.
+struct Fate {
+  bool dropped = false;
+  Impact why = Impact::lost;  ///< if dropped
+  Instant release;            ///< when it arrives
+  bool duplicate = false;
+  std::uint32_t overtaken_by = 0;  ///< not 0: it arrives after this many later packets
+  std::uint64_t corrupt = 0;       ///< not 0: a hash that chooses the bit
+  std::uint32_t flow_number = 0;
+  std::uint64_t ordinal = 0;
+};
+
+/// Decides. Loss, duplication, reordering, corruption and jitter are a hash of (seed, direction,
+/// flow number towards the destination, ordinal in the flow) and nothing else; queue and rate
+/// follow from the times of arrival.
+class Impairment {
+ public:
+  /// `flows` is shared by both directions of a link and outlives this. Windows of the spec count
+  /// from `origin`.
+  Impairment(const LinkSpec& spec, Direction direction, const RandomSeed& seed, FlowTable& flows,
+             Instant origin);
+
+  /// Decides about a packet that is sent `now`; `frame_size` counts for the rate, `ip_size` for the
+  /// MTU.
+  Fate decide(const PacketKey& packet, std::size_t frame_size, std::size_t ip_size, Instant now);
+
+  /// When the device-full window that holds `now` ends; nothing if the device takes packets.
+  Instant full_until(Instant now) const noexcept;
+  const LinkSpec& spec() const noexcept { return spec_; }
+  Direction direction() const noexcept { return direction_; }
+
+ private:
+  struct Waiting {
+    Instant starts;
+    std::uint32_t size = 0;
+  };
+
+  std::uint64_t draw(const Flow& flow, std::uint64_t purpose) const noexcept;
+  bool loses(Flow& flow, Impact& why) const;
+  bool enqueue(std::size_t size, Instant now);
+
+  LinkSpec spec_;
+  Direction direction_;
+  RandomSeed seed_;
+  FlowTable& flows_;
+  Instant origin_;
+  Probability burst_start_;        ///< chance that a run of losses starts at a packet
+  std::uint64_t queue_bytes_ = 0;  ///< limit, 0: none
+  RingQueue<Waiting> waiting_;     ///< for the transmitter
+  std::uint64_t waiting_bytes_ = 0;
+  Instant busy_until_ = Instant::from_nanos(INT64_MIN);
+  Instant last_release_ = Instant::from_nanos(INT64_MIN);
+};
+
+}  // namespace tidewire::device
