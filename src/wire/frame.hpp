@@ -50,7 +50,8 @@ struct TxFrame {
   std::uint8_t transport_offset = 0;  ///< of the transport header; 0: none
   /// True: the transport checksum field holds the folded pseudo-header sum (not complemented) and
   /// must be completed over transport header and payload. False: checksums are final. With seg_size
-  /// not 0 it is always true, and the length in the sum is that of the whole frame (as Linux has it).
+  /// not 0 it is always true, and the length in the sum is that of the whole frame (as Linux has
+  /// it).
   bool checksum_pending = false;
   std::uint8_t checksum_offset =
       0;  ///< of the checksum field from the start of the transport header
