@@ -221,6 +221,9 @@ class Stack {
   SocketResult<SocketId> forward_accept(FlowId flow, Instant now) noexcept;
   void forward_reject(FlowId flow, ForwardReject how, Instant now) noexcept;
   void forward_drop(FlowId flow) noexcept;
+  /// UDP, after forward_accept: what the peer sent could not be delivered after all. Sends the ICMP
+  /// error about it (the quote names the flow's addresses and ports) and closes the socket.
+  void forward_refuse(SocketId socket, ForwardReject how, Instant now) noexcept;
 
   // --- observation ---
   const Counters& counters() const noexcept;
