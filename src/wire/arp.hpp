@@ -37,10 +37,10 @@ class ArpView {
 /// Both IP addresses are IPv4.
 struct ArpRepr {
   ArpOperation operation = ArpOperation::request;
-  MacAddress sender_mac;
-  IpAddress sender_ip;
-  MacAddress target_mac;
-  IpAddress target_ip;
+  MacAddress sender_mac{};
+  IpAddress sender_ip{};
+  MacAddress target_mac{};
+  IpAddress target_ip{};
   friend constexpr bool operator==(const ArpRepr&, const ArpRepr&) noexcept = default;
 };
 

@@ -46,8 +46,8 @@ class EthernetView {
 };
 
 struct EthernetRepr {
-  MacAddress destination;
-  MacAddress source;
+  MacAddress destination{};
+  MacAddress source{};
   EtherType ether_type = EtherType::ipv4;
   friend constexpr bool operator==(const EthernetRepr&, const EthernetRepr&) noexcept = default;
 };

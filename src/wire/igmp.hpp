@@ -33,8 +33,8 @@ enum class IgmpRecordType : std::uint8_t {
 /// Auxiliary data is skipped on input and never sent (RFC 3376 §4.2.10).
 struct IgmpRecord {
   IgmpRecordType type = IgmpRecordType::mode_is_exclude;
-  IpAddress group;
-  Bytes sources;
+  IpAddress group{};
+  Bytes sources{};
   friend bool operator==(const IgmpRecord& a, const IgmpRecord& b) noexcept {
     return a.type == b.type && a.group == b.group && std::ranges::equal(a.sources, b.sources);
   }
@@ -86,16 +86,16 @@ constexpr std::uint32_t igmp_decode(std::uint8_t code) noexcept {
 struct IgmpRepr {
   IgmpType type = IgmpType::query;
   std::uint8_t max_response = 0;
-  IpAddress group;
+  IpAddress group{};
   friend constexpr bool operator==(const IgmpRepr&, const IgmpRepr&) noexcept = default;
 };
 struct IgmpV3QueryRepr {
   std::uint8_t max_response_code = 0;
-  IpAddress group;
+  IpAddress group{};
   bool suppress_router = false;
   std::uint8_t robustness = 2;  ///< 0 to 7
   std::uint8_t interval_code = 125;
-  Bytes sources;  ///< whole IPv4 addresses, borrowed
+  Bytes sources{};  ///< whole IPv4 addresses, borrowed
   friend bool operator==(const IgmpV3QueryRepr& a, const IgmpV3QueryRepr& b) noexcept {
     return a.max_response_code == b.max_response_code && a.group == b.group &&
            a.suppress_router == b.suppress_router && a.robustness == b.robustness &&

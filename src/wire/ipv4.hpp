@@ -103,8 +103,8 @@ class Ipv4View {
 
 /// Both addresses are IPv4. Header and payload together are at most 65535 bytes.
 struct Ipv4Repr {
-  IpAddress source;
-  IpAddress destination;
+  IpAddress source{};
+  IpAddress destination{};
   std::uint8_t protocol = 0;
   std::uint8_t ttl = 64;
   std::uint8_t tos = 0;
@@ -113,8 +113,8 @@ struct Ipv4Repr {
   bool more_fragments = false;
   std::uint16_t fragment_offset = 0;  ///< bytes, a multiple of 8
   std::uint16_t payload_len = 0;      ///< bytes after the header
-  Bytes
-      options;  ///< raw and borrowed; at most 40 bytes, padded with end-of-list to a multiple of 4
+  /// Raw and borrowed; at most 40 bytes, padded with end-of-list to a multiple of 4.
+  Bytes options{};
 
   friend bool operator==(const Ipv4Repr& a, const Ipv4Repr& b) noexcept {
     return a.source == b.source && a.destination == b.destination && a.protocol == b.protocol &&

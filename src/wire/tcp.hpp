@@ -113,12 +113,12 @@ class TcpView {
 struct TcpRepr {
   std::uint16_t source_port = 0;
   std::uint16_t destination_port = 0;
-  Seq seq;
-  Seq ack;
-  TcpFlags flags;
+  Seq seq{};
+  Seq ack{};
+  TcpFlags flags{};
   std::uint16_t window = 0;  ///< as on the wire, after scaling
   std::uint16_t urgent_pointer = 0;
-  TcpOptions options;
+  TcpOptions options{};
   friend constexpr bool operator==(const TcpRepr&, const TcpRepr&) noexcept = default;
 };
 
