@@ -1,6 +1,7 @@
 // Which out-of-order bytes have arrived.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -27,6 +28,9 @@ class Assembler {
   /// Adds [range), which lies after rcv.nxt; joins it with islands it touches. False: no room for
   /// another island, nothing changed and the data must be dropped.
   [[nodiscard]] bool add(SeqRange range) noexcept;
+
+  /// True if add(range) will succeed; may take memory for it.
+  [[nodiscard]] bool can_add(SeqRange range) noexcept;
 
   /// rcv.nxt moves to `rcv_nxt`: islands that start there or before are taken off. Returns rcv.nxt
   /// moved over the islands that joined the in-order data.
@@ -58,6 +62,11 @@ class Assembler {
   /// touched. Returns how many were written.
   std::size_t sack_blocks(std::span<SeqRange> out) const noexcept;
 
+  /// At most this many islands are held from now on, and never more than kMost.
+  void set_most(std::size_t most) noexcept {
+    most_ = static_cast<std::uint32_t>(std::min(most, kMost));
+  }
+  std::size_t memory_used() const noexcept { return more_ == nullptr ? 0 : more_->capacity; }
   std::size_t size() const noexcept { return count_; }
   bool empty() const noexcept { return count_ == 0; }
   /// Islands in the order of sequence numbers.
@@ -76,6 +85,11 @@ class Assembler {
   Island* islands() noexcept;
   const Island* islands() const noexcept;
   std::size_t capacity() const noexcept;
+  struct Touched {
+    std::size_t first = 0;
+    std::size_t last = 0;  // first == last: none, insert before
+  };
+  Touched touched_by(SeqRange range) const noexcept;
   bool grow() noexcept;
   void erase(std::size_t first, std::size_t last) noexcept;
   /// Index of the first island whose end is after `s`.
@@ -84,6 +98,7 @@ class Assembler {
   ChunkPool* pool_;
   Chunk* more_ = nullptr;  // holds all islands once they are too many for inline_
   std::uint32_t count_ = 0;
+  std::uint32_t most_ = kMost;
   std::uint32_t clock_ = 0;
   std::array<Island, kInline> inline_{};
 };

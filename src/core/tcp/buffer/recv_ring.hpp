@@ -67,7 +67,9 @@ class RecvRing {
 
   const Assembler& islands() const noexcept { return assembler_; }
   /// Bytes of pool memory held.
-  std::size_t memory_used() const noexcept { return memory_; }
+  std::size_t memory_used() const noexcept { return memory_ + assembler_.memory_used(); }
+  /// At most this many islands are kept (TcpConfig::out_of_order_max).
+  void set_most_islands(std::size_t most) noexcept { assembler_.set_most(most); }
   /// Gives up all out-of-order data (first to go when memory is short); returns bytes freed.
   std::size_t shed_out_of_order() noexcept;
   void clear() noexcept;
@@ -76,12 +78,13 @@ class RecvRing {
   struct Source;
   Written write_source(Seq seq, Source source, std::uint32_t length) noexcept;
   std::uint64_t offset_of(Seq seq) const noexcept;
-  bool materialise(std::uint64_t start, std::uint64_t end) noexcept;
-  Chunk* make_chunk(Chunk* after, std::uint64_t start, std::uint64_t end) noexcept;
-  void copy_in(std::uint64_t start, std::uint64_t end, Source& source) noexcept;
+  bool materialise(std::uint64_t at, std::uint64_t end) noexcept;
+  Chunk* make_chunk(Chunk* after, std::uint64_t at, std::uint64_t end) noexcept;
+  void copy_in(std::uint64_t at, std::uint64_t end, Source& source) noexcept;
   Chunk* find(std::uint64_t at) const noexcept;
   void unlink(Chunk& chunk) noexcept;
-  void free_empty_tail() noexcept;
+  bool make_room(SeqRange range) noexcept;
+  void free_unused() noexcept;
 
   ChunkPool* pool_;
   Chunk* head_ = nullptr;

@@ -59,7 +59,7 @@ class SendRing {
 
  private:
   Chunk* append(Chunk* chunk) noexcept;
-  void drop_head() noexcept;
+  void drop(Chunk& chunk) noexcept;
   const Chunk* find(std::uint64_t at) const noexcept;
 
   ChunkPool* pool_;

@@ -1,0 +1,135 @@
+#include "core/tcp/buffer/assembler.hpp"
+
+#include <algorithm>
+#include <memory>
+#include <new>
+
+namespace tidewire::tcp {
+
+Assembler::Island* Assembler::islands() noexcept {
+  return more_ == nullptr ? inline_.data() : std::launder(reinterpret_cast<Island*>(more_->data));
+}
+const Assembler::Island* Assembler::islands() const noexcept {
+  return const_cast<Assembler*>(this)->islands();
+}
+
+std::size_t Assembler::capacity() const noexcept {
+  return more_ == nullptr ? kInline : more_->capacity / sizeof(Island);
+}
+
+bool Assembler::grow() noexcept {
+  if (more_ != nullptr && more_->size != ChunkSize::kib2) return false;
+  Chunk* bigger = pool_->acquire(more_ == nullptr ? ChunkSize::kib2 : ChunkSize::kib16);
+  if (bigger == nullptr) return false;
+  std::uninitialized_copy_n(islands(), count_, reinterpret_cast<Island*>(bigger->data));
+  if (more_ != nullptr) pool_->release(*more_);
+  more_ = bigger;
+  return true;
+}
+
+void Assembler::clear() noexcept {
+  if (more_ != nullptr) pool_->release(*more_);
+  more_ = nullptr;
+  count_ = 0;
+}
+
+std::size_t Assembler::first_ending_after(Seq s) const noexcept {
+  const Island* first = islands();
+  // New data mostly lands at the end.
+  if (count_ == 0 || !first[count_ - 1].end.after(s)) return count_;
+  const Island* found = std::partition_point(
+      first, first + count_, [s](const Island& island) { return !island.end.after(s); });
+  return static_cast<std::size_t>(found - first);
+}
+
+void Assembler::erase(std::size_t first, std::size_t last) noexcept {
+  if (first == last) return;
+  std::copy(islands() + last, islands() + count_, islands() + first);
+  count_ -= static_cast<std::uint32_t>(last - first);
+  if (count_ == 0) clear();
+}
+
+// The islands that `range` overlaps or borders on.
+Assembler::Touched Assembler::touched_by(SeqRange range) const noexcept {
+  std::size_t first = first_ending_after(range.start);
+  if (first > 0 && islands()[first - 1].end == range.start) --first;
+  std::size_t last = first;
+  while (last < count_ && islands()[last].start.at_or_before(range.end)) ++last;
+  return {first, last};
+}
+
+bool Assembler::can_add(SeqRange range) noexcept {
+  const Touched touched = touched_by(range);
+  if (touched.first != touched.last) return true;
+  return count_ < most_ && (count_ < capacity() || grow());
+}
+
+bool Assembler::add(SeqRange range) noexcept {
+  if (range.empty()) return true;
+  const auto [first, last] = touched_by(range);
+  if (first == last) {
+    if (count_ >= most_ || (count_ == capacity() && !grow())) return false;
+    Island* at = islands() + first;
+    std::copy_backward(at, islands() + count_, islands() + count_ + 1);
+    *at = Island{range.start, range.end, ++clock_};
+    ++count_;
+    return true;
+  }
+  Island& joined = islands()[first];
+  joined.start = earlier(joined.start, range.start);
+  joined.end = later(islands()[last - 1].end, range.end);
+  joined.touched = ++clock_;
+  erase(first + 1, last);
+  return true;
+}
+
+Seq Assembler::advance(Seq rcv_nxt) noexcept {
+  std::size_t gone = 0;
+  while (gone < count_ && islands()[gone].start.at_or_before(rcv_nxt)) {
+    rcv_nxt = later(rcv_nxt, islands()[gone].end);
+    ++gone;
+  }
+  erase(0, gone);
+  return rcv_nxt;
+}
+
+bool Assembler::covers(SeqRange range) const noexcept {
+  const std::size_t i = first_ending_after(range.start);
+  return i < count_ && islands()[i].start.at_or_before(range.start) &&
+         range.end.at_or_before(islands()[i].end);
+}
+
+void Assembler::discard_from(Seq from) noexcept {
+  const std::size_t first = first_ending_after(from);
+  if (first == count_) return;
+  if (islands()[first].start.before(from)) {
+    islands()[first].end = from;
+    erase(first + 1, count_);
+  } else {
+    erase(first, count_);
+  }
+}
+
+std::size_t Assembler::sack_blocks(std::span<SeqRange> out) const noexcept {
+  // At most four blocks fit an option, so a selection by hand is enough.
+  std::array<std::uint32_t, 4> age{};
+  const std::size_t most = std::min(out.size(), age.size());
+  std::size_t n = 0;
+  for (std::size_t i = 0; i < count_; ++i) {
+    const Island& island = islands()[i];
+    const std::uint32_t island_age = clock_ - island.touched;
+    std::size_t at = 0;
+    while (at < n && age[at] <= island_age) ++at;
+    if (at == most) continue;
+    n = std::min(n + 1, most);
+    for (std::size_t j = n - 1; j > at; --j) {
+      age[j] = age[j - 1];
+      out[j] = out[j - 1];
+    }
+    age[at] = island_age;
+    out[at] = {island.start, island.end};
+  }
+  return n;
+}
+
+}  // namespace tidewire::tcp

@@ -1,0 +1,231 @@
+#include <gtest/gtest.h>
+
+#include <array>
+#include <deque>
+#include <vector>
+
+#include "base/random.hpp"
+#include "core/tcp/buffer/recv_ring.hpp"
+#include "core/tcp/buffer/send_ring.hpp"
+
+namespace tidewire::tcp {
+namespace {
+
+std::byte pattern(std::uint64_t offset) {
+  return static_cast<std::byte>((offset * 2'654'435'761U) >> 13 & 0xff);
+}
+std::vector<std::byte> stretch(std::uint64_t offset, std::size_t n) {
+  std::vector<std::byte> out(n);
+  for (std::size_t i = 0; i < n; ++i) out[i] = pattern(offset + i);
+  return out;
+}
+std::vector<std::byte> joined(std::span<const Bytes> regions) {
+  std::vector<std::byte> out;
+  for (const Bytes b : regions) out.insert(out.end(), b.begin(), b.end());
+  return out;
+}
+
+TEST(SendRing, IsAQueueOfBytesUnderRandomUse) {
+  HeapMemory memory(64 << 20);
+  ChunkPool pool(memory);
+  {
+    SendRing ring(pool, 300'000);
+    Rng rng(RandomSeed{1, 1});
+    std::uint64_t written = 0;
+    std::uint64_t released = 0;
+    std::deque<std::vector<std::byte>> lent;
+    std::array<Bytes, 512> regions;
+    for (int step = 0; step < 30'000; ++step) {
+      const std::size_t n = rng.below(std::uint64_t{1} << rng.below(18)) + 1;
+      switch (rng.below(5)) {
+        case 0: {
+          const auto data = stretch(written, n);
+          const std::size_t room = ring.room();
+          const std::size_t done = ring.write(data);
+          ASSERT_EQ(done, std::min(room, n));
+          written += done;
+          break;
+        }
+        case 1: {
+          const MutBytes target = ring.space(n);
+          ASSERT_EQ(target.empty(), ring.room() == 0);
+          ASSERT_LE(target.size(), ring.room());
+          const std::size_t used = std::min(target.size(), n);
+          const auto data = stretch(written, used);
+          std::copy(data.begin(), data.end(), target.begin());
+          ring.commit(used);
+          written += used;
+          break;
+        }
+        case 2: {
+          const bool room = ring.room() > 0;
+          lent.push_back(stretch(written, n));
+          ASSERT_EQ(ring.lend(lent.back()), room);
+          if (room) {
+            written += n;
+          } else {
+            lent.pop_back();
+          }
+          break;
+        }
+        case 3: {
+          const std::uint64_t gone = std::min<std::uint64_t>(n, ring.size());
+          ring.release(n);
+          released += gone;
+          for (auto done = ring.take_borrows_done(); done > 0; --done) lent.pop_front();
+          break;
+        }
+        default: {
+          const std::uint64_t offset = rng.below(ring.size() + 1);
+          const auto g = ring.gather(offset, n, regions);
+          ASSERT_EQ(g.bytes, std::min<std::uint64_t>(n, ring.size() - offset));
+          ASSERT_EQ(joined({regions.data(), g.regions}), stretch(released + offset, g.bytes));
+        }
+      }
+      ASSERT_EQ(ring.size(), written - released);
+      if (ring.empty()) {
+        ASSERT_EQ(ring.memory_used(), 0U);
+      }
+    }
+  }
+  EXPECT_EQ(pool.in_use(), 0U);
+}
+
+TEST(SendRing, HoldsNoMemoryWhenEmptyAndSmallChunksWhenSmall) {
+  HeapMemory memory(1 << 20);
+  ChunkPool pool(memory);
+  SendRing ring(pool, 100'000);
+  EXPECT_EQ(ring.write(stretch(0, 100)), 100U);
+  EXPECT_EQ(ring.memory_used(), 2048U);
+  ring.release(100);
+  EXPECT_EQ(ring.memory_used(), 0U);
+  EXPECT_EQ(ring.write(stretch(0, 60'000)), 60'000U);
+  std::array<Bytes, 4> regions;
+  EXPECT_EQ(ring.gather(0, 60'000, regions).regions, 1U);
+  ring.clear();
+  EXPECT_EQ(pool.in_use(), 0U);
+}
+
+TEST(SendRing, WritesLessWithoutMemory) {
+  HeapMemory memory(1 << 20);
+  ChunkPool pool(memory, 2048);
+  SendRing ring(pool, 100'000);
+  EXPECT_EQ(ring.write(stretch(0, 5000)), 2048U);
+  EXPECT_EQ(ring.write(stretch(0, 1)), 0U);
+  EXPECT_TRUE(ring.space(1).empty());
+  memory.set_failing(true);
+  ChunkPool dry(memory);
+  SendRing other(dry, 1000);
+  EXPECT_EQ(other.write(stretch(0, 1)), 0U);
+  EXPECT_FALSE(other.lend(as_bytes("x", 1)));
+}
+
+// Segments in any order, overlapping, some with other bytes where they overlap: first data wins.
+TEST(RecvRing, ReassemblesLikeABitmapAcrossTheWrap) {
+  for (const std::uint32_t base : {1U, 0x7fff8000U, 0xffff0000U}) {
+    HeapMemory memory(64 << 20);
+    ChunkPool pool(memory);
+    RecvRing ring(pool, Seq{base}, 40'000);
+    Rng rng(RandomSeed{base, 2});
+    std::vector<int> model(4'000'000, -1);  // what arrived first, per stream offset
+    std::uint64_t nxt = 0;
+    std::uint64_t read = 0;
+    for (int step = 0; step < 20'000 && nxt + 50'000 < model.size(); ++step) {
+      const std::uint64_t window = ring.window();
+      const std::uint64_t back =
+          rng.below(4) == 0 ? std::min<std::uint64_t>(nxt, rng.below(3000)) : 0;
+      const std::uint64_t ahead = rng.below(3) == 0 ? 0 : rng.below(window + 1);
+      const std::uint64_t start = nxt - back + ahead;
+      std::uint64_t n = rng.below(std::uint64_t{1} << rng.below(13)) + 1;
+      n = std::min(n, nxt + window > start ? nxt + window - start : 0);
+      std::vector<std::byte> text(n);
+      for (auto& b : text) b = static_cast<std::byte>(rng.next() & 0xff);
+      std::uint64_t fresh = 0;
+      for (std::uint64_t i = start; i < start + n; ++i) {
+        if (model[i] >= 0 || i < nxt) continue;
+        model[i] = std::to_integer<int>(text[i - start]);
+        ++fresh;
+      }
+      const std::size_t cut = n == 0 ? 0 : rng.below(n);
+      const std::array<Bytes, 3> spans{Bytes(text).first(cut), Bytes{}, Bytes(text).subspan(cut)};
+      const auto w = ring.write(Seq{base} + static_cast<std::uint32_t>(start), spans);
+      std::uint64_t moved = nxt;
+      while (model[moved] >= 0) ++moved;
+      ASSERT_EQ(w.fresh, fresh);
+      ASSERT_EQ(w.advanced, moved - nxt);
+      ASSERT_EQ(w.duplicate.empty(), fresh == n) << step;
+      ASSERT_EQ(w.status, moved > nxt ? RecvRing::Status::in_order
+                          : fresh > 0 ? RecvRing::Status::out_of_order
+                                      : RecvRing::Status::duplicate);
+      nxt = moved;
+      ASSERT_EQ(ring.rcv_nxt(), Seq{base} + static_cast<std::uint32_t>(nxt));
+      ASSERT_EQ(ring.size(), nxt - read);
+      if (rng.below(3) == 0) {
+        std::vector<std::byte> out(rng.below(20'000));
+        const std::size_t got = ring.read(out);
+        ASSERT_EQ(got, std::min<std::uint64_t>(out.size(), nxt - read));
+        for (std::size_t i = 0; i < got; ++i) {
+          ASSERT_EQ(std::to_integer<int>(out[i]), model[read + i]);
+        }
+        read += got;
+      }
+      std::array<Bytes, 64> regions;
+      const std::size_t count = ring.readable(regions, 5000);
+      const auto front = joined({regions.data(), count});
+      ASSERT_EQ(front.size(), std::min<std::uint64_t>(5000, nxt - read));
+      for (std::size_t i = 0; i < front.size(); ++i) {
+        ASSERT_EQ(std::to_integer<int>(front[i]), model[read + i]);
+      }
+    }
+    EXPECT_GT(nxt, 1'000'000U);
+    ring.clear();
+    EXPECT_EQ(pool.in_use(), 0U);
+  }
+}
+
+TEST(RecvRing, OutOfOrderTakesOnlyTheChunksItTouches) {
+  HeapMemory memory(64 << 20);
+  ChunkPool pool(memory);
+  RecvRing ring(pool, Seq{0}, 6 << 20);
+  const auto text = stretch(0, 1000);
+  const auto w = ring.write(Seq{5'000'000}, text);
+  EXPECT_EQ(w.status, RecvRing::Status::out_of_order);
+  EXPECT_EQ(ring.memory_used(), 2048U);
+  EXPECT_EQ(ring.shed_out_of_order(), 2048U);
+  EXPECT_EQ(ring.memory_used(), 0U);
+}
+
+// Single bytes from the right end to the left must not pin a chunk each.
+TEST(RecvRing, ScatteredBytesDoNotMultiplyMemory) {
+  HeapMemory memory(64 << 20);
+  ChunkPool pool(memory);
+  RecvRing ring(pool, Seq{0}, 100'000);
+  const auto text = stretch(0, 1);
+  for (std::uint32_t at = 60'000; at > 1; --at) (void)ring.write(Seq{at}, text);
+  EXPECT_LE(ring.memory_used(), 160'000U);
+  ring.clear();
+  for (std::uint32_t i = 0; i < 60'000; i += 2) (void)ring.write(Seq{1 + i * 7919U % 60'000}, text);
+  EXPECT_LE(ring.memory_used(), 200'000U);
+}
+
+TEST(RecvRing, AFullMemoryDropsOrShedsButNeverLosesInOrderData) {
+  HeapMemory memory(64 << 20);
+  ChunkPool pool(memory, 3 * 2048);
+  RecvRing ring(pool, Seq{0}, 100'000);
+  EXPECT_EQ(ring.write(Seq{0}, stretch(0, 2048)).status, RecvRing::Status::in_order);
+  EXPECT_EQ(ring.write(Seq{50'000}, stretch(50'000, 100)).status, RecvRing::Status::out_of_order);
+  EXPECT_EQ(ring.write(Seq{60'000}, stretch(60'000, 100)).status, RecvRing::Status::out_of_order);
+  EXPECT_EQ(ring.write(Seq{70'000}, stretch(70'000, 100)).status, RecvRing::Status::no_memory);
+  EXPECT_EQ(ring.islands().size(), 2U);
+  // In-order data pushes the islands out.
+  EXPECT_EQ(ring.write(Seq{2048}, stretch(2048, 4000)).status, RecvRing::Status::in_order);
+  EXPECT_EQ(ring.islands().size(), 0U);
+  EXPECT_EQ(ring.write(Seq{6048}, stretch(6048, 2000)).status, RecvRing::Status::no_memory);
+  std::vector<std::byte> out(10'000);
+  out.resize(ring.read(out));
+  EXPECT_EQ(out, stretch(0, 6048));
+  EXPECT_EQ(pool.in_use(), 0U);
+}
+
+}  // namespace
+}  // namespace tidewire::tcp

@@ -1,0 +1,124 @@
+#include "core/tcp/buffer/send_ring.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace tidewire::tcp {
+namespace {
+
+/// Small streams use small chunks; the more is queued, the larger the next one.
+ChunkSize next_size(std::size_t queued, std::size_t hint) noexcept {
+  return chunk_for(std::max(queued, hint));
+}
+
+}  // namespace
+
+Chunk* SendRing::append(Chunk* chunk) noexcept {
+  chunk->start = end_;
+  chunk->prev = tail_;
+  chunk->next = nullptr;
+  (tail_ != nullptr ? tail_->next : head_) = chunk;
+  tail_ = chunk;
+  if (chunk->owner == ChunkOwner::slab) memory_ += chunk_bytes(chunk->size);
+  return chunk;
+}
+
+MutBytes SendRing::space(std::size_t hint) noexcept {
+  const std::size_t allowed = room();
+  if (allowed == 0) return {};
+  if (tail_ == nullptr || tail_->end() == end_) {
+    const std::size_t wanted = std::min(std::max<std::size_t>(hint, 1), allowed);
+    Chunk* chunk = pool_->acquire_at_most(next_size(static_cast<std::size_t>(size()), wanted));
+    if (chunk == nullptr) return {};
+    append(chunk);
+  }
+  const std::size_t used = static_cast<std::size_t>(end_ - tail_->start);
+  return {tail_->data + used, std::min<std::size_t>(tail_->capacity - used, allowed)};
+}
+
+void SendRing::commit(std::size_t n) noexcept {
+  if (tail_ == nullptr || tail_->owner != ChunkOwner::slab) return;
+  end_ += std::min<std::uint64_t>(n, tail_->end() - end_);
+}
+
+std::size_t SendRing::write(Bytes bytes) noexcept {
+  std::size_t done = 0;
+  while (done < bytes.size()) {
+    const MutBytes target = space(bytes.size() - done);
+    if (target.empty()) break;
+    const std::size_t n = std::min(target.size(), bytes.size() - done);
+    std::memcpy(target.data(), bytes.data() + done, n);
+    commit(n);
+    done += n;
+  }
+  return done;
+}
+
+bool SendRing::lend(Bytes bytes) noexcept {
+  if (bytes.empty() || room() == 0) return false;
+  Chunk* chunk = pool_->borrow(bytes);
+  if (chunk == nullptr) return false;
+  if (tail_ != nullptr && tail_->owner == ChunkOwner::slab) {
+    if (tail_->start == end_) {  // offered by space() and never used
+      drop(*tail_);
+    } else {
+      tail_->capacity = static_cast<std::uint32_t>(end_ - tail_->start);  // closed from here on
+    }
+  }
+  append(chunk);
+  end_ += bytes.size();
+  return true;
+}
+
+const Chunk* SendRing::find(std::uint64_t at) const noexcept {
+  const Chunk* chunk = hint_ != nullptr && hint_->start <= at ? hint_ : head_;
+  while (chunk != nullptr && chunk->end() <= at) chunk = chunk->next;
+  return chunk;
+}
+
+SendRing::Gathered SendRing::gather(std::uint64_t offset, std::size_t length,
+                                    std::span<Bytes> out) const noexcept {
+  Gathered g;
+  if (offset >= size()) return g;
+  std::uint64_t at = begin_ + offset;
+  const std::uint64_t stop = at + std::min<std::uint64_t>(length, end_ - at);
+  const Chunk* chunk = find(at);
+  for (; chunk != nullptr && at < stop && g.regions < out.size(); chunk = chunk->next) {
+    const std::uint64_t until = std::min(stop, chunk->end());
+    const auto n = static_cast<std::size_t>(until - at);
+    out[g.regions++] = {chunk->data + (at - chunk->start), n};
+    g.bytes += n;
+    at = until;
+    hint_ = chunk;
+  }
+  return g;
+}
+
+void SendRing::drop(Chunk& chunk) noexcept {
+  (chunk.prev != nullptr ? chunk.prev->next : head_) = chunk.next;
+  (chunk.next != nullptr ? chunk.next->prev : tail_) = chunk.prev;
+  if (hint_ == &chunk) hint_ = nullptr;
+  if (chunk.owner == ChunkOwner::slab) {
+    memory_ -= chunk_bytes(chunk.size);
+  } else {
+    ++borrows_done_;
+  }
+  pool_->release(chunk);
+}
+
+void SendRing::release(std::uint64_t n) noexcept {
+  begin_ += std::min(n, size());
+  while (head_ != nullptr && head_->end() <= begin_) drop(*head_);
+  // Empty means no memory at all, also if the last chunk still has room.
+  if (empty() && head_ != nullptr) drop(*head_);
+}
+
+void SendRing::clear() noexcept {
+  while (head_ != nullptr) drop(*head_);
+  begin_ = end_;
+}
+
+std::uint32_t SendRing::take_borrows_done() noexcept { return std::exchange(borrows_done_, 0U); }
+
+}  // namespace tidewire::tcp
