@@ -96,10 +96,8 @@ void Driver::run(Instant until) {
 Instant Driver::turn() {
   const Instant now = Clock::now();
   more_ = false;
-  for (const auto& port : ports_) {
-    port->device_.advance(now);
-    more_ |= receive(*port, now);
-  }
+  for (const auto& port : ports_) port->device_.advance(now);
+  for (const auto& port : ports_) more_ |= receive(*port, now);
   check_ports(now);
   for (const auto& host : hosts_) {
     if (host->stack.next_deadline() <= now) host->stack.on_timeout(now);

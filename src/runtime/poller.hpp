@@ -15,9 +15,10 @@ enum Io : std::uint32_t {
   kIoNone = 0,
   kIoRead = 1,
   kIoWrite = 2,
-  kIoHangUp = 4,    ///< found only: both directions are closed
-  kIoError = 8,     ///< found only: a pending error (also: the error queue has something)
-  kIoPriority = 16  ///< urgent data
+  kIoHangUp = 4,      ///< found only: both directions are closed
+  kIoError = 8,       ///< found only: a pending error (also: the error queue has something)
+  kIoPriority = 16,   ///< urgent data
+  kIoErrorsOnly = 32  ///< watched for: nothing but kIoHangUp and kIoError
 };
 
 class IoHandler {
