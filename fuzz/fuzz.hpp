@@ -1,0 +1,27 @@
+// Shared by the fuzz targets.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "base/bytes.hpp"
+
+namespace tidewire::fuzz {
+
+/// A finding if `holds` is false.
+inline void check(bool holds) {
+  if (!holds) __builtin_trap();
+}
+
+/// What `emit(repr, writer, more...)` writes; a finding if it does not write exactly `size` bytes.
+template <typename Repr, typename... More>
+std::vector<std::byte> emitted(const Repr& repr, std::size_t size, const More&... more) {
+  std::vector<std::byte> bytes(size);
+  Writer out{bytes};
+  emit(repr, out, more...);
+  check(out.ok() && out.written() == size);
+  return bytes;
+}
+
+}  // namespace tidewire::fuzz

@@ -1,0 +1,23 @@
+// TCP options on their own: the walk ends, agrees with the fast path, and survives a round trip.
+#include "fuzz.hpp"
+#include "wire/tcp_options.hpp"
+
+using namespace tidewire;
+using namespace tidewire::wire;
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const Bytes input = as_bytes(data, std::min(size, kTcpMaxOptionsLen));
+  TcpOptions options;
+  TcpOptions walked;
+  const bool ok = parse_tcp_options(input, options);
+  fuzz::check(detail::parse_tcp_options_slow(input, walked) == ok && walked == options);
+  const std::size_t length = options_len(options);
+  fuzz::check(length <= kTcpMaxOptionsLen && length % 4 == 0);
+  const auto bytes = fuzz::emitted(options, length);
+  TcpOptions again;
+  fuzz::check(parse_tcp_options(bytes, again));
+  fuzz::check(again.sack.size() == sack_blocks_that_fit(options));
+  again.sack = options.sack;
+  fuzz::check(again == options);
+  return 0;
+}
