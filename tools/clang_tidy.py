@@ -52,9 +52,9 @@ def fingerprint(entry, files):
 def tidy(binary, build, path):
     done = subprocess.run([binary, "-p", str(build), "--quiet", str(path)], cwd=TOP,
                           stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    findings = "\n".join(line for line in done.stdout.splitlines())
+    findings = re.sub(r"^?\d+ warnings? generated\.$\n?", "", done.stdout, flags=re.M)
     failed = done.returncode != 0 or re.search(r": (warning|error):", findings)
-    return path, (findings + done.stderr if failed else "")
+    return path, (findings + (done.stderr if not findings else "") if failed else "")
 
 
 def main():
