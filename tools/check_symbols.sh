@@ -13,6 +13,8 @@ allowed_c+='|__cxa_atexit|__cxa_guard_(acquire|release|abort)|__dso_handle|__gxx
 allowed_c+='|_Unwind_Resume|__cpu_model|__cpu_indicator_init|__cpu_features2|_GLOBAL_OFFSET_TABLE_'
 allowed_c+='|__cxa_(begin|end)_catch|__cxa_rethrow|__cxa_throw_bad_array_new_length|__tls_get_addr'
 allowed_c+='|__(u|)(div|mod|mul)ti3|__popcountdi2'
+# std::shared_ptr looks at it to choose how to count.
+allowed_c+='|__libc_single_threaded'
 # Instrumentation of sanitizers and coverage.
 allowed_c+='|__(asan|ubsan|sanitizer|sancov|llvm|gcov)_.*'
 # C++ symbols that mean a clock, thread, lock, stream, file or random device.

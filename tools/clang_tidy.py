@@ -52,7 +52,7 @@ def fingerprint(entry, files):
 def tidy(binary, build, path):
     done = subprocess.run([binary, "-p", str(build), "--quiet", str(path)], cwd=TOP,
                           stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    findings = re.sub(r"^?\d+ warnings? generated\.$\n?", "", done.stdout, flags=re.M)
+    findings = re.sub(r"\d+ warnings? generated\.$\n?", "", done.stdout, flags=re.M)
     failed = done.returncode != 0 or re.search(r": (warning|error):", findings)
     return path, (findings + (done.stderr if not findings else "") if failed else "")
 

@@ -60,11 +60,11 @@ def header_start(lines, i):
         return None
     start = i
     joined = line.strip()
-    while start > 0 and joined.count(")") > joined.count("(") or (
-            start > 0 and joined.startswith((":", ",", "->")) ):
+    while start > 0 and (joined.count(")") > joined.count("(") or joined.startswith((":", ",", "->"))
+                         or ("(" in joined and lines[start - 1].rstrip().endswith((",", "(")))):
         start -= 1
         joined = lines[start].strip() + " " + joined
-        if i - start > 12:
+        if i - start > 30:
             return None
     if "(" not in joined or _NOT_A_FUNCTION.match(joined) or joined.startswith(("}", "#", "[")):
         return None

@@ -104,6 +104,12 @@ class B {
   }
   int get() const { return a_; }
 };
+A::A(int a,
+     int b)
+    : a_(a),
+      b_(b) {
+  use();
+}
 template <class T>
 int C<T>::run(int x) const noexcept {
   auto f = [&](int y) {
@@ -119,7 +125,7 @@ TEST(Suite, Name) {
 }
 }
 """
-        self.assertEqual([length for _, length in self.names(text)], [5, 9, 3])
+        self.assertEqual([length for _, length in self.names(text)], [5, 6, 9, 3])
 
 
 if __name__ == "__main__":
