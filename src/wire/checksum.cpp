@@ -1,5 +1,7 @@
 #include "wire/checksum.hpp"
 
+#include <array>
+
 namespace tidewire::wire::kernel {
 namespace {
 
@@ -13,10 +15,36 @@ struct Accumulator {
   }
 };
 
-std::uint64_t tail_word(const std::byte* data, std::size_t size) noexcept {
-  std::uint64_t word = 0;
-  std::memcpy(&word, data, size);
-  return word;
+/// The last 0 to 7 bytes; an odd one is padded with zero (RFC 1071 §4.1).
+std::uint64_t sum_tail(const std::byte* data, std::size_t size) noexcept {
+  std::uint64_t sum = 0;
+  if ((size & 4) != 0) {
+    sum += load_native<std::uint32_t>(data);
+    data += 4;
+  }
+  if ((size & 2) != 0) {
+    sum += load_native<std::uint16_t>(data);
+    data += 2;
+  }
+  if ((size & 1) != 0) {
+    const std::array<std::byte, 2> padded{*data, std::byte{0}};
+    sum += load_native<std::uint16_t>(padded.data());
+  }
+  return sum;
+}
+
+void copy_tail(std::byte* target, const std::byte* source, std::size_t size) noexcept {
+  if ((size & 4) != 0) {
+    std::memcpy(target, source, 4);
+    target += 4;
+    source += 4;
+  }
+  if ((size & 2) != 0) {
+    std::memcpy(target, source, 2);
+    target += 2;
+    source += 2;
+  }
+  if ((size & 1) != 0) *target = *source;
 }
 
 }  // namespace
@@ -31,8 +59,7 @@ std::uint64_t sum_portable(const std::byte* data, std::size_t size) noexcept {
     b.add(load_native<std::uint64_t>(data + 24));
   }
   for (; size >= 8; data += 8, size -= 8) a.add(load_native<std::uint64_t>(data));
-  if (size != 0) b.add(tail_word(data, size));
-  return narrow(a.low + a.high + b.low + b.high);
+  return narrow(narrow(a.low + a.high + b.low + b.high) + sum_tail(data, size));
 }
 
 std::uint64_t copy_sum_portable(std::byte* target, const std::byte* source,
@@ -55,11 +82,8 @@ std::uint64_t copy_sum_portable(std::byte* target, const std::byte* source,
     source += 8;
     size -= 8;
   }
-  if (size != 0) {
-    b.add(tail_word(source, size));
-    std::memcpy(target, source, size);
-  }
-  return narrow(a.low + a.high + b.low + b.high);
+  copy_tail(target, source, size);
+  return narrow(narrow(a.low + a.high + b.low + b.high) + sum_tail(source, size));
 }
 
 }  // namespace tidewire::wire::kernel

@@ -150,27 +150,27 @@ inline void emit(const Ipv4Repr& repr, Writer& out) noexcept {
   const MutBytes header = out.reserve(total > 0xffff ? SIZE_MAX : length);
   if (header.empty()) return;
   std::byte* at = header.data();
-  store_u8(at, static_cast<std::uint8_t>(0x40U | length / 4));
-  store_u8(at + 1, repr.tos);
-  store_u16(at + 2, static_cast<std::uint16_t>(total));
-  store_u16(at + 4, repr.id);
-  store_u16(at + 6, static_cast<std::uint16_t>((repr.dont_fragment ? 0x4000U : 0U) |
-                                               (repr.more_fragments ? 0x2000U : 0U) |
-                                               repr.fragment_offset / 8U));
-  store_u8(at + 8, repr.ttl);
-  store_u8(at + 9, repr.protocol);
-  store_u16(at + 10, 0);
-  store_ipv4(at + 12, repr.source);
-  store_ipv4(at + 16, repr.destination);
-  std::uint64_t sum = sum_ipv4_header(at);
+  // Summed in registers: loading back what was just stored in smaller pieces would stall.
+  const std::uint64_t flags_and_offset = (repr.dont_fragment ? 0x4000U : 0U) |
+                                         (repr.more_fragments ? 0x2000U : 0U) |
+                                         repr.fragment_offset / 8U;
+  const std::uint64_t first = (0x40U | length / 4) << 56 | std::uint64_t{repr.tos} << 48 |
+                              total << 32 | std::uint64_t{repr.id} << 16 | flags_and_offset;
+  const std::uint64_t second =
+      std::uint64_t{repr.ttl} << 56 | std::uint64_t{repr.protocol} << 48 | repr.source.v4_value();
+  const std::uint32_t third = repr.destination.v4_value();
+  std::uint64_t sum = kernel::narrow(first) + kernel::narrow(second) + third;
   if (length > kIpv4MinHeaderLen) {
     const std::size_t given = std::min(repr.options.size(), kIpv4MaxOptionsLen);
     std::memset(at + length - 4, 0, 4);
     std::memcpy(at + kIpv4MinHeaderLen, repr.options.data(), given);
-    sum += kernel::sum(at + kIpv4MinHeaderLen, length - kIpv4MinHeaderLen);
+    sum += swap_to_network(
+        kernel::fold(kernel::sum(at + kIpv4MinHeaderLen, length - kIpv4MinHeaderLen)));
   }
   const auto checksum = static_cast<std::uint16_t>(~kernel::fold(sum) & 0xffff);
-  std::memcpy(at + 10, &checksum, 2);
+  store_u64(at, first);
+  store_u64(at + 8, second | std::uint64_t{checksum} << 32);
+  store_u32(at + 16, third);
 }
 
 /// What a scan of the options found (RFC 791 §3.1).

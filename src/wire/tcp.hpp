@@ -148,15 +148,12 @@ inline void emit(const TcpRepr& repr, Writer& out, std::uint16_t checksum) noexc
     return;
   }
   std::byte* at = out.reserve(kTcpMinHeaderLen).data();
-  store_u16(at, repr.source_port);
-  store_u16(at + 2, repr.destination_port);
+  store_u32(at, std::uint32_t{repr.source_port} << 16 | repr.destination_port);
   store_u32(at + 4, repr.seq.value());
   store_u32(at + 8, repr.ack.value());
-  store_u8(at + 12, static_cast<std::uint8_t>(length / 4 << 4));
-  store_u8(at + 13, repr.flags.bits());
-  store_u16(at + 14, repr.window);
-  store_u16(at + 16, checksum);
-  store_u16(at + 18, repr.urgent_pointer);
+  store_u32(at + 12, static_cast<std::uint32_t>(length) << 26 |
+                         std::uint32_t{repr.flags.bits()} << 16 | repr.window);
+  store_u32(at + 16, std::uint32_t{checksum} << 16 | repr.urgent_pointer);
   emit(repr.options, out);
 }
 
