@@ -8,6 +8,7 @@
 
 #include "device/pcapng.hpp"
 #include "device/wrap/impairment.hpp"
+#include "device/wrap/rx_split.hpp"
 #include "device/wrap/wrapper.hpp"
 
 namespace tidewire::device {
@@ -41,7 +42,7 @@ class Capture final : public Wrapper, public ImpactObserver {
   bool pushing_ = false;
   std::vector<Seen> seen_;  ///< impacts of the push under way
   std::vector<std::byte> scratch_;
-  std::vector<std::byte> headers_;
+  RxSplitter splitter_;
 };
 
 }  // namespace tidewire::device

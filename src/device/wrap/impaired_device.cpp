@@ -62,7 +62,15 @@ void ImpairedDevice::send_due() noexcept {
 
 std::span<const RxFrame> ImpairedDevice::receive(Instant now, std::size_t limit) noexcept {
   advance(now);
-  for (const RxFrame& frame : inner().receive(now, limit)) down_.push(frame);
+  for (const RxFrame& frame : inner().receive(now, limit)) {
+    const TxFrame* super = nullptr;
+    if (!RxSplitter::is_plain(frame)) super = splitter_.convert(frame, down_.medium());
+    if (super != nullptr) {
+      down_.push(*super);
+    } else {
+      down_.push(frame);
+    }
+  }
   return down_.receive(limit);
 }
 

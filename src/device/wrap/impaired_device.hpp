@@ -5,12 +5,13 @@
 #include <vector>
 
 #include "device/wrap/impaired_line.hpp"
+#include "device/wrap/rx_split.hpp"
 #include "device/wrap/wrapper.hpp"
 
 namespace tidewire::device {
 
-/// Wraps a device; `up` of the spec is what is sent through it. It advertises no offloads, and the
-/// device behind should be opened without receive offloads, so that ordinals count wire packets.
+/// Wraps a device; `up` of the spec is what is sent through it. It advertises no offloads, and cuts
+/// what the device behind received coalesced, so that ordinals count wire packets.
 class ImpairedDevice final : public Wrapper {
  public:
   struct Options {
@@ -41,6 +42,7 @@ class ImpairedDevice final : public Wrapper {
   FlowTable flows_;
   ImpairedLine up_;
   ImpairedLine down_;
+  RxSplitter splitter_;
   std::span<const RxFrame> due_;  ///< left the line, not yet taken by the device behind
 };
 

@@ -46,6 +46,7 @@ class ImpairedLine {
   Instant next_arrival() const noexcept;
   /// Once push() said full: when there is room again. Else never().
   Instant next_room() const noexcept;
+  Medium medium() const noexcept { return options_.medium; }
   bool empty() const noexcept { return queue_.empty() && held_.empty(); }
   const LinkCounters& counters() const noexcept { return counters_; }
 

@@ -1,0 +1,113 @@
+#include "device/backends/vnet_device.hpp"
+
+#include <gtest/gtest.h>
+
+#include "device/factory.hpp"
+#include "device/wrap/test_frames.hpp"
+
+namespace tidewire::device {
+namespace {
+
+using namespace test;
+
+struct Received {
+  RxFrame frame;
+  bool sound = false;
+};
+
+Received received(const VnetHeader& header, Bytes bytes, Medium medium = Medium::ethernet) {
+  Received r;
+  r.frame.head = bytes;
+  r.sound = apply_vnet_header(header, medium, r.frame);
+  return r;
+}
+
+VnetHeader gso(std::uint16_t size) {
+  VnetHeader header;
+  header.flags = VnetHeader::kNeedsChecksum;
+  header.gso_type = VnetHeader::kGsoTcp4;
+  header.gso_size = size;
+  header.header_length = 54;
+  header.checksum_start = 34;
+  header.checksum_offset = 16;
+  return header;
+}
+
+TEST(VnetHeader, TransmitAndBack) {
+  Headers h;
+  h.flags = 0x90;
+  const auto head = headers(h, 5000);
+  const auto data = pattern(5000);
+  const Bytes payload[] = {data};
+  const TxFrame frame = frame_of(h, head, payload, 1460);
+  const VnetHeader header = vnet_header(frame);
+  EXPECT_EQ(header.gso_type, VnetHeader::kGsoTcp4 | VnetHeader::kGsoEcn);
+  auto all = head;
+  all.insert(all.end(), data.begin(), data.end());
+  const Received r = received(header, all);
+  EXPECT_TRUE(r.sound);
+  EXPECT_EQ(r.frame.seg_size, 1460);
+  EXPECT_EQ(r.frame.segs, 4);
+  EXPECT_EQ(r.frame.checksum, ChecksumState::partial);
+}
+
+TEST(VnetHeader, OneSegmentIsNoSuperSegment) {
+  Headers h;
+  const auto head = headers(h, 1000);
+  const auto data = pattern(1000);
+  const Bytes payload[] = {data};
+  EXPECT_EQ(vnet_header(frame_of(h, head, payload, 1460)).gso_type, VnetHeader::kGsoNone);
+  TxFrame final = frame_of(h, head, payload);
+  final.checksum_pending = false;
+  EXPECT_EQ(vnet_header(final).flags, 0);
+}
+
+// What a device says about a frame is checked before it is believed.
+TEST(VnetHeader, BadMetadataIsRecomputed) {
+  Headers h;
+  auto packet = headers(h, 3000);
+  packet.resize(packet.size() + 3000);
+  EXPECT_FALSE(received(gso(0), packet).sound);
+  EXPECT_EQ(received(gso(0), packet).frame.seg_size, 0);
+  EXPECT_EQ(received(gso(0), packet).frame.segs, 1);
+  EXPECT_EQ(received(gso(60'000), packet).frame.segs, 1);
+  EXPECT_EQ(received(gso(1), packet).frame.segs, 3000);
+  VnetHeader udp = gso(1460);
+  udp.gso_type = VnetHeader::kGsoUdp;
+  EXPECT_FALSE(received(udp, packet).sound);
+  EXPECT_EQ(received(udp, packet).frame.segs, 1);
+  VnetHeader elsewhere = gso(1460);
+  elsewhere.checksum_start = 20;
+  EXPECT_FALSE(received(elsewhere, packet).sound);
+  EXPECT_EQ(received(elsewhere, packet).frame.checksum, ChecksumState::unknown);
+  VnetHeader field = gso(1460);
+  field.checksum_offset = 6;
+  EXPECT_EQ(received(field, packet).frame.checksum, ChecksumState::unknown);
+  VnetHeader valid;
+  valid.flags = VnetHeader::kDataValid;
+  EXPECT_EQ(received(valid, packet).frame.checksum, ChecksumState::verified);
+  for (std::size_t size = 0; size < 54; ++size) {
+    const Received r = received(gso(1460), Bytes{packet}.first(size));
+    EXPECT_FALSE(r.sound);
+    EXPECT_EQ(r.frame.segs, 1);
+    EXPECT_EQ(r.frame.seg_size, 0);
+    EXPECT_NE(r.frame.checksum, ChecksumState::partial);
+  }
+}
+
+TEST(Factory, ErrorsSayWhatToWrite) {
+  for (const char* text : {"", "tap", "tap:", "eth0", "bridge:x", ":x"}) {
+    const auto device = open_device(text);
+    ASSERT_FALSE(device.has_value()) << text;
+    EXPECT_NE(device.error().find("tap:NAME"), std::string::npos) << device.error();
+  }
+  const auto missing = open_device("veth:surely-absent0");
+  ASSERT_FALSE(missing.has_value());
+  EXPECT_NE(missing.error().find("ip link add"), std::string::npos) << missing.error();
+  const auto name = open_device("tap:a-name-much-too-long");
+  ASSERT_FALSE(name.has_value());
+  EXPECT_NE(name.error().find("15 characters"), std::string::npos) << name.error();
+}
+
+}  // namespace
+}  // namespace tidewire::device
