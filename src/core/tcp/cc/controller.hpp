@@ -51,7 +51,7 @@ struct AckSample {
   std::uint64_t snd_nxt_offset = 0;   ///< bytes sent since the connection began
   bool app_limited = false;           ///< the rate sample was
   bool cwnd_limited = false;          ///< the window was what held the sender back
-  bool in_recovery = false;
+  bool in_recovery = false;           ///< fast recovery: PRR decides what is sent
 };
 struct LossSample {
   Instant now;

@@ -59,6 +59,7 @@ struct AckOutcome {
   bool spurious = false;         ///< the last reduction was a mistake: undo it
   bool restart_rto = false;      ///< RFC 6298 §5.3: new data acked (or, all acked, stop it)
   bool dsack = false;
+  bool reneged = false;  ///< the peer dropped data it had SACKed; SACKs are forgotten
 };
 
 struct RecoveryConfig {
@@ -88,7 +89,7 @@ class LossRecovery {
   //= RFC 6298 §5.4 to §5.6; RFC 2018 §8
   /// The retransmission timer expired. Everything unSACKed is lost. Returns bytes newly lost.
   /// The caller backs off the RTT estimator and tells the controller.
-  std::uint64_t on_rto(Instant now) noexcept;
+  std::uint64_t on_rto() noexcept;
   /// True for the first timeout of the data at snd.una: ssthresh is reduced (RFC 5681 §3.1).
   bool first_rto() const noexcept { return first_rto_; }
 
@@ -114,11 +115,12 @@ class LossRecovery {
   void set_mss(std::uint32_t mss) noexcept { mss_ = mss; }
 
  private:
-  Duration take_rtt(const AckEvent& event, const Delivered& d, RttEstimator& rtt) noexcept;
-  void count_duplicates(const AckEvent& event, const Delivered& d) noexcept;
-  void detect_loss(const AckEvent& event, const Delivered& d, AckOutcome& out) noexcept;
+  void take_rtt(const AckEvent& event, const Delivered& d, RttEstimator& rtt,
+                AckOutcome& out) const noexcept;
+  std::uint64_t count_duplicates(const AckEvent& event, const Delivered& d) noexcept;
+  void detect_loss(const Delivered& d, AckOutcome& out) noexcept;
   void enter_recovery(AckOutcome& out) noexcept;
-  void progress(const AckEvent& event, const Delivered& d, AckOutcome& out) noexcept;
+  void leave() noexcept;
 
   Scoreboard board_;
   DeliveryRate rate_;
@@ -128,11 +130,15 @@ class LossRecovery {
   bool sack_;
   bool first_rto_ = true;
   bool force_first_ = false;  // the first retransmission of a recovery needs no permission
-  bool rescued_ = false;
   std::uint32_t dup_acks_ = 0;
+  std::uint64_t dup_bytes_ = 0;  // without SACK: bytes that duplicate ACKs showed to have arrived
+  std::uint64_t flight_at_loss_ = 0;
+  std::uint64_t delivered_at_loss_ = 0;  // by the ACK that began the recovery
   Seq recovery_point_;
-  Seq high_rxt_;  // highest sequence sent again in this recovery
-  Seq rescue_rxt_;
+  Seq high_rxt_;    // end of the highest data sent again in this recovery
+  Seq rescue_rxt_;  // no second rescue before this is acknowledged
+  bool rescued_ = false;
+  Seq rto_una_;  // snd.una at the last timeout
 };
 
 }  // namespace tidewire::tcp

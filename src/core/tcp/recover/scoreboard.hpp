@@ -22,7 +22,7 @@ struct Run {
   std::uint16_t transmissions = 1;  ///< saturates
   bool sacked = false;              ///< the peer holds it
   bool lost = false;                ///< deemed lost
-  bool in_flight_again = false;     ///< lost, and retransmitted since
+  bool in_flight_again = false;     ///< a retransmission, not deemed lost, is out
   bool is_probe = false;            ///< a path-MTU probe: its loss is no congestion signal
   Instant sent_at;                  ///< of the last transmission
   RateSnapshot rate;
@@ -102,18 +102,19 @@ class Scoreboard {
     for (std::size_t i = head_; i < tail_; ++i) {
       Run& run = runs_[i];
       if (run.sacked || (run.lost && !run.in_flight_again) || !lost(std::as_const(run))) continue;
-      marked += lose(run);
+      marked += lose_again(run);
     }
     return marked;
   }
-  /// Takes back all loss marks that no retransmission followed (a spurious loss was detected).
+  /// Discards all SACK information (the peer has reneged).
+  void forget_sacks() noexcept;
+  /// Takes back all loss marks (the loss was not real).
   void undo_lost() noexcept;
 
-  /// The next data to send again: lost, unSACKed, not sent again since; from `from` on. Within one
-  /// run.
+  /// The next data to send again: lost, unSACKed, not sent again since. One run at most.
   std::optional<SeqRange> next_lost() const noexcept;
   //= RFC 6675 §4 NextSeg() (3)
-  /// Unlost, unSACKed, never retransmitted data below the highest SACKed, from `from` on.
+  /// Unlost, unSACKed data below the highest SACKed that was not sent again, from `from` on.
   std::optional<SeqRange> next_hole(Seq from) const noexcept;
   /// The last unSACKed segment in flight (rescue, tail-loss probe).
   std::optional<SeqRange> last_segment() const noexcept;
@@ -126,9 +127,9 @@ class Scoreboard {
   std::uint64_t outstanding() const noexcept { return outstanding_; }  ///< sent, not cum. acked
   std::uint64_t sacked() const noexcept { return sacked_; }
   std::uint64_t lost() const noexcept { return lost_; }         ///< deemed lost, sent again or not
-  std::uint64_t sent_again() const noexcept { return again_; }  ///< of these, sent again
+  std::uint64_t sent_again() const noexcept { return again_; }  ///< with a retransmission in flight
   bool empty() const noexcept { return head_ == tail_; }
-  bool has_lost() const noexcept { return lost_ > again_; }
+  bool has_lost() const noexcept { return next_lost().has_value(); }
   Seq una() const noexcept { return una_; }
   Seq high_data() const noexcept { return high_data_; }      ///< snd.nxt of the highest emission
   Seq high_sacked() const noexcept { return high_sacked_; }  ///< end of the highest SACKed data
@@ -137,18 +138,17 @@ class Scoreboard {
   std::size_t memory_used() const noexcept { return capacity_ * sizeof(Run); }
 
  private:
-  struct Counted;
-  std::size_t find(Seq s) const noexcept;             // the run that contains s
-  std::size_t split(std::size_t i, Seq at) noexcept;  // returns the index of the second half
-  bool make_room(std::size_t runs) noexcept;
-  bool insert_after(std::size_t i, const Run& run) noexcept;
+  std::size_t find(Seq s) const noexcept;  // the run that contains s
+  std::size_t split(std::size_t i, Seq at) noexcept;
+  bool make_room(std::size_t n) noexcept;
   void erase(std::size_t first, std::size_t last) noexcept;
-  std::uint64_t lose(Run& run) noexcept;
-  void settle(const Run& run, Delivered& out) noexcept;
-  void apply_block(SeqRange block, Delivered& out) noexcept;
-  void ack_through(Seq ack, Delivered& out) noexcept;
+  void resend(const Emission& emission, SeqRange range) noexcept;
+  void lose(Run& run) noexcept;                 // not lost yet
+  std::uint64_t lose_again(Run& run) noexcept;  // its retransmission too
+  void settle(const Run& run, Seq prior_high_sacked, Delivered& out) noexcept;
+  void ack_through(Seq ack, Seq prior_high_sacked, Delivered& out) noexcept;
+  void apply_block(SeqRange block, Seq prior_high_sacked, Delivered& out) noexcept;
   void merge_sacked(std::size_t first, std::size_t last) noexcept;
-  void resend(const Emission& emission) noexcept;
 
   MemoryProvider* memory_;
   Run* runs_ = nullptr;  // [head_, tail_) of capacity_
@@ -158,7 +158,8 @@ class Scoreboard {
   Seq una_;
   Seq high_data_;
   Seq high_sacked_;
-  Seq lost_up_to_;  // below this IsLost() was decided
+  Seq lost_up_to_;           // below this IsLost() was decided
+  mutable Seq resend_from_;  // below this nothing lost waits to be sent again
   std::uint64_t outstanding_ = 0;
   std::uint64_t sacked_ = 0;
   std::uint64_t lost_ = 0;

@@ -1,0 +1,46 @@
+#include "core/tcp/cc/registry.hpp"
+
+#include <algorithm>
+
+#include "core/tcp/cc/cubic.hpp"
+#include "core/tcp/cc/newreno.hpp"
+
+namespace tidewire::tcp {
+namespace {
+
+template <Controller C>
+AnyController make_controller(const ControllerConfig& config) noexcept {
+  return AnyController(C(config));
+}
+
+}  // namespace
+
+ControllerRegistry::ControllerRegistry() noexcept {
+  (void)add("cubic", make_controller<Cubic>);
+  (void)add("reno", make_controller<NewReno>);
+}
+
+bool ControllerRegistry::add(std::string_view name, ControllerFactory factory) noexcept {
+  if (name.empty() || factory == nullptr) return false;
+  const auto at = static_cast<std::size_t>(
+      std::find(names_.begin(), names_.begin() + count_, name) - names_.begin());
+  if (at == kMost) return false;
+  names_[at] = name;
+  factories_[at] = factory;
+  count_ = std::max(count_, at + 1);
+  return true;
+}
+
+std::optional<AnyController> ControllerRegistry::make(
+    std::string_view name, const ControllerConfig& config) const noexcept {
+  for (std::size_t i = 0; i < count_; ++i) {
+    if (names_[i] == name) return factories_[i](config);
+  }
+  return std::nullopt;
+}
+
+bool ControllerRegistry::knows(std::string_view name) const noexcept {
+  return std::find(names_.begin(), names_.begin() + count_, name) != names_.begin() + count_;
+}
+
+}  // namespace tidewire::tcp

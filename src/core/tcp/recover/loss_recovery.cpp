@@ -1,0 +1,207 @@
+#include "core/tcp/recover/loss_recovery.hpp"
+
+#include <algorithm>
+
+namespace tidewire::tcp {
+
+LossRecovery::LossRecovery(MemoryProvider& memory, const RecoveryConfig& config, Seq snd_nxt,
+                           Instant now) noexcept
+    : board_(memory),
+      rate_(now),
+      mss_(std::max<std::uint32_t>(config.mss, 1)),
+      sack_(config.sack),
+      recovery_point_(snd_nxt - 1),
+      high_rxt_(snd_nxt),
+      rescue_rxt_(snd_nxt),
+      rto_una_(snd_nxt) {
+  board_.reset(snd_nxt);
+}
+
+std::uint64_t LossRecovery::in_flight() const noexcept {
+  const std::uint64_t pipe = board_.pipe();
+  return pipe > dup_bytes_ ? pipe - dup_bytes_ : 0;
+}
+
+void LossRecovery::on_sent(SeqRange range, std::uint32_t seg_size, Instant now,
+                           bool probe) noexcept {
+  const RateSnapshot rate = rate_.on_send(now, in_flight());
+  const bool again = range.start.before(board_.high_data());
+  board_.on_sent({range, seg_size, now, rate, probe});
+  if (again) force_first_ = false;
+  if (phase_ != RecoveryPhase::recovery) return;
+  prr_.on_sent(range.size());
+  if (!again) return;
+  if (range.end.after(board_.high_sacked()) && sack_) {
+    rescued_ = true;
+    rescue_rxt_ = recovery_point_;
+  } else {
+    high_rxt_ = later(high_rxt_, range.end);
+  }
+}
+
+void LossRecovery::take_rtt(const AckEvent& event, const Delivered& d, RttEstimator& rtt,
+                            AckOutcome& out) const noexcept {
+  //= RFC 6298 §3 (Karn): data sent twice gives no sample, unless timestamps tell which one arrived
+  if (!d.oldest_sent_at.is_never()) {
+    out.rtt = std::max(event.now - d.oldest_sent_at, Duration::nanos(1));
+  } else if (d.acked > 0 && event.echoed_rtt) {
+    out.rtt = event.echoed_rtt;
+  }
+  if (!out.rtt) return;
+  // An ACK for every second segment gives a sample.
+  const std::uint64_t expected = (board_.outstanding() + d.acked) / (2 * std::uint64_t{mss_});
+  rtt.on_sample(*out.rtt, event.now,
+                static_cast<std::uint32_t>(std::clamp<std::uint64_t>(expected, 1, 1000)));
+}
+
+// Counts duplicate ACKs. Returns the bytes that this ACK shows to have been delivered.
+std::uint64_t LossRecovery::count_duplicates(const AckEvent& event, const Delivered& d) noexcept {
+  if (sack_) {
+    if (d.acked > 0) dup_acks_ = 0;
+    //= RFC 6675 §2: a duplicate ACK is one with new SACK information
+    if (d.acked == 0 && d.new_sack_info) dup_acks_ += event.segments;
+    return d.delivered;
+  }
+  if (d.acked > 0) {
+    // Of what is acknowledged now, duplicate ACKs have announced all but the segment that was
+    // missing.
+    const std::uint64_t announced = std::min(dup_bytes_, d.acked > mss_ ? d.acked - mss_ : 0);
+    dup_bytes_ -= announced;
+    dup_acks_ = 0;
+    return d.delivered - std::min(announced, d.delivered);
+  }
+  if (!event.duplicate) return 0;
+  dup_acks_ += event.segments;
+  const std::uint64_t out = board_.outstanding();
+  const std::uint64_t most = out > mss_ ? out - mss_ : 0;
+  const std::uint64_t before = dup_bytes_;
+  dup_bytes_ = std::min(dup_bytes_ + std::uint64_t{mss_} * event.segments, std::max(most, before));
+  return dup_bytes_ - before;
+}
+
+AckOutcome LossRecovery::on_ack(const AckEvent& event, RttEstimator& rtt) noexcept {
+  AckOutcome out;
+  out.prior_in_flight = in_flight();
+  out.was_in_recovery = in_recovery();
+  flight_at_loss_ = board_.outstanding();
+  const Delivered d =
+      board_.on_ack(event.seg_ack, sack_ ? event.sack_blocks : std::span<const SeqRange>{});
+  out.acked = d.acked;
+  out.dsack = d.dsack.has_value();
+  out.restart_rto = d.acked > 0;
+  out.delivered = count_duplicates(event, d);
+  delivered_at_loss_ = out.delivered;
+  take_rtt(event, d, rtt, out);
+  if (d.any) {
+    out.rate = rate_.on_delivered(out.delivered, d.newest.rate, d.newest.sent_at,
+                                  d.newest.retransmitted, rtt.min_rtt(), event.now);
+  }
+  if (d.reneged) {
+    board_.forget_sacks();
+    out.reneged = true;
+  }
+  if (in_recovery() && board_.una().at_or_after(recovery_point_)) {
+    out.left_recovery = phase_ == RecoveryPhase::recovery;
+    leave();
+  }
+  detect_loss(d, out);
+  out.in_flight = in_flight();
+  if (phase_ == RecoveryPhase::recovery && !out.entered_recovery) {
+    prr_.on_ack(out.delivered, out.in_flight, mss_, d.acked > 0 && out.newly_lost == 0);
+  }
+  return out;
+}
+
+void LossRecovery::leave() noexcept {
+  phase_ = RecoveryPhase::open;
+  dup_acks_ = 0;
+  dup_bytes_ = 0;
+  force_first_ = false;
+}
+
+void LossRecovery::detect_loss(const Delivered& d, AckOutcome& out) noexcept {
+  if (sack_) out.newly_lost = board_.mark_lost_by_sack(mss_);
+  if (phase_ == RecoveryPhase::recovery) {
+    //= RFC 6582 §3.2: a partial ACK shows the next hole
+    if (!sack_ && d.acked > 0) out.newly_lost += board_.mark_head_lost();
+    return;
+  }
+  if (phase_ == RecoveryPhase::loss) return;
+  //= RFC 6582 §3.2 step 1: without SACK, duplicates of the last recovery begin no new one
+  const bool old = !sack_ && !board_.una().after(recovery_point_);
+  //= RFC 6675 §5: three duplicate ACKs, or SACK shows that the first segment is lost
+  //= RFC 5681 §3.2
+  if (dup_acks_ >= Scoreboard::kDupThresh && !old) out.newly_lost += board_.mark_head_lost();
+  if (out.newly_lost > 0) {
+    enter_recovery(out);
+  } else {
+    const bool unusual = dup_acks_ > 0 || board_.sacked() > 0;
+    phase_ = unusual ? RecoveryPhase::disorder : RecoveryPhase::open;
+    if (!unusual) dup_bytes_ = 0;
+  }
+}
+
+void LossRecovery::enter_recovery(AckOutcome& out) noexcept {
+  phase_ = RecoveryPhase::recovery;
+  recovery_point_ = board_.high_data();
+  high_rxt_ = board_.una();
+  // A new recovery may rescue again, but not for the same data.
+  rescued_ = rescued_ && !board_.una().after(rescue_rxt_);
+  force_first_ = true;
+  out.entered_recovery = true;
+  // Until the controller has spoken, no more than what arrives.
+  prr_.enter(flight_at_loss_ / 2, flight_at_loss_);
+}
+
+void LossRecovery::start_reduction(std::uint64_t ssthresh) noexcept {
+  if (phase_ != RecoveryPhase::recovery) return;
+  prr_.enter(ssthresh, flight_at_loss_);
+  prr_.on_ack(delivered_at_loss_, in_flight(), mss_, false);
+  prr_.force(mss_);
+}
+
+std::uint64_t LossRecovery::on_rto() noexcept {
+  first_rto_ = phase_ != RecoveryPhase::loss || board_.una() != rto_una_;
+  rto_una_ = board_.una();
+  phase_ = RecoveryPhase::loss;
+  recovery_point_ = board_.high_data();
+  dup_acks_ = 0;
+  dup_bytes_ = 0;
+  force_first_ = true;
+  const bool reneged = !board_.empty() && board_.runs().front().sacked;
+  return board_.mark_all_lost(reneged);
+}
+
+std::optional<LossRecovery::Retransmit> LossRecovery::next_retransmit(
+    bool new_data_available) const noexcept {
+  if (const auto lost = board_.next_lost()) {
+    const RetransmitCause cause = phase_ == RecoveryPhase::loss ? RetransmitCause::rto
+                                  : sack_ || force_first_       ? RetransmitCause::fast
+                                                                : RetransmitCause::partial_ack;
+    return Retransmit{*lost, cause};
+  }
+  if (phase_ != RecoveryPhase::recovery || !sack_ || new_data_available) return std::nullopt;
+  //= RFC 6675 §4 NextSeg() (3)
+  if (const auto hole = board_.next_hole(high_rxt_)) {
+    return Retransmit{*hole, RetransmitCause::speculative};
+  }
+  //= RFC 6675 §4 NextSeg() (4)
+  if (rescued_) return std::nullopt;
+  if (const auto last = board_.last_segment()) {
+    return Retransmit{*last, RetransmitCause::rescue};
+  }
+  return std::nullopt;
+}
+
+std::uint64_t LossRecovery::allowance(std::uint64_t cwnd, bool uses_prr) const noexcept {
+  std::uint64_t bytes = 0;
+  if (phase_ == RecoveryPhase::recovery && uses_prr) {
+    bytes = prr_.allowance();
+  } else {
+    const std::uint64_t out = in_flight();
+    bytes = cwnd > out ? cwnd - out : 0;
+  }
+  return force_first_ ? std::max<std::uint64_t>(bytes, mss_) : bytes;
+}
+
+}  // namespace tidewire::tcp

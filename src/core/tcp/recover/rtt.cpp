@@ -1,0 +1,45 @@
+#include "core/tcp/recover/rtt.hpp"
+
+#include <algorithm>
+
+namespace tidewire::tcp {
+namespace {
+Duration magnitude(Duration d) noexcept { return d < Duration::zero() ? Duration::zero() - d : d; }
+}  // namespace
+
+void RttEstimator::on_sample(Duration rtt, Instant now, std::uint32_t samples_per_rtt) noexcept {
+  rtt = std::max(rtt, Duration::nanos(1));
+  latest_ = rtt;
+  if (!has_sample_ || rtt <= min_rtt_ || now - min_at_ > kMinWindow) {
+    min_rtt_ = rtt;
+    min_at_ = now;
+  }
+  backoff_ = 0;  // RFC 6298 §5: a new measurement ends the back-off
+  if (!has_sample_) {
+    //= RFC 6298 §2.2
+    srtt_ = rtt;
+    rttvar_ = rtt / 2;
+    has_sample_ = true;
+    return;
+  }
+  //= RFC 6298 §2.3
+  const std::int64_t n = std::max<std::uint32_t>(samples_per_rtt, 1);
+  rttvar_ += (magnitude(srtt_ - rtt) - rttvar_) / (4 * n);
+  srtt_ += (rtt - srtt_) / (8 * n);
+}
+
+Duration RttEstimator::base_rto(const RttConfig& config) const noexcept {
+  if (!has_sample_) {
+    //= RFC 6298 §5.7
+    const Duration start = config.initial_rto;
+    return after_syn_timeout_ ? std::max(start, Duration::seconds(3)) : start;
+  }
+  const Duration rto = srtt_ + std::max(config.min_rto, rttvar_ * 4);
+  return std::min(rto, config.max_rto);
+}
+
+Duration RttEstimator::rto(const RttConfig& config) const noexcept {
+  return std::min(base_rto(config) * (std::int64_t{1} << backoff_), config.max_rto);
+}
+
+}  // namespace tidewire::tcp
