@@ -107,6 +107,7 @@ Instant Driver::turn() {
     if (tasks_[i]->next_deadline() <= now) tasks_[i]->run(now);
   }
   for (const auto& host : hosts_) dispatch(*host, now);
+  for (std::size_t i = 0; i < tasks_.size(); ++i) tasks_[i]->before_transmit(now);
   for (const auto& host : hosts_) transmit(*host, now);
   for (std::size_t i = 0; i < tasks_.size(); ++i) tasks_[i]->after_turn(now);
   return now;
@@ -143,10 +144,11 @@ void Driver::check_ports(Instant now) {
 }
 
 void Driver::dispatch(Host& host, Instant now) {
+  if (host.owner == nullptr) return;
   for (std::size_t i = 0; i < options_.events_per_turn; ++i) {
     const auto event = host.stack.poll_event();
     if (!event) return;
-    if (host.owner != nullptr) host.owner->on_event(*event, now);
+    host.owner->on_event(*event, now);
   }
   more_ = true;
 }

@@ -28,7 +28,9 @@ class Task {
   virtual Instant next_deadline() = 0;
   /// The deadline has passed.
   virtual void run(Instant now) = 0;
-  /// The end of every turn: events are dispatched, frames are handed to devices.
+  /// Every turn, when frames were received and events dispatched, before frames are pulled.
+  virtual void before_transmit(Instant now) { (void)now; }
+  /// The end of every turn: frames were handed to devices.
   virtual void after_turn(Instant now) { (void)now; }
 
  protected:
@@ -55,7 +57,7 @@ class Driver {
   Driver(const Driver&) = delete;
   Driver& operator=(const Driver&) = delete;
 
-  /// `owner` may be null: events are thrown away.
+  /// `owner` may be null: its events stay in the stack for somebody who polls them.
   void add_stack(Stack& stack, StackOwner* owner);
   void set_owner(Stack& stack, StackOwner* owner) noexcept;
   /// Connects an interface of a stack that was added before to its device.

@@ -1,0 +1,197 @@
+#include "report/recorder.hpp"
+
+#include <algorithm>
+
+#include "wire/ipv4.hpp"
+#include "wire/udp.hpp"
+
+namespace tidewire::report {
+
+namespace {
+
+constexpr std::size_t kRingSlots = std::size_t{1} << 15;  ///< more than a turn can write
+
+void add_rtt(FlowDirection& direction, const TraceRecord& record) {
+  const Duration sample = Duration::micros(record.a);
+  direction.rtt_min = std::min(direction.rtt_min, sample);
+  direction.rtt_max = std::max(direction.rtt_max, sample);
+  direction.rtt_smoothed = Duration::micros(record.b);
+  ++direction.rtt_samples;
+}
+
+void add_data(FlowDirection& direction, std::uint64_t bytes, Instant at) {
+  if (bytes == 0) return;
+  if (direction.bytes == 0) direction.first_data = at;
+  direction.bytes += bytes;
+  direction.last_data = at;
+}
+
+}  // namespace
+
+Recorder::~Recorder() {
+  for (const auto& source : sources_) source->stack->set_trace(nullptr);
+}
+
+void Recorder::observe(Side side, Stack& stack) {
+  auto source = std::make_unique<Source>();
+  source->side = side;
+  source->stack = &stack;
+  source->slots.resize(kRingSlots);
+  source->ring.slots = source->slots;
+  stack.set_trace(&source->ring);
+  sources_.push_back(std::move(source));
+}
+
+void Recorder::forget(Stack& stack) {
+  stack.set_trace(nullptr);
+  std::erase_if(sources_, [&](const auto& source) { return source->stack == &stack; });
+}
+
+void Recorder::after_turn(Instant) {
+  for (const auto& source : sources_) drain(*source);
+}
+
+void Recorder::drain(Source& source) {
+  if (source.ring.written - source.read > source.slots.size()) {
+    const std::uint64_t lost = source.ring.written - source.read - source.slots.size();
+    records_lost_ += lost;
+    source.read += lost;
+  }
+  for (; source.read < source.ring.written; ++source.read) {
+    take(source, source.slots[source.read % source.slots.size()]);
+  }
+}
+
+void Recorder::take(Source& source, const TraceRecord& record) {
+  Names* names = names_of(source, record);
+  if (listener_) {
+    static const Endpoint kNone;
+    listener_(source.side, record, names != nullptr ? names->local : kNone,
+              names != nullptr ? names->remote : kNone);
+  }
+  if (names != nullptr && names->flow != nullptr) apply(*names, record);
+}
+
+Recorder::Names* Recorder::names_of(Source& source, const TraceRecord& record) {
+  if (record.socket.kind != SocketKind::tcp) return nullptr;
+  if (const auto it = source.sockets.find(record.socket); it != source.sockets.end()) {
+    return &it->second;
+  }
+  const auto info = source.stack->info(record.socket);
+  if (!info || info->remote.port == 0) return nullptr;  // gone already, or a listener
+  Names names{{info->local.address.unmapped(), info->local.port, 0},
+              {info->remote.address.unmapped(), info->remote.port, 0},
+              nullptr,
+              false};
+  const bool passive = record.kind == TraceKind::state &&
+                       record.b == static_cast<std::uint32_t>(TcpState::syn_received);
+  if (source.side == Side::gateway) {
+    names.swapped = true;
+    names.flow = flow_for({Protocol::tcp, names.remote, names.local}, record.at, false);
+  } else if (const auto it = open_.find({Protocol::tcp, names.remote, names.local});
+             it != open_.end()) {
+    names.swapped = true;
+    names.flow = it->second;
+    names.flow->inside = true;
+  } else {
+    names.flow = flow_for({Protocol::tcp, names.local, names.remote}, record.at, true);
+    if (names.flow != nullptr) names.flow->inward = passive;
+  }
+  return &source.sockets.emplace(record.socket, names).first->second;
+}
+
+FlowRecord* Recorder::flow_for(const Key& key, Instant now, bool fresh) {
+  const auto it = open_.find(key);
+  if (it != open_.end()) {
+    const bool over =
+        it->second->protocol == Protocol::tcp && fresh &&
+        (it->second->state == TcpState::closed || it->second->state == TcpState::time_wait) &&
+        it->second->up.packets != 0;
+    if (!over) return it->second;
+  }
+  if (flows_.size() >= flows_max_) {
+    ++overflow_;
+    return nullptr;
+  }
+  FlowRecord& flow = flows_.emplace_back();
+  flow.number = static_cast<std::uint32_t>(flows_.size());
+  flow.protocol = key.protocol;
+  flow.host = key.host;
+  flow.remote = key.remote;
+  flow.opened = flow.last = now;
+  if (const auto program = programs_.find(key.host); program != programs_.end()) {
+    flow.program = program->second;
+  }
+  open_[key] = &flow;
+  return &flow;
+}
+
+void Recorder::apply(Names& names, const TraceRecord& record) {
+  FlowRecord& flow = *names.flow;
+  FlowDirection& sent = names.swapped ? flow.down : flow.up;
+  flow.last = later(flow.last, record.at);
+  switch (record.kind) {
+    case TraceKind::segment_out:
+      ++sent.packets;
+      add_data(sent, record.c, record.at);
+      break;
+    case TraceKind::retransmission:
+      ++sent.retransmitted_packets;
+      sent.retransmitted_bytes += record.c;
+      if (static_cast<std::size_t>(record.cause) < kLossCauses) {
+        ++sent.retransmissions[static_cast<std::size_t>(record.cause)];
+      }
+      break;
+    case TraceKind::rtt:
+      add_rtt(sent, record);
+      break;
+    case TraceKind::congestion:
+      sent.cwnd_max = std::max(sent.cwnd_max, record.a);
+      break;
+    case TraceKind::state:
+      if (!names.swapped) flow.state = static_cast<TcpState>(record.b);
+      if (record.b == static_cast<std::uint32_t>(TcpState::established)) flow.established = true;
+      break;
+    default:
+      break;
+  }
+}
+
+void Recorder::set_program(const Endpoint& local, std::string program) {
+  const Endpoint plain{local.address.unmapped(), local.port, 0};
+  for (auto& [key, flow] : open_) {
+    if (key.host == plain && flow->program.empty()) flow->program = program;
+  }
+  programs_[plain] = std::move(program);
+}
+
+void Recorder::on_packet(Side side, Bytes ip_packet, Instant now) {
+  const auto ip = wire::Ipv4View::parse(ip_packet, SIZE_MAX);
+  if (!ip || ip->fragment_offset() != 0) return;
+  const bool udp = ip->protocol() == wire::protocol::udp;
+  if (!udp && ip->protocol() != wire::protocol::icmp) return;
+  Endpoint source{ip->source(), 0, 0};
+  Endpoint destination{ip->destination(), 0, 0};
+  std::uint64_t size = ip->total_len() - ip->header_len();
+  if (udp) {
+    const Bytes header =
+        ip_packet.subspan(std::min<std::size_t>(ip->header_len(), ip_packet.size()));
+    if (header.size() < 8) return;
+    Reader reader(header);
+    source.port = reader.u16();
+    destination.port = reader.u16();
+    size -= std::min<std::uint64_t>(size, 8);
+  }
+  const bool up = side == Side::host;
+  const Endpoint& host = up ? source : destination;
+  const Endpoint& remote = up ? destination : source;
+  FlowRecord* flow = flow_for({udp ? Protocol::udp : Protocol::icmp, host, remote}, now, false);
+  if (flow == nullptr) return;
+  if (!up && flow->up.packets == 0) flow->inward = true;
+  FlowDirection& direction = up ? flow->up : flow->down;
+  ++direction.packets;
+  add_data(direction, size, now);
+  flow->last = now;
+}
+
+}  // namespace tidewire::report

@@ -1,0 +1,96 @@
+// Follows a run: which flows there were, what they carried, what was sent again and why.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "core/stack.hpp"
+#include "report/flow.hpp"
+#include "runtime/driver.hpp"
+
+namespace tidewire::report {
+
+/// Which stack of a run a record comes from.
+enum class Side : std::uint8_t {
+  host,    ///< the virtual host the program runs on
+  gateway  ///< the other end of the link
+};
+
+/// Reads the trace rings of the stacks of a run after every turn of the driver, and the packets
+/// that taps on the link show. Everything in the driver's thread.
+class Recorder final : public runtime::Task {
+ public:
+  /// Gets every trace record with the endpoints of its socket, in order; for live prints.
+  using Listener =
+      std::function<void(Side, const TraceRecord&, const Endpoint& local, const Endpoint& remote)>;
+
+  explicit Recorder(std::size_t flows_max = 100'000) : flows_max_(flows_max) {}
+  ~Recorder();
+  Recorder(const Recorder&) = delete;
+  Recorder& operator=(const Recorder&) = delete;
+
+  /// Traces `stack`, which outlives the recorder or is forgotten first.
+  void observe(Side side, Stack& stack);
+  void forget(Stack& stack);
+  void set_listener(Listener listener) { listener_ = std::move(listener); }
+
+  /// A packet that `side` put on the link. Datagrams are counted here, TCP comes from the traces.
+  void on_packet(Side side, Bytes ip_packet, Instant now);
+  /// Names the program behind flows from this local endpoint, from now on.
+  void set_program(const Endpoint& local, std::string program);
+
+  Instant next_deadline() override { return Instant::never(); }
+  void run(Instant) override {}
+  void after_turn(Instant now) override;
+
+  const std::deque<FlowRecord>& flows() const noexcept { return flows_; }
+  std::uint64_t flows_not_recorded() const noexcept { return overflow_; }
+  std::uint64_t records_lost() const noexcept { return records_lost_; }
+
+ private:
+  struct Names {
+    Endpoint local, remote;
+    FlowRecord* flow = nullptr;
+    bool swapped = false;  ///< this socket is the `remote` end of the flow
+  };
+  struct SocketHash {
+    std::size_t operator()(const SocketId& id) const noexcept {
+      return std::hash<std::uint64_t>{}(std::uint64_t{id.generation} << 32 | id.index);
+    }
+  };
+  struct Source {
+    Side side;
+    Stack* stack;
+    std::vector<TraceRecord> slots;
+    TraceRing ring;
+    std::uint64_t read = 0;
+    std::unordered_map<SocketId, Names, SocketHash> sockets;
+  };
+  struct Key {
+    Protocol protocol;
+    Endpoint host, remote;
+    friend auto operator<=>(const Key&, const Key&) = default;
+  };
+
+  void drain(Source& source);
+  void take(Source& source, const TraceRecord& record);
+  Names* names_of(Source& source, const TraceRecord& record);
+  FlowRecord* flow_for(const Key& key, Instant now, bool fresh);
+  void apply(Names& names, const TraceRecord& record);
+
+  std::size_t flows_max_;
+  std::vector<std::unique_ptr<Source>> sources_;
+  std::deque<FlowRecord> flows_;
+  std::map<Key, FlowRecord*> open_;
+  std::map<Endpoint, std::string> programs_;
+  Listener listener_;
+  std::uint64_t overflow_ = 0;
+  std::uint64_t records_lost_ = 0;
+};
+
+}  // namespace tidewire::report
