@@ -16,7 +16,8 @@ target_compile_options(tidewire_options INTERFACE
   $<BUILD_INTERFACE:-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wnon-virtual-dtor
                     -Woverloaded-virtual -Werror=return-type -Werror=switch -fno-strict-aliasing>)
 if(TIDEWIRE_SANITIZE)
-  add_compile_options(-fsanitize=${TIDEWIRE_SANITIZE} -fno-omit-frame-pointer
+  # vptr needs type information, which the core is compiled without.
+  add_compile_options(-fsanitize=${TIDEWIRE_SANITIZE} -fno-sanitize=vptr -fno-omit-frame-pointer
                       -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${TIDEWIRE_SANITIZE})
 endif()
