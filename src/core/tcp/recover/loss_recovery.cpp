@@ -100,8 +100,8 @@ AckOutcome LossRecovery::on_ack(const AckEvent& event, RttEstimator& rtt) noexce
     board_.forget_sacks();
     out.reneged = true;
   }
-  if (in_recovery() && board_.una().at_or_after(recovery_point_)) {
-    out.left_recovery = phase_ == RecoveryPhase::recovery;
+  if (phase_ >= RecoveryPhase::recovery && board_.una().at_or_after(recovery_point_)) {
+    out.left_recovery = in_recovery();
     leave();
   }
   detect_loss(d, out);

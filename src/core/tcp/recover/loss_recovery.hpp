@@ -55,7 +55,7 @@ struct AckOutcome {
   RateSample rate;
   bool entered_recovery = false;  ///< tell the controller: reduce
   bool left_recovery = false;
-  bool was_in_recovery = false;  ///< before this ACK
+  bool was_in_recovery = false;  ///< in fast recovery before this ACK
   bool spurious = false;         ///< the last reduction was a mistake: undo it
   bool restart_rto = false;      ///< RFC 6298 §5.3: new data acked (or, all acked, stop it)
   bool dsack = false;
@@ -107,7 +107,8 @@ class LossRecovery {
   /// Bytes in the network: the scoreboard's pipe, less what duplicate ACKs showed to have left.
   std::uint64_t in_flight() const noexcept;
   RecoveryPhase phase() const noexcept { return phase_; }
-  bool in_recovery() const noexcept { return phase_ >= RecoveryPhase::recovery; }
+  /// Fast recovery; after a timeout (RecoveryPhase::loss) the sender is in slow start instead.
+  bool in_recovery() const noexcept { return phase_ == RecoveryPhase::recovery; }
   Seq recovery_point() const noexcept { return recovery_point_; }
   const Scoreboard& scoreboard() const noexcept { return board_; }
   DeliveryRate& delivery_rate() noexcept { return rate_; }
