@@ -19,7 +19,7 @@ struct ControllerConfig {
   std::uint32_t mss = 536;           ///< payload bytes per full segment
   std::uint64_t initial_window = 0;  ///< bytes; 0: RFC 6928, 10 segments
   std::uint64_t initial_ssthresh = kNoLimit;
-  Instant now;
+  Instant now{};
 
   constexpr std::uint64_t window() const noexcept {
     return initial_window != 0 ? initial_window : std::uint64_t{10} * mss;
@@ -28,22 +28,22 @@ struct ControllerConfig {
 
 /// All bytes are payload; "in flight" is the estimate of the loss detection.
 struct SentSample {
-  Instant now;
+  Instant now{};
   std::uint64_t bytes = 0;
   std::uint64_t in_flight = 0;  ///< after it
   bool retransmission = false;
 };
 struct AckSample {
-  Instant now;
+  Instant now{};
   std::uint64_t acked = 0;            ///< by which snd.una moved
   std::uint64_t delivered = 0;        ///< newly acked or SACKed
   std::uint64_t lost = 0;             ///< newly deemed lost
   std::uint64_t ce_marked = 0;        ///< bytes the peer reported as CE marked
   std::uint64_t prior_in_flight = 0;  ///< before this ACK
   std::uint64_t in_flight = 0;
-  Duration rtt;                     ///< latest sample; zero: none with this ACK
-  Duration srtt;                    ///< zero: not known
-  Duration min_rtt;                 ///< zero: not known
+  Duration rtt{};                   ///< latest sample; zero: none with this ACK
+  Duration srtt{};                  ///< zero: not known
+  Duration min_rtt{};               ///< zero: not known
   std::uint64_t delivery_rate = 0;  ///< bytes per second; 0: no valid sample
   std::uint64_t total_delivered = 0;
   std::uint64_t prior_delivered = 0;  ///< total when the newest acked data was sent
@@ -54,17 +54,17 @@ struct AckSample {
   bool in_recovery = false;           ///< fast recovery: PRR decides what is sent
 };
 struct LossSample {
-  Instant now;
+  Instant now{};
   std::uint64_t lost = 0;
   std::uint64_t in_flight = 0;
 };
 struct RtoSample {
-  Instant now;
+  Instant now{};
   std::uint64_t in_flight = 0;  ///< before the timeout
   bool first = true;            ///< RFC 5681 §3.1: false for a repeated timeout of the same data
 };
 struct EcnSample {
-  Instant now;
+  Instant now{};
   std::uint64_t ce_marked = 0;
   std::uint64_t in_flight = 0;
 };
@@ -73,14 +73,14 @@ enum class RecoveryEdge : std::uint8_t {
   exit,
 };
 struct RecoverySample {
-  Instant now;
+  Instant now{};
   RecoveryEdge edge = RecoveryEdge::enter;
   std::uint64_t in_flight = 0;  ///< before the loss was deemed (FlightSize)
 };
 struct IdleSample {
-  Instant now;
-  Duration idle;
-  Duration rto;
+  Instant now{};
+  Duration idle{};
+  Duration rto{};
 };
 
 struct ControllerStats {

@@ -10,8 +10,8 @@ namespace tidewire::tcp {
 /// What is remembered with each transmission to make a rate sample of its ACK.
 struct RateSnapshot {
   std::uint64_t delivered = 0;  ///< bytes delivered when it was sent
-  Instant delivered_at;         ///< when that was so
-  Instant first_sent_at;        ///< when the flight of that time began to be sent
+  Instant delivered_at{};       ///< when that was so
+  Instant first_sent_at{};      ///< when the flight of that time began to be sent
   bool app_limited = false;
 };
 
@@ -19,8 +19,8 @@ struct RateSnapshot {
 struct RateSample {
   std::uint64_t delivered = 0;        ///< bytes delivered over `interval`
   std::uint64_t prior_delivered = 0;  ///< total delivered when the newest acked data was sent
-  Duration interval;
-  Duration rtt;  ///< of the newest acked data; zero if it was retransmitted
+  Duration interval{};
+  Duration rtt{};  ///< of the newest acked data; zero if it was retransmitted
   bool app_limited = false;
 
   constexpr bool valid() const noexcept { return interval > Duration::zero(); }
@@ -50,8 +50,8 @@ class DeliveryRate {
 
  private:
   std::uint64_t delivered_ = 0;
-  Instant delivered_at_;
-  Instant first_sent_at_;
+  Instant delivered_at_{};
+  Instant first_sent_at_{};
   std::uint64_t app_limited_until_ = 0;  // value of delivered_; 0: not limited
 };
 

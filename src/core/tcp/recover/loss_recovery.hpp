@@ -41,7 +41,7 @@ struct AckEvent {
   std::uint32_t segments = 1;  ///< ACK segments this stands for
   /// From the timestamps option; only if the ACK advances snd.una.
   std::optional<Duration> echoed_rtt;
-  Instant now;
+  Instant now{};
 };
 
 /// What an ACK did. Fields for the congestion controller, the timers and the trace.

@@ -24,8 +24,8 @@ struct Run {
   bool lost = false;                ///< deemed lost
   bool in_flight_again = false;     ///< a retransmission, not deemed lost, is out
   bool is_probe = false;            ///< a path-MTU probe: its loss is no congestion signal
-  Instant sent_at;                  ///< of the last transmission
-  RateSnapshot rate;
+  Instant sent_at{};                ///< of the last transmission
+  RateSnapshot rate{};
 
   std::uint32_t size() const noexcept { return Seq::span(start, end); }
   bool retransmitted() const noexcept { return transmissions > 1; }

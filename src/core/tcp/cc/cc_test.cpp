@@ -1,0 +1,254 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "core/tcp/cc/cubic.hpp"
+#include "core/tcp/cc/newreno.hpp"
+#include "core/tcp/cc/registry.hpp"
+
+namespace tidewire::tcp {
+namespace {
+
+constexpr std::uint32_t kMss = 1000;
+constexpr ControllerConfig kConfig{.mss = kMss};
+
+Instant at_ms(std::int64_t ms) { return Instant{} + Duration::millis(ms); }
+
+/// A path that delivers one window each round trip, an ACK for every second segment.
+template <typename C>
+struct Path {
+  C cc;
+  Duration rtt = Duration::millis(100);
+  Instant now = {};
+  std::uint64_t una = 0;
+  bool limited = true;
+
+  void round(std::uint64_t window = 0) {
+    const std::uint64_t total = window != 0 ? window : cc.window();
+    const std::uint64_t nxt = una + total;
+    const auto acks = static_cast<std::int64_t>(std::max<std::uint64_t>(total / (2 * kMss), 1));
+    const Instant begin = now;
+    for (std::int64_t i = 0; i < acks; ++i) {
+      const std::uint64_t acked = std::min<std::uint64_t>(2 * kMss, nxt - una);
+      una += acked;
+      now = begin + rtt * (i + 1) / acks;
+      cc.on_ack({.now = now,
+                 .acked = acked,
+                 .delivered = acked,
+                 .in_flight = total,
+                 .rtt = rtt,
+                 .srtt = rtt,
+                 .min_rtt = rtt,
+                 .snd_una_offset = una,
+                 .snd_nxt_offset = una + total,
+                 .cwnd_limited = limited});
+    }
+  }
+  void loss() {
+    cc.on_recovery({.now = now, .edge = RecoveryEdge::enter, .in_flight = cc.window()});
+    cc.on_recovery({.now = now, .edge = RecoveryEdge::exit, .in_flight = cc.ssthresh()});
+  }
+};
+
+// req: RFC9293-MUST-19, RFC5681-3.1-1, RFC5681-3.1-6, RFC5681-3.1-5
+TEST(NewReno, DoublesInSlowStartThenGrowsByOneSegment) {
+  Path<NewReno> path{NewReno(kConfig)};
+  EXPECT_EQ(path.cc.window(), 10U * kMss);
+  path.round();
+  EXPECT_EQ(path.cc.window(), 20U * kMss);
+  path.round();
+  path.round();
+  EXPECT_EQ(path.cc.window(), 80U * kMss);
+  path.loss();
+  EXPECT_EQ(path.cc.window(), 40U * kMss);
+  EXPECT_EQ(path.cc.ssthresh(), 40U * kMss);
+  for (int i = 0; i < 10; ++i) path.round();
+  // req: RFC5681-3.1-8
+  EXPECT_LE(path.cc.window(), 50U * kMss);
+  EXPECT_GE(path.cc.window(), 49U * kMss);
+}
+
+// req: RFC5681-3.1-9, RFC5681-3.1-10, RFC5681-3.1-11, RFC5681-3.1-12
+TEST(NewReno, ATimeoutGoesToOneSegmentAndBackInSlowStart) {
+  Path<NewReno> path{NewReno(kConfig)};
+  for (int i = 0; i < 3; ++i) path.round();
+  path.cc.on_rto({.now = path.now, .in_flight = 80U * kMss, .first = true});
+  EXPECT_EQ(path.cc.window(), kMss);
+  EXPECT_EQ(path.cc.ssthresh(), 40U * kMss);
+  path.cc.on_rto({.now = path.now, .in_flight = kMss, .first = false});
+  EXPECT_EQ(path.cc.ssthresh(), 40U * kMss);
+  for (int i = 0; i < 6; ++i) path.round();
+  EXPECT_GE(path.cc.window(), 40U * kMss);
+  EXPECT_LE(path.cc.window(), 42U * kMss);
+}
+
+TEST(NewReno, DoesNotGrowUnusedAndRestartsAfterIdle) {
+  Path<NewReno> path{NewReno(kConfig)};
+  for (int i = 0; i < 3; ++i) path.round();
+  path.limited = false;
+  path.round();
+  EXPECT_EQ(path.cc.window(), 80U * kMss);
+  // req: RFC5681-4.1-1
+  path.cc.on_idle_restart({.now = path.now, .idle = Duration::seconds(5)});
+  EXPECT_EQ(path.cc.window(), 10U * kMss);
+}
+
+TEST(Controllers, UndoAMistakenReduction) {
+  const ControllerRegistry registry;
+  for (const std::string_view name : registry.names()) {
+    Path<AnyController> path{*registry.make(name, kConfig)};
+    for (int i = 0; i < 3; ++i) path.round();
+    const std::uint64_t before = path.cc.window();
+    path.loss();
+    EXPECT_LT(path.cc.window(), before) << name;
+    path.cc.on_spurious(path.now);
+    EXPECT_EQ(path.cc.window(), before) << name;
+    path.cc.on_rto({.now = path.now, .in_flight = before, .first = true});
+    path.cc.on_spurious(path.now);
+    EXPECT_EQ(path.cc.window(), before) << name;
+    for (int i = 0; i < 3; ++i) path.round();
+    EXPECT_GE(path.cc.window(), before) << name;
+  }
+}
+
+// req: RFC9438-4.2-2, RFC9438-5.1-1
+TEST(Cubic, TheCurveHasItsPlateauAtWMax) {
+  // W_max = 1000 segments, down to 700: K = cbrt(300 / 0.4) = 9.0856 s
+  const Duration k = Cubic::plateau_time(1000 * kMss, 700 * kMss, kMss);
+  EXPECT_EQ(k, Duration::millis(9085));
+  const auto segments = [&](std::int64_t seconds) {
+    return Cubic::curve(1000 * kMss, k, Duration::seconds(seconds), kMss) / kMss;
+  };
+  EXPECT_EQ(segments(0), 700U);
+  EXPECT_EQ(segments(9), 1000U);
+  EXPECT_EQ(segments(18), 1283U);  // 1000 + 0.4 · 8.915³
+  std::uint64_t last = 0;
+  for (std::int64_t ms = 0; ms < 40'000; ms += 10) {
+    const std::uint64_t w = Cubic::curve(1000 * kMss, k, Duration::millis(ms), kMss);
+    ASSERT_GE(w, last);
+    last = w;
+  }
+  EXPECT_EQ(Cubic::plateau_time(5, 10, kMss), Duration::zero());
+  EXPECT_EQ(Cubic::curve(10, Duration::seconds(900), Duration::zero(), kMss), 0U);
+}
+
+// req: RFC9438-4.6-2, RFC9438-4.7-1, RFC9438-4.4-1, RFC9438-4.5-1
+TEST(Cubic, ReducesToSeventyPercentAndComesBackAlongTheCurve) {
+  // A long fat path, where the curve and not the Reno estimate rules.
+  Path<Cubic> path{Cubic({.mss = kMss, .initial_window = 1000 * kMss, .initial_ssthresh = 1})};
+  path.loss();
+  const std::uint64_t low = path.cc.window();
+  EXPECT_GE(low, 699U * kMss);
+  EXPECT_LE(low, 700U * kMss);
+  const Instant start = path.now;
+  std::vector<std::uint64_t> windows;
+  for (int i = 0; i < 150; ++i) {
+    path.round();
+    windows.push_back(path.cc.window());
+  }
+  EXPECT_GE(path.now - start, Duration::seconds(14));
+  ASSERT_TRUE(std::is_sorted(windows.begin(), windows.end()));
+  // At K the old window is reached; before it growth slows, after it growth speeds up.
+  EXPECT_NEAR(static_cast<int>(windows[90] / kMss), 1000, 5);
+  EXPECT_GT(windows[20] - windows[10], windows[80] - windows[70]);
+  EXPECT_GT(windows[149] - windows[139], windows[100] - windows[90]);
+  EXPECT_NEAR(static_cast<int>(windows[149] / kMss), 1000 + 84, 15);  // 0.4 · 5.9³
+}
+
+// req: RFC9438-4.3-1, RFC9438-4.3-2
+TEST(Cubic, IsAtLeastAsFastAsRenoOnShortPaths) {
+  Path<Cubic> cubic{Cubic({.mss = kMss, .initial_window = 20 * kMss, .initial_ssthresh = 1})};
+  cubic.rtt = Duration::millis(5);
+  cubic.loss();
+  EXPECT_NEAR(static_cast<int>(cubic.cc.window()), 14'000, 20);
+  for (int i = 0; i < 40; ++i) cubic.round();
+  // α = 9/17 until the old window (6 segments: 11 to 12 round trips), then 1.
+  EXPECT_NEAR(static_cast<int>(cubic.cc.window() / kMss), 20 + 28, 2);
+}
+
+TEST(Cubic, FastConvergenceGivesUpMoreAfterASecondLoss) {
+  Path<Cubic> path{Cubic({.mss = kMss, .initial_window = 1000 * kMss, .initial_ssthresh = 1})};
+  path.loss();
+  path.loss();  // at 700: W_max becomes 0.85 · 700
+  for (int i = 0; i < 61; ++i) path.round();
+  // Plateau at 595 instead of 700 segments.
+  EXPECT_NEAR(static_cast<int>(path.cc.window() / kMss), 595, 10);
+}
+
+// req: RFC9438-4.8-1, RFC9438-4.10-1
+TEST(Cubic, ATimeoutStartsOverWithTheReducedThreshold) {
+  Path<Cubic> path{Cubic(kConfig)};
+  for (int i = 0; i < 3; ++i) path.round();
+  path.cc.on_rto({.now = path.now, .in_flight = 80U * kMss, .first = true});
+  EXPECT_EQ(path.cc.window(), kMss);
+  EXPECT_NEAR(static_cast<int>(path.cc.ssthresh()), 56'000, 100);
+  for (int i = 0; i < 7; ++i) path.round();
+  EXPECT_GE(path.cc.window(), 55U * kMss);
+  EXPECT_LE(path.cc.window(), 60U * kMss);
+}
+
+// req: RFC9438-4.2-1
+TEST(Cubic, TimeStandsStillWhileTheApplicationLimits) {
+  Path<Cubic> busy{Cubic({.mss = kMss, .initial_window = 1000 * kMss, .initial_ssthresh = 1})};
+  busy.loss();
+  Path<Cubic> lazy = busy;
+  for (int i = 0; i < 20; ++i) {
+    busy.round();
+    lazy.round();
+  }
+  lazy.limited = false;
+  for (int i = 0; i < 100; ++i) lazy.round(10 * kMss);
+  lazy.limited = true;
+  for (int i = 0; i < 20; ++i) {
+    busy.round();
+    lazy.round();
+  }
+  EXPECT_NEAR(static_cast<int>(lazy.cc.window() / kMss), static_cast<int>(busy.cc.window() / kMss),
+              3);
+}
+
+// req: RFC9438-4.10-2
+TEST(Cubic, LeavesSlowStartWhenTheRoundTripGrows) {
+  Path<Cubic> path{Cubic(kConfig)};
+  for (int i = 0; i < 4; ++i) path.round();
+  EXPECT_EQ(path.cc.window(), 160U * kMss);
+  path.rtt = Duration::millis(115);  // a queue builds up
+  const std::uint64_t before = path.cc.window();
+  for (int i = 0; i < 2; ++i) path.round();
+  EXPECT_LT(path.cc.window(), 3 * before);  // conservative: not four times
+  for (int i = 0; i < 8; ++i) path.round();
+  EXPECT_EQ(std::string_view(path.cc.stats().phase), "avoidance");
+}
+
+TEST(Cubic, SurvivesExtremes) {
+  Cubic cc({.mss = 1, .initial_window = 1});
+  for (int i = 0; i < 100'000; ++i) {
+    cc.on_ack({.now = at_ms(i * 1000LL),
+               .acked = 1U << 30,
+               .delivered = 1U << 30,
+               .rtt = Duration::seconds(100),
+               .srtt = Duration::seconds(100),
+               .cwnd_limited = true});
+    if (i % 100 == 0) cc.on_recovery({.in_flight = 0});
+    if (i % 777 == 0) cc.on_rto({.in_flight = 1U << 31});
+    ASSERT_GE(cc.window(), 1U);
+    ASSERT_LE(cc.window(), std::uint64_t{1} << 31);
+  }
+}
+
+TEST(Registry, KnowsTheBuiltInOnesAndTakesOthers) {
+  ControllerRegistry registry;
+  EXPECT_TRUE(registry.knows("cubic"));
+  EXPECT_TRUE(registry.knows("reno"));
+  EXPECT_TRUE(registry.knows(ControllerRegistry::kDefault));
+  EXPECT_FALSE(registry.make("vegas", kConfig).has_value());
+  EXPECT_TRUE(registry.add(
+      "mine", [](const ControllerConfig& c) noexcept { return AnyController(NewReno(c)); }));
+  EXPECT_EQ(registry.names().back(), "mine");
+  EXPECT_EQ(registry.make("mine", kConfig)->window(), 10U * kMss);
+  EXPECT_FALSE(registry.add("", nullptr));
+}
+
+}  // namespace
+}  // namespace tidewire::tcp
