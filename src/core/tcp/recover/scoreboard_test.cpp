@@ -181,93 +181,112 @@ struct Model {
   }
 };
 
+// Random operations on both.
+class Twins {
+ public:
+  explicit Twins(std::uint64_t seed)
+      : base_(0x7fffff00U + static_cast<std::uint32_t>(seed) * 0x20000000U),
+        rng_(RandomSeed{seed, 9}) {
+    board_.reset(base_);
+  }
+
+  void step(int n) {
+    now_ = Instant::from_nanos(n);
+    const std::uint64_t kind = rng_.below(6);
+    if (kind < 2) send_new();
+    if (kind == 2) sack();
+    if (kind == 3) send_again();
+    if (kind == 4) acknowledge();
+    if (kind == 5) mark();
+    compare();
+  }
+
+ private:
+  Seq at(std::size_t segment) const { return base_ + static_cast<std::uint32_t>(segment) * kMss; }
+  void emit(std::size_t first, std::size_t last) {
+    ASSERT_TRUE(board_.reserve());
+    board_.on_sent({{at(first), at(last)}, kMss, now_, {}, false});
+  }
+  void send_new() {
+    const std::size_t first = model_.segments.size();
+    model_.segments.resize(first + 1 + rng_.below(20));
+    emit(first, model_.segments.size());
+  }
+  void sack() {
+    const std::size_t out = model_.segments.size() - model_.una;
+    if (out < 2) return;
+    const std::size_t first = model_.una + 1 + rng_.below(out - 1);
+    const std::size_t last = std::min(model_.segments.size(), first + 1 + rng_.below(6));
+    std::uint64_t fresh = 0;
+    for (std::size_t i = first; i < last; ++i) {
+      if (model_.segments[i].sacked) continue;
+      model_.segments[i] = {.sacked = true};
+      fresh += kMss;
+    }
+    const SeqRange block{at(first), at(last)};
+    const Delivered d = board_.on_ack(board_.una(), {&block, 1});
+    ASSERT_EQ(d.sacked, fresh);
+    ASSERT_EQ(d.delivered, fresh);
+  }
+  void send_again() {
+    const auto lost = board_.next_lost();
+    std::size_t first = model_.una;
+    const auto waits = [](const Model::Segment& s) { return s.lost && !s.again; };
+    while (first < model_.segments.size() && !waits(model_.segments[first])) ++first;
+    ASSERT_EQ(lost.has_value(), first < model_.segments.size());
+    if (!lost) return;
+    ASSERT_EQ(lost->start, at(first));
+    emit(first, first + 1);
+    model_.segments[first].again = true;
+  }
+  void acknowledge() {
+    const std::size_t out = model_.segments.size() - model_.una;
+    if (out == 0 || rng_.below(3) != 0) return;
+    std::size_t to = model_.una + 1 + rng_.below(std::min<std::size_t>(out, 5));
+    while (to < model_.segments.size() && model_.segments[to].sacked) ++to;
+    std::uint64_t fresh = 0;
+    for (std::size_t i = model_.una; i < to; ++i) fresh += model_.segments[i].sacked ? 0U : kMss;
+    const Delivered d = board_.on_ack(at(to), {});
+    ASSERT_EQ(d.acked, (to - model_.una) * kMss);
+    ASSERT_EQ(d.delivered, fresh);
+    model_.una = to;
+  }
+  void mark() {
+    ASSERT_EQ(board_.mark_lost_by_sack(kMss), model_.mark());
+    if (rng_.below(40) != 0) return;
+    (void)board_.mark_all_lost(false);
+    for (std::size_t i = model_.una; i < model_.segments.size(); ++i) {
+      if (!model_.segments[i].sacked) model_.segments[i] = {.lost = true};
+    }
+  }
+  void compare() const {
+    ASSERT_EQ(board_.una(), at(model_.una));
+    ASSERT_EQ(board_.sacked(), model_.count(&Model::Segment::sacked));
+    ASSERT_EQ(board_.lost(), model_.count(&Model::Segment::lost));
+    ASSERT_EQ(board_.sent_again(), model_.count(&Model::Segment::again));
+    Seq expected = board_.una();
+    for (const tcp::Run& run : board_.runs()) {
+      ASSERT_EQ(run.start, expected);
+      ASSERT_TRUE(run.start.before(run.end));
+      expected = run.end;
+    }
+    ASSERT_EQ(expected, board_.high_data());
+  }
+
+  HeapMemory memory_{64 << 20};
+  Scoreboard board_{memory_};
+  Model model_;
+  Seq base_;
+  Rng rng_;
+  Instant now_;
+};
+
 TEST(ScoreboardModel, AgreesWithAListOfSegments) {
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
-    HeapMemory memory(64 << 20);
-    Scoreboard board(memory);
-    const Seq base{0x7fffff00U + static_cast<std::uint32_t>(seed) * 0x20000000U};
-    board.reset(base);
-    Model model;
-    Rng rng(RandomSeed{seed, 9});
-    const auto at = [&](std::size_t segment) {
-      return base + static_cast<std::uint32_t>(segment) * kMss;
-    };
+    Twins twins(seed);
     for (int step = 0; step < 3000; ++step) {
-      const std::size_t out = model.segments.size() - model.una;
-      switch (rng.below(6)) {
-        case 0:
-        case 1: {
-          const std::size_t n = 1 + rng.below(20);
-          ASSERT_TRUE(board.reserve());
-          const std::size_t first = model.segments.size();
-          model.segments.resize(first + n);
-          board.on_sent({{at(first), at(first + n)}, kMss, Instant::from_nanos(step), {}, false});
-          break;
-        }
-        case 2: {  // SACK some
-          if (out < 2) break;
-          const std::size_t first = model.una + 1 + rng.below(out - 1);
-          const std::size_t last = std::min(model.segments.size(), first + 1 + rng.below(6));
-          std::uint64_t fresh = 0;
-          for (std::size_t i = first; i < last; ++i) {
-            if (model.segments[i].sacked) continue;
-            model.segments[i] = {.sacked = true};
-            fresh += kMss;
-          }
-          const SeqRange block{at(first), at(last)};
-          const Delivered d = board.on_ack(board.una(), {&block, 1});
-          ASSERT_EQ(d.sacked, fresh);
-          ASSERT_EQ(d.delivered, fresh);
-          break;
-        }
-        case 3: {  // resend what is lost
-          const auto lost = board.next_lost();
-          std::size_t first = model.una;
-          while (first < model.segments.size() &&
-                 !(model.segments[first].lost && !model.segments[first].again)) {
-            ++first;
-          }
-          ASSERT_EQ(lost.has_value(), first < model.segments.size());
-          if (!lost) break;
-          ASSERT_EQ(lost->start, at(first));
-          ASSERT_TRUE(board.reserve());
-          board.on_sent({{at(first), at(first + 1)}, kMss, Instant::from_nanos(step), {}, false});
-          model.segments[first].again = true;
-          break;
-        }
-        case 4: {  // cumulative ACK, over SACKed data too
-          if (out == 0 || rng.below(3) != 0) break;
-          std::size_t to = model.una + 1 + rng.below(std::min<std::size_t>(out, 5));
-          while (to < model.segments.size() && model.segments[to].sacked) ++to;
-          std::uint64_t fresh = 0;
-          for (std::size_t i = model.una; i < to; ++i)
-            fresh += model.segments[i].sacked ? 0U : kMss;
-          const Delivered d = board.on_ack(at(to), {});
-          ASSERT_EQ(d.acked, (to - model.una) * kMss);
-          ASSERT_EQ(d.delivered, fresh);
-          model.una = to;
-          break;
-        }
-        default:
-          ASSERT_EQ(board.mark_lost_by_sack(kMss), model.mark());
-          if (rng.below(40) == 0) {
-            (void)board.mark_all_lost(false);
-            for (std::size_t i = model.una; i < model.segments.size(); ++i) {
-              if (!model.segments[i].sacked) model.segments[i] = {.lost = true};
-            }
-          }
-      }
-      ASSERT_EQ(board.una(), at(model.una));
-      ASSERT_EQ(board.sacked(), model.count(&Model::Segment::sacked));
-      ASSERT_EQ(board.lost(), model.count(&Model::Segment::lost));
-      ASSERT_EQ(board.sent_again(), model.count(&Model::Segment::again));
-      Seq expected = board.una();
-      for (const tcp::Run& run : board.runs()) {
-        ASSERT_EQ(run.start, expected);
-        ASSERT_TRUE(run.start.before(run.end));
-        expected = run.end;
-      }
-      ASSERT_EQ(expected, board.high_data());
+      twins.step(step);
+      if (::testing::Test::HasFatalFailure()) FAIL() << "seed " << seed << " step " << step;
     }
   }
 }
