@@ -82,6 +82,9 @@ class Slab {
     return (slot.generation & 1U) != 0 ? slot.object() : nullptr;
   }
 
+  /// All live objects have an index below this.
+  std::uint32_t index_end() const noexcept { return chunks_ * kPerChunk; }
+
   /// The handle of a live object of this slab.
   SlabHandle handle_of(const T& object) const noexcept {
     const Slot& slot = slot_of(const_cast<T&>(object));

@@ -58,7 +58,10 @@ struct IpConfig {
   std::uint32_t neighbor_queue_bytes = 65'536 + 4096;  ///< held for one unresolved neighbor
   std::uint32_t icmp_per_second = 1000;                ///< whole stack, RFC 1812 §4.3.2.8
   std::uint32_t icmp_burst = 50;
-  bool echo_broadcast = false;  ///< RFC 1122 §3.2.2.6
+  bool echo_broadcast = false;            ///< RFC 1122 §3.2.2.6
+  bool accept_redirects = true;           ///< RFC 1122 §3.2.2.2
+  std::uint32_t redirect_entries = 256;   ///< host routes learned from redirects
+  std::uint32_t outbox_bytes = 1U << 20;  ///< of an interface: replies and forwarded packets
 };
 
 struct UdpConfig {

@@ -47,6 +47,9 @@ enum class SeedPurpose : std::uint64_t {
   neighbor_table,
   path_mtu_table,
   socket_table,
+  reassembly_table,
+  port_table,
+  ephemeral_bind,
 };
 
 }  // namespace tidewire

@@ -18,7 +18,9 @@ namespace tidewire::ip {
 struct Path {
   std::uint32_t generation = 0;  ///< 0: never resolved
   InterfaceId interface = kNoInterface;
-  std::uint32_t neighbor = 0;  ///< private to the link layer
+  std::uint16_t identification = 0;  ///< of the next IPv4 packet of this flow
+  std::uint32_t neighbor = 0;        ///< private to the link layer
+  std::uint32_t mtu = 0;             ///< of an IP packet on this path, in bytes
 };
 
 /// Room for link, IP and transport headers of one frame. The transport writes its header at

@@ -1,0 +1,77 @@
+// The interfaces of a stack and the addresses on them.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+#include "base/slab.hpp"
+#include "base/vec.hpp"
+#include "core/link/packet_store.hpp"
+#include "core/stack.hpp"
+
+namespace tidewire::link {
+
+struct Interface {
+  InterfaceId id = kNoInterface;
+  std::array<char, 16> name{};
+  Medium medium = Medium::ethernet;
+  MacAddress mac;
+  std::uint32_t mtu = 1500;
+  bool loopback = false;
+  bool trusted = false;
+  bool up = true;
+  bool blocked = false;  ///< has said full; until on_writable
+  ForwardPolicy forwarding;
+  PacketQueue outbox;
+
+  bool forwards_flows() const noexcept {
+    return forwarding.tcp || forwarding.udp || forwarding.icmp_echo;
+  }
+};
+
+struct LocalAddress {
+  IpCidr cidr;
+  InterfaceId interface = kNoInterface;
+};
+
+/// What a destination address is to this host.
+enum class AddressKind : std::uint8_t { foreign, local, broadcast, multicast };
+
+/// All interfaces and addresses. An InterfaceId is an index into it; interfaces are never removed.
+class InterfaceTable {
+ public:
+  explicit InterfaceTable(MemoryProvider& memory) noexcept;
+
+  Interface* add(const InterfaceConfig& config) noexcept;  ///< null: no memory or no id left
+  Interface* get(InterfaceId id) noexcept {
+    return id < count_ ? interfaces_.at_index(id) : nullptr;
+  }
+  const Interface* get(InterfaceId id) const noexcept {
+    return const_cast<InterfaceTable*>(this)->get(id);
+  }
+  InterfaceId count() const noexcept { return count_; }
+  InterfaceId loopback() const noexcept { return loopback_; }
+
+  SocketResult<void> add_address(InterfaceId interface, const IpCidr& cidr) noexcept;
+  /// The prefix that was removed.
+  SocketResult<IpCidr> remove_address(InterfaceId interface, const IpAddress& address) noexcept;
+  const Vec<LocalAddress>& addresses() const noexcept { return addresses_; }
+
+  bool is_local(const IpAddress& address) const noexcept;
+  bool is_broadcast(const IpAddress& address) const noexcept;
+  AddressKind classify(const IpAddress& address) const noexcept;
+  /// True for a broadcast address of this one interface (limited, directed, or all zeros).
+  bool is_broadcast_on(InterfaceId interface, const IpAddress& address) const noexcept;
+  /// The address of `interface` that suits `next_hop` best: same prefix, else the first of it;
+  /// nullptr if it has none of that family.
+  const IpAddress* best_source(InterfaceId interface, const IpAddress& next_hop) const noexcept;
+
+ private:
+  Slab<Interface> interfaces_;
+  Vec<LocalAddress> addresses_;
+  InterfaceId count_ = 0;
+  InterfaceId loopback_ = kNoInterface;
+};
+
+}  // namespace tidewire::link
