@@ -1,0 +1,60 @@
+#include "front/posix/interceptor.hpp"
+
+#include <sys/epoll.h>
+#include <sys/resource.h>
+
+#include <cerrno>
+
+namespace tidewire::posix {
+namespace {
+
+// Each socket of a program costs descriptors here.
+rlimit raise_descriptor_limit() {
+  rlimit before{};
+  if (::getrlimit(RLIMIT_NOFILE, &before) == 0 && before.rlim_cur < before.rlim_max) {
+    const rlimit most{before.rlim_max, before.rlim_max};
+    ::setrlimit(RLIMIT_NOFILE, &most);
+  }
+  return before;
+}
+
+void watch(int epoll, int fd) {
+  epoll_event event{};
+  event.events = EPOLLIN;
+  ::epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
+}
+
+}  // namespace
+
+Interceptor::~Interceptor() {
+  launcher_.end_all();
+  netd_.reset();
+}
+
+Result<void, std::string> Interceptor::start(InterceptorConfig config) {
+  for (const std::string& line : explain_missing(config.features)) {
+    if (!config.features.user_notification || !config.features.process_vm) return fail(line);
+  }
+  epoll_.reset(::epoll_create1(EPOLL_CLOEXEC));
+  LaunchConfig launch;
+  launch.argv = std::move(config.argv);
+  launch.features = config.features;
+  launch.filter.allow_io_uring = config.allow_io_uring;
+  if (auto started = launcher_.start(launch); !started) return started;
+  // After the fork: the program keeps the limit it was started with.
+  raise_descriptor_limit();
+  netd_ = std::make_unique<Netd>(backend_, config.features, launcher_.take_listener(),
+                                 std::move(config.hooks));
+  watch(epoll_.get(), netd_->descriptor());
+  watch(epoll_.get(), launcher_.descriptor());
+  return {};
+}
+
+void Interceptor::process(Instant now) {
+  netd_->process(now);
+  launcher_.process();
+}
+
+Instant Interceptor::next_deadline() { return netd_->next_deadline(); }
+
+}  // namespace tidewire::posix

@@ -1,0 +1,59 @@
+// `tidewire run`: an unmodified program on sockets of a backend.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.hpp"
+#include "base/time.hpp"
+#include "front/posix/backend.hpp"
+#include "front/posix/features.hpp"
+#include "front/posix/launcher.hpp"
+#include "front/posix/netd.hpp"
+
+namespace tidewire::posix {
+
+struct InterceptorConfig {
+  std::vector<std::string> argv;  ///< the program, found through PATH, and its arguments
+  Features features;              ///< from probe_features(), some switched off perhaps
+  bool allow_io_uring = false;
+  NetdHooks hooks;
+};
+
+/// Runs one program (and what it starts) with its Internet sockets on `backend`. Any loop can drive
+/// it: poll descriptor() for readability until next_deadline(), then call process().
+class Interceptor {
+ public:
+  explicit Interceptor(Backend& backend) : backend_(backend) {}
+  ~Interceptor();
+  Interceptor(const Interceptor&) = delete;
+  Interceptor& operator=(const Interceptor&) = delete;
+
+  /// Starts the program. On failure: one line for the user, nothing is left behind. Start before
+  /// other threads exist: the guard is forked from this process.
+  Result<void, std::string> start(InterceptorConfig config);
+
+  /// Readable when process() has something to do (an epoll descriptor).
+  int descriptor() const noexcept { return epoll_.get(); }
+  void process(Instant now);
+  Instant next_deadline();
+
+  /// The program itself has ended (what it left running may live on).
+  bool program_ended() const noexcept { return launcher_.program_ended(); }
+  /// No process of the run is left.
+  bool all_ended() const noexcept { return launcher_.all_ended(); }
+  const Ending& ending() const noexcept { return launcher_.ending(); }
+
+  void forward_signal(int number) { launcher_.forward_signal(number); }
+  /// Kills what is left of the run.
+  void end_all() { launcher_.end_all(); }
+
+ private:
+  Backend& backend_;
+  Fd epoll_;
+  Launcher launcher_;
+  std::unique_ptr<Netd> netd_;
+};
+
+}  // namespace tidewire::posix

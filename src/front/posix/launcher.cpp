@@ -1,0 +1,125 @@
+#include "front/posix/launcher.hpp"
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "front/posix/guard.hpp"
+
+namespace tidewire::posix {
+namespace {
+
+int status_from_exec_errno(int error) { return error == ENOENT || error == ENOTDIR ? 127 : 126; }
+
+int status_from_wait(int status) {
+  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+// Receives one message; a descriptor that comes along goes to `fd`. False: none, or the end.
+bool receive(int control, GuardMessage& message, Fd* fd, int flags) {
+  alignas(cmsghdr) char room[CMSG_SPACE(sizeof(int))];
+  iovec part{&message, sizeof message};
+  msghdr header{};
+  header.msg_iov = &part;
+  header.msg_iovlen = 1;
+  header.msg_control = room;
+  header.msg_controllen = sizeof room;
+  ssize_t n = 0;
+  do {
+    n = ::recvmsg(control, &header, flags | MSG_CMSG_CLOEXEC);
+  } while (n < 0 && errno == EINTR);
+  if (n != sizeof message) {
+    if (n == 0) errno = EPIPE;
+    return false;
+  }
+  const cmsghdr* head = CMSG_FIRSTHDR(&header);
+  if (fd != nullptr && head != nullptr && head->cmsg_type == SCM_RIGHTS) {
+    int number = -1;
+    std::memcpy(&number, CMSG_DATA(head), sizeof number);
+    fd->reset(number);
+  }
+  return true;
+}
+
+}  // namespace
+
+Launcher::~Launcher() { end_all(); }
+
+Result<void, std::string> Launcher::start(const LaunchConfig& config) {
+  int pair[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
+    return fail(std::string("socketpair: ") + std::strerror(errno));
+  }
+  control_.reset(pair[0]);
+  Fd theirs(pair[1]);
+  guard_ = ::fork();
+  if (guard_ < 0) return fail(std::string("fork: ") + std::strerror(errno));
+  if (guard_ == 0) guard_main(theirs.get(), config);
+  theirs.reset();
+  GuardMessage message{};
+  if (!receive(control_.get(), message, &listener_, 0)) {
+    return fail(std::string("the guard process died"));
+  }
+  if (message.kind != GuardMessage::Kind::listener || !listener_) {
+    const int error = message.value;
+    if (error == EBUSY) {
+      return fail(
+          std::string("another seccomp listener is already in force (a run inside a run, "
+                      "or a sandbox): EBUSY"));
+    }
+    return fail(std::string("the kernel refused the seccomp filter: ") + std::strerror(error) +
+                "; in a container use --security-opt seccomp=unconfined");
+  }
+  return {};
+}
+
+void Launcher::process() {
+  GuardMessage message{};
+  while (receive(control_.get(), message, nullptr, MSG_DONTWAIT)) {
+    switch (message.kind) {
+      case GuardMessage::Kind::exec_failed:
+        ending_.exec_errno = message.value;
+        ending_.status = status_from_exec_errno(message.value);
+        break;
+      case GuardMessage::Kind::program_ended:
+        ended_ = true;
+        if (ending_.exec_errno == 0) ending_.status = status_from_wait(message.value);
+        break;
+      case GuardMessage::Kind::all_ended:
+        all_ended_ = true;
+        break;
+      default:
+        break;
+    }
+  }
+  if (errno == EAGAIN || errno == EWOULDBLOCK) return;
+  // The guard is gone; if it never said why, the program's end is unknown.
+  ended_ = true;
+  all_ended_ = true;
+}
+
+void Launcher::forward_signal(int number) {
+  const GuardMessage message{GuardMessage::Kind::forward, number};
+  (void)::send(control_.get(), &message, sizeof message, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+void Launcher::end_all() {
+  if (guard_ <= 0) return;
+  if (!all_ended_) {
+    const GuardMessage message{GuardMessage::Kind::end_all, 0};
+    (void)::send(control_.get(), &message, sizeof message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    for (int round = 0; round < 200 && !all_ended_; ++round) {
+      pollfd look{control_.get(), POLLIN, 0};
+      if (::poll(&look, 1, 10) > 0) process();
+    }
+  }
+  // Losing the control socket makes the guard kill what is left, however long that takes.
+  control_.reset();
+  if (all_ended_) ::waitpid(guard_, nullptr, 0);
+  guard_ = -1;
+}
+
+}  // namespace tidewire::posix

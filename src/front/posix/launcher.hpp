@@ -1,0 +1,64 @@
+// Starts a program under the filter, with a guard that outlives a killed run.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+#include "base/result.hpp"
+#include "front/posix/fd.hpp"
+#include "front/posix/features.hpp"
+#include "front/posix/filter.hpp"
+
+namespace tidewire::posix {
+
+struct LaunchConfig {
+  std::vector<std::string> argv;
+  FilterOptions filter;
+  Features features;
+};
+
+/// How the program ended, in the convention of shells: its status, 128+n for signal n, 127 and 126
+/// if it could not be executed, 125 for a failure of ours.
+struct Ending {
+  int status = 125;
+  int exec_errno = 0;  ///< not 0: the program was never executed
+};
+
+/// The guard is the program's parent and the reaper of its orphans. It ends everything below it
+/// when this process is gone, however that happened.
+class Launcher {
+ public:
+  Launcher() = default;
+  ~Launcher();
+  Launcher(const Launcher&) = delete;
+  Launcher& operator=(const Launcher&) = delete;
+
+  /// Forks guard and program. On success take_listener() has the notification descriptor; the
+  /// program executes at once. On failure: one line for the user.
+  Result<void, std::string> start(const LaunchConfig& config);
+  Fd take_listener() { return std::move(listener_); }
+
+  /// Readable when process() has something to do.
+  int descriptor() const noexcept { return control_.get(); }
+  void process();
+  bool program_ended() const noexcept { return ended_; }
+  /// True once no process of the run is left.
+  bool all_ended() const noexcept { return all_ended_; }
+  const Ending& ending() const noexcept { return ending_; }
+
+  void forward_signal(int number);
+  /// Kills what is left of the run and waits for it (at most two seconds).
+  void end_all();
+
+ private:
+  Fd control_;
+  Fd listener_;
+  pid_t guard_ = -1;
+  bool ended_ = false;
+  bool all_ended_ = false;
+  Ending ending_;
+};
+
+}  // namespace tidewire::posix

@@ -1,0 +1,123 @@
+#include "front/posix/living.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <charconv>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+namespace tidewire::posix {
+namespace {
+
+std::uint64_t number_after(std::string_view text, std::size_t from, int base) {
+  while (from < text.size() && text[from] == ' ') ++from;
+  std::uint64_t value = 0;
+  std::from_chars(text.data() + from, text.data() + text.size(), value, base);
+  return value;
+}
+
+std::string read_all(const char* path) {
+  const Fd file(::open(path, O_RDONLY | O_CLOEXEC));
+  std::string text;
+  char part[16384];
+  ssize_t n = 0;
+  while (file && (n = ::read(file.get(), part, sizeof part)) > 0) {
+    text.append(part, static_cast<std::size_t>(n));
+  }
+  return text;
+}
+
+void add_inodes_of(const char* pid, std::unordered_set<std::uint64_t>& found) {
+  char path[300];
+  std::snprintf(path, sizeof path, "/proc/%s/fd", pid);
+  DIR* dir = ::opendir(path);
+  if (dir == nullptr) return;
+  while (const dirent* entry = ::readdir(dir)) {
+    char target[64];
+    const ssize_t n = ::readlinkat(::dirfd(dir), entry->d_name, target, sizeof target - 1);
+    constexpr std::string_view prefix = "socket:[";
+    if (n <= static_cast<ssize_t>(prefix.size())) continue;
+    const std::string_view text(target, static_cast<std::size_t>(n));
+    if (text.starts_with(prefix)) found.insert(number_after(text, prefix.size(), 10));
+  }
+  ::closedir(dir);
+}
+
+}  // namespace
+
+Living::Living(bool copies)
+    : copies_(copies),
+      epoll_(::epoll_create1(EPOLL_CLOEXEC)),
+      slot_(::open("/dev/null", O_RDONLY | O_CLOEXEC)) {}
+
+void Living::add(int app, std::uint32_t serial) {
+  if (app < 0) return;
+  struct stat about{};
+  ::fstat(app, &about);
+  watched_[serial] = about.st_ino;
+  if (!copies_) return;
+  epoll_event event{};
+  event.data.u64 = serial;
+  if (::dup3(app, slot_.get(), O_CLOEXEC) < 0) return;
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, slot_.get(), &event);
+  // The slot must not keep the socket open.
+  const Fd null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  ::dup3(null.get(), slot_.get(), O_CLOEXEC);
+}
+
+void Living::remove(int app, std::uint32_t serial) {
+  if (watched_.erase(serial) == 0 || !copies_ || app < 0) return;
+  if (::dup3(app, slot_.get(), O_CLOEXEC) < 0) return;
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, slot_.get(), nullptr);
+  const Fd null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  ::dup3(null.get(), slot_.get(), O_CLOEXEC);
+}
+
+std::unordered_set<std::uint32_t> Living::listed() const {
+  char path[64];
+  std::snprintf(path, sizeof path, "/proc/self/fdinfo/%d", epoll_.get());
+  const std::string text = read_all(path);
+  std::unordered_set<std::uint32_t> found;
+  constexpr std::string_view label = "data:";
+  for (std::size_t at = text.find(label); at != std::string::npos; at = text.find(label, at + 1)) {
+    found.insert(static_cast<std::uint32_t>(number_after(text, at + label.size(), 16)));
+  }
+  return found;
+}
+
+std::unordered_set<std::uint64_t> Living::held_inodes() const {
+  std::unordered_set<std::uint64_t> found;
+  DIR* dir = ::opendir("/proc");
+  if (dir == nullptr) return found;
+  while (const dirent* entry = ::readdir(dir)) {
+    const int pid = std::atoi(entry->d_name);
+    if (pid > 0 && pid != ::getpid()) add_inodes_of(entry->d_name, found);
+  }
+  ::closedir(dir);
+  return found;
+}
+
+std::unordered_set<std::uint32_t> Living::dead() {
+  std::unordered_set<std::uint32_t> gone;
+  if (watched_.empty()) return gone;
+  if (copies_) {
+    const auto alive = listed();
+    for (const auto& [serial, inode] : watched_) {
+      if (!alive.contains(serial)) gone.insert(serial);
+    }
+  } else {
+    const auto alive = held_inodes();
+    for (const auto& [serial, inode] : watched_) {
+      if (!alive.contains(inode)) gone.insert(serial);
+    }
+  }
+  return gone;
+}
+
+}  // namespace tidewire::posix

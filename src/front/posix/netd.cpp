@@ -1,0 +1,189 @@
+#include "front/posix/netd.hpp"
+
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+
+#include <cerrno>
+
+namespace tidewire::posix {
+namespace {
+
+constexpr std::uint64_t tag_calls = 1ULL << 40;
+constexpr std::uint64_t tag_backend = 2ULL << 40;
+constexpr int events_in_a_turn = 256;
+constexpr int calls_in_a_turn = 256;
+constexpr Duration sweep_interval = Duration::seconds(1);
+constexpr Duration signal_look_interval = Duration::millis(10);
+constexpr std::size_t scratch_bytes = 128 * 1024;
+
+void watch(int epoll, int fd, std::uint32_t events, std::uint64_t data) {
+  epoll_event event{};
+  event.events = events;
+  event.data.u64 = data;
+  ::epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
+}
+
+}  // namespace
+
+Netd::Netd(Backend& backend, const Features& features, Fd listener, NetdHooks hooks)
+    : backend_(backend),
+      features_(features),
+      hooks_(std::move(hooks)),
+      epoll_(::epoll_create1(EPOLL_CLOEXEC)),
+      notifier_(std::move(listener), features),
+      tasks_(features),
+      living_(features.pidfd_getfd),
+      scratch_(scratch_bytes) {
+  watch(epoll_.get(), notifier_.descriptor(), EPOLLIN, tag_calls);
+  if (backend_.descriptor() >= 0) {
+    watch(epoll_.get(), backend_.descriptor(), EPOLLIN, tag_backend);
+  }
+}
+
+Netd::~Netd() = default;
+
+void Netd::process(Instant now) {
+  now_ = later(now_, now);
+  // Closes are taken before calls: a program that closes a port and binds it again must find it
+  // free.
+  take_peer_events();
+  pump_queued();
+  take_backend_events();
+  take_calls();
+  take_backend_events();
+  pump_queued();
+  run_timers();
+}
+
+Instant Netd::next_deadline() {
+  if (!pump_list_.empty()) return now_;
+  Instant next = backend_.next_deadline();
+  if (!living_.empty()) next = earlier(next, next_sweep_);
+  if (!parked_.empty()) next = earlier(next, next_signal_look_);
+  for (const auto& [id, parked] : parked_) next = earlier(next, parked.deadline);
+  return next;
+}
+
+void Netd::take_peer_events() {
+  epoll_event events[events_in_a_turn];
+  const int n = ::epoll_wait(epoll_.get(), events, events_in_a_turn, 0);
+  for (int i = 0; i < n; ++i) {
+    if (events[i].data.u64 >= tag_calls) continue;
+    Socket* s = by_serial(static_cast<std::uint32_t>(events[i].data.u64));
+    if (s == nullptr) continue;
+    const std::uint32_t what = events[i].events;
+    if ((what & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) s->peer_readable = true;
+    if ((what & EPOLLPRI) != 0) s->peer_urgent = true;
+    if ((what & EPOLLOUT) != 0) s->peer_writable = true;
+    if ((what & EPOLLHUP) != 0) s->peer_hung_up = true;
+    queue(*s);
+  }
+}
+
+void Netd::take_backend_events() {
+  backend_.process(now_);
+  while (const auto event = backend_.poll_event()) backend_event(*event);
+}
+
+void Netd::take_calls() {
+  Call call;
+  for (int i = 0; i < calls_in_a_turn && notifier_.next(call); ++i) {
+    finish(call, dispatch(call));
+  }
+}
+
+void Netd::finish(const Call& call, const Outcome& outcome) {
+  switch (outcome.kind) {
+    case Outcome::Kind::value:
+      notifier_.give_value(call, outcome.value);
+      break;
+    case Outcome::Kind::error:
+      notifier_.give_error(call, static_cast<int>(outcome.value));
+      break;
+    case Outcome::Kind::through:
+      notifier_.let_through(call);
+      break;
+    case Outcome::Kind::parked:
+    case Outcome::Kind::done:
+      break;
+  }
+}
+
+Outcome Netd::dispatch(const Call& call) {
+  switch (call.number) {
+    case SYS_socket:
+      return on_socket(call);
+    case SYS_bind:
+      return on_bind(call);
+    case SYS_listen:
+      return on_listen(call);
+    case SYS_connect:
+      return on_connect(call);
+    case SYS_accept:
+    case SYS_accept4:
+      return on_accept(call);
+    case SYS_getsockname:
+    case SYS_getpeername:
+      return on_names(call);
+    case SYS_shutdown:
+      return on_shutdown(call);
+    case SYS_ioctl:
+      return on_ioctl(call);
+    case SYS_setsockopt:
+      return on_setsockopt(call);
+    case SYS_getsockopt:
+      return on_getsockopt(call);
+    case SYS_sendto:
+      return on_sendto(call);
+    case SYS_recvfrom:
+      return on_recvfrom(call);
+    case SYS_sendmsg:
+      return on_sendmsg(call);
+    case SYS_recvmsg:
+      return on_recvmsg(call);
+    case SYS_sendmmsg:
+      return on_sendmmsg(call);
+    case SYS_recvmmsg:
+      return on_recvmmsg(call);
+    default:
+      return Outcome::through();
+  }
+}
+
+void Netd::run_timers() {
+  if (!parked_.empty()) {
+    std::vector<std::uint64_t> due;
+    for (const auto& [id, parked] : parked_) {
+      if (parked.deadline <= now_) due.push_back(id);
+    }
+    for (const std::uint64_t id : due) {
+      const auto found = parked_.find(id);
+      if (found == parked_.end()) continue;
+      cancel(found->second, found->second.timeout_error);
+      unpark(id);
+    }
+    if (next_signal_look_ <= now_ || next_signal_look_.is_never()) {
+      if (!next_signal_look_.is_never()) look_for_signals();
+      next_signal_look_ = now_ + signal_look_interval;
+    }
+  } else {
+    next_signal_look_ = Instant::never();
+  }
+  if (living_.empty()) {
+    next_sweep_ = Instant::never();
+  } else if (next_sweep_.is_never()) {
+    next_sweep_ = now_ + sweep_interval;
+  } else if (next_sweep_ <= now_) {
+    sweep();
+    next_sweep_ = now_ + sweep_interval;
+  }
+}
+
+void Netd::sweep() {
+  for (const std::uint32_t serial : living_.dead()) {
+    living_.forget(serial);
+    if (Socket* s = by_serial(serial)) app_closed(*s);
+  }
+}
+
+}  // namespace tidewire::posix

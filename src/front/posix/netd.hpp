@@ -1,0 +1,192 @@
+// The process-side half of the interception: answers the programs' socket calls and moves bytes
+// between their twins and a backend. One for each run: several processes share one port space.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "front/posix/backend.hpp"
+#include "front/posix/features.hpp"
+#include "front/posix/living.hpp"
+#include "front/posix/message.hpp"
+#include "front/posix/notifier.hpp"
+#include "front/posix/options.hpp"
+#include "front/posix/socket.hpp"
+#include "front/posix/task.hpp"
+#include "front/posix/twin.hpp"
+
+namespace tidewire::posix {
+
+/// What happens to a call. `done`: it was answered already.
+struct Outcome {
+  enum class Kind : std::uint8_t { value, error, through, parked, done };
+  Kind kind = Kind::value;
+  std::int64_t value = 0;
+
+  static Outcome ok(std::int64_t v = 0) { return {Kind::value, v}; }
+  static Outcome error(int e) { return {Kind::error, e}; }
+  static Outcome from(int e) { return e == 0 ? ok() : error(e); }
+  static Outcome through() { return {Kind::through, 0}; }
+  static Outcome parked() { return {Kind::parked, 0}; }
+  static Outcome done() { return {Kind::done, 0}; }
+};
+
+/// A blocking call that waits; it is run again when its socket may have changed.
+struct Parked {
+  Call call;
+  std::uint32_t serial = 0;
+  Fd app;  ///< keeps the socket reachable while the caller waits
+  Instant deadline = Instant::never();
+  int timeout_error = 0;
+  bool has_timeout = false;
+  int looks = 0;  ///< how often a pending signal was seen
+};
+
+struct NetdHooks {
+  /// A program listens (or binds a UDP port): for the hint about unpublished ports.
+  std::function<void(Transport, const Endpoint&, const std::string& program)> on_listen;
+  /// A socket of `program` has this backend reference.
+  std::function<void(SocketRef, const std::string& program)> on_open;
+};
+
+class Netd {
+ public:
+  Netd(Backend& backend, const Features& features, Fd listener, NetdHooks hooks);
+  ~Netd();
+  Netd(const Netd&) = delete;
+  Netd& operator=(const Netd&) = delete;
+
+  int descriptor() const noexcept { return epoll_.get(); }
+  void process(Instant now);
+  Instant next_deadline();
+  bool live() const noexcept { return notifier_.live(); }
+
+ private:
+  // netd.cpp: the loop
+  void take_peer_events();
+  void take_backend_events();
+  void take_calls();
+  void run_timers();
+  void sweep();
+  void look_for_signals();
+  Outcome dispatch(const Call& call);
+  void finish(const Call& call, const Outcome& outcome);
+
+  // netd_sockets.cpp: the table
+  struct Target {
+    Socket* socket = nullptr;
+    int app = -1;  ///< a descriptor of the program's end, valid during the call
+    Fd copy;
+  };
+  Target find(const Call& call);
+  Socket* by_serial(std::uint32_t serial);
+  Socket& create(Transport transport, int domain, int type, int protocol, SocketRef ref);
+  void adopt(Socket& s, int app);
+  void watch_peer(Socket& s, Fd peer);
+  void drop_peer(Socket& s);
+  Fd copy_of_app(Socket& s);
+  void forget(Socket& s);
+  void app_closed(Socket& s);
+  void pair_for_connect(Socket& s, int app, bool with_filler);
+  void reset_app(Socket& s, int error);
+
+  // netd_park.cpp
+  Outcome park(const Call& call, Socket& s, Fd app, int option_of_timeout, int timeout_error);
+  void wake(Socket& s);
+  void unpark(std::uint64_t id);
+  void cancel(Parked& parked, int error);
+
+  // netd_pump.cpp, netd_datagram.cpp
+  void queue(Socket& s);
+  void pump_queued();
+  void pump(Socket& s);
+  bool pump_up(Socket& s);
+  void pump_down(Socket& s);
+  void offer_connections(Socket& s);
+  void backend_event(const BackendEvent& event);
+  void connect_finished(Socket& s);
+  bool send_urgent_down(Socket& s);
+  int renew_twin(const Call& call, Socket& s, int app);
+  bool pump_datagrams_up(Socket& s);
+  void pump_datagrams_down(Socket& s);
+  void push_error(Socket& s, int error);
+  void resync(Socket& s);
+
+  // Calls, by group.
+  Outcome on_socket(const Call& call);
+  Outcome on_bind(const Call& call);
+  Outcome on_listen(const Call& call);
+  Outcome on_connect(const Call& call);
+  Outcome connect_stream(const Call& call, Target& t, const Endpoint& to);
+  Outcome connect_under_way(const Call& call, Target& t);
+  Outcome disconnect_stream(const Call& call, Target& t);
+  Outcome on_accept(const Call& call);
+  Outcome hand_out(const Call& call, Socket& s, Socket& listener, Fd& app, int flags);
+  void offer_again(Socket& listener, Socket& s, Fd& app);
+  Outcome on_names(const Call& call);
+  Outcome on_shutdown(const Call& call);
+  Outcome on_ioctl(const Call& call);
+  Outcome interface_ioctl(const Call& call, unsigned long request);
+  Outcome on_setsockopt(const Call& call);
+  Outcome on_getsockopt(const Call& call);
+  Outcome set_special(Socket& s, const OptionRow& row, Bytes raw, int app);
+  Outcome set_buffer(Socket& s, const OptionRow& row, int value, int app);
+  Result<std::vector<std::byte>, int> option_value(Socket& s, const OptionRow& row, int app);
+  Result<std::vector<std::byte>, int> special_value(Socket& s, const OptionRow& row, int app);
+  Result<std::vector<std::byte>, int> path_mtu(Socket& s);
+  int so_error(Socket& s, int app);
+  Outcome on_sendto(const Call& call);
+  Outcome on_recvfrom(const Call& call);
+  Outcome on_sendmsg(const Call& call);
+  Outcome on_recvmsg(const Call& call);
+  Outcome on_sendmmsg(const Call& call);
+  Outcome on_recvmmsg(const Call& call);
+
+  // Helpers of the calls.
+  Result<std::vector<std::byte>, int> read_address(const Call& call, std::uint64_t at,
+                                                   std::uint64_t size);
+  bool write_address(const Call& call, const Endpoint& e, int domain, std::uint64_t at,
+                     std::uint64_t size_at);
+  int bind_retrying(Socket& s, const Endpoint& local);
+  Outcome send_datagram(const Call& call, Target& t, const Message& m);
+  Outcome receive_datagram(const Call& call, Target& t, Message& m);
+  Outcome stream_send(const Call& call, Target& t, const Message& m);
+  Outcome stream_receive(const Call& call, Target& t, Message& m);
+  Outcome send_one(const Call& call, Target& t, const Message& m);
+  Outcome receive_one(const Call& call, Target& t, Message& m);
+  int load_message(const Call& call, std::uint64_t at, Message& m);
+  int store_message(const Call& call, std::uint64_t at, const Message& m, int domain);
+  int gather(const Call& call, const Message& m, std::vector<std::byte>& out);
+  bool scatter(const Call& call, const Message& m, Bytes data);
+  void raise_sigpipe(const Call& call, int flags);
+
+  Backend& backend_;
+  Features features_;
+  NetdHooks hooks_;
+  Instant now_;
+  Fd epoll_;
+  Notifier notifier_;
+  Tasks tasks_;
+  Twins twins_;
+  Living living_;
+
+  std::unordered_map<std::uint32_t, std::unique_ptr<Socket>> sockets_;
+  std::unordered_map<std::uint64_t, std::uint32_t> by_key_;
+  std::unordered_map<SocketRef, std::uint32_t> by_ref_;
+  std::uint32_t last_serial_ = 0;
+  std::deque<std::uint32_t> pump_list_;
+  std::map<std::uint64_t, Parked> parked_;  // by a counter: oldest first
+  std::uint64_t last_parked_ = 0;
+  Parked* resuming_ = nullptr;  // set while a parked call is run again
+  std::size_t listeners_ = 0;
+  Instant next_sweep_ = Instant::never();
+  Instant next_signal_look_ = Instant::never();
+  std::vector<std::byte> scratch_;
+};
+
+}  // namespace tidewire::posix

@@ -1,0 +1,228 @@
+// socket, bind, listen, getsockname, getpeername, shutdown.
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "front/posix/netd.hpp"
+#include "front/posix/sockaddr.hpp"
+
+namespace tidewire::posix {
+namespace {
+
+constexpr int creation_flags = SOCK_NONBLOCK | SOCK_CLOEXEC;
+constexpr int somaxconn = 4096;
+
+// Which transport socket(domain, type, protocol) asks for; the errno of Linux otherwise.
+Result<Transport, int> transport_of(int domain, int type, int protocol) {
+  if (domain == AF_PACKET) return fail(EPERM);
+  switch (type) {
+    case SOCK_STREAM:
+      if (protocol == 0 || protocol == IPPROTO_TCP) return Transport::tcp;
+      return fail(EPROTONOSUPPORT);
+    case SOCK_DGRAM:
+      if (protocol == 0 || protocol == IPPROTO_UDP) return Transport::udp;
+      if (protocol == IPPROTO_UDPLITE) return Transport::udp_lite;
+      if (protocol == (domain == AF_INET ? int{IPPROTO_ICMP} : int{IPPROTO_ICMPV6})) {
+        return Transport::icmp_echo;
+      }
+      return fail(EPROTONOSUPPORT);
+    case SOCK_RAW:
+      return fail(EPERM);
+    default:
+      return fail(ESOCKTNOSUPPORT);
+  }
+}
+
+int default_protocol(Transport transport, int domain) {
+  switch (transport) {
+    case Transport::tcp:
+      return IPPROTO_TCP;
+    case Transport::udp:
+      return IPPROTO_UDP;
+    case Transport::udp_lite:
+      return IPPROTO_UDPLITE;
+    case Transport::icmp_echo:
+      return domain == AF_INET ? int{IPPROTO_ICMP} : int{IPPROTO_ICMPV6};
+  }
+  return 0;
+}
+
+}  // namespace
+
+Outcome Netd::on_socket(const Call& call) {
+  const int domain = static_cast<int>(call.args[0]);
+  const int flags = static_cast<int>(call.args[1]) & creation_flags;
+  const int type = static_cast<int>(call.args[1]) & ~creation_flags;
+  const auto transport = transport_of(domain, type, static_cast<int>(call.args[2]));
+  if (!transport) return Outcome::error(transport.error());
+  const auto ref = backend_.open(*transport, domain == AF_INET ? Family::v4 : Family::v6);
+  if (!ref) return Outcome::error(ref.error());
+  Socket& s = create(*transport, domain, type, default_protocol(*transport, domain), *ref);
+  s.program = tasks_.program_of(call.tid);
+  Fd app;
+  if (s.is_stream()) {
+    app = twins_.unconnected();
+  } else if (auto pair = twins_.datagram_pair()) {
+    app = std::move(pair->first);
+    watch_peer(s, std::move(pair->second));
+  }
+  const int failure = app ? 0 : errno;
+  if (!app) {
+    app_closed(s);
+    return Outcome::error(failure == EMFILE ? ENFILE : failure);
+  }
+  if ((flags & SOCK_NONBLOCK) != 0) ::fcntl(app.get(), F_SETFL, O_NONBLOCK);
+  adopt(s, app.get());
+  const int number = notifier_.give_fd(call, app.get(), (flags & SOCK_CLOEXEC) != 0);
+  if (number < 0) {
+    app_closed(s);
+    return Outcome::done();
+  }
+  s.hint_process = call.tid;
+  s.hint_fd = number;
+  if (hooks_.on_open) hooks_.on_open(s.ref, s.program);
+  return Outcome::done();
+}
+
+Result<std::vector<std::byte>, int> Netd::read_address(const Call& call, std::uint64_t at,
+                                                       std::uint64_t size) {
+  const auto length = static_cast<std::int32_t>(size);
+  if (length < 0 || length > static_cast<std::int32_t>(sizeof(sockaddr_storage))) {
+    return fail(EINVAL);
+  }
+  std::vector<std::byte> raw(static_cast<std::size_t>(length));
+  if (!tasks_.read(call.tid, at, raw)) return fail(EFAULT);
+  return raw;
+}
+
+// As move_addr_to_user: truncates, and reports the true length. False: EFAULT or a bad length.
+bool Netd::write_address(const Call& call, const Endpoint& e, int domain, std::uint64_t at,
+                         std::uint64_t size_at) {
+  std::int32_t room = 0;
+  if (!tasks_.read(call.tid, size_at, std::as_writable_bytes(std::span(&room, 1)))) return false;
+  if (room < 0) return false;
+  const RawAddress raw = to_raw(e, domain);
+  const auto size = static_cast<std::int32_t>(raw.size);
+  const std::size_t n = static_cast<std::size_t>(std::min(room, size));
+  return tasks_.write(call.tid, at, raw.bytes().first(n)) &&
+         tasks_.write(call.tid, size_at, std::as_bytes(std::span(&size, 1)));
+}
+
+// A close may be queued behind this call: before a port counts as taken, look again.
+int Netd::bind_retrying(Socket& s, const Endpoint& local) {
+  int error = backend_.bind(s.ref, local);
+  if (error != EADDRINUSE) return error;
+  const std::uint32_t serial = s.serial;
+  take_peer_events();
+  pump_queued();
+  sweep();
+  Socket* still = by_serial(serial);
+  return still == nullptr ? EBADF : backend_.bind(still->ref, local);
+}
+
+Outcome Netd::on_bind(const Call& call) {
+  Target t = find(call);
+  if (t.socket == nullptr) return Outcome::through();
+  Socket& s = *t.socket;
+  auto raw = read_address(call, call.args[1], call.args[2]);
+  if (!raw) return Outcome::error(raw.error());
+  // Linux lets AF_UNSPEC with the wildcard address pass as AF_INET.
+  if (s.domain == AF_INET && raw->size() >= sizeof(sockaddr_in) && family_of(*raw) == AF_UNSPEC) {
+    sockaddr_in in;
+    std::memcpy(&in, raw->data(), sizeof in);
+    in.sin_family = AF_INET;
+    if (in.sin_addr.s_addr == INADDR_ANY) std::memcpy(raw->data(), &in, sizeof in);
+  }
+  const auto local = from_raw(*raw, s.domain);
+  if (!local) return Outcome::error(local.error());
+  if (s.domain == AF_INET6 && family_of(*raw) == AF_INET) return Outcome::error(EAFNOSUPPORT);
+  const int error = bind_retrying(s, *local);
+  if (error == 0 && !s.is_stream() && hooks_.on_listen) {
+    hooks_.on_listen(s.transport, backend_.local(s.ref), s.program);
+  }
+  return Outcome::from(error);
+}
+
+Outcome Netd::on_listen(const Call& call) {
+  Target t = find(call);
+  if (t.socket == nullptr) return Outcome::through();
+  Socket& s = *t.socket;
+  if (!s.is_stream()) return Outcome::error(EOPNOTSUPP);
+  if (s.phase != Phase::fresh && s.phase != Phase::listening) return Outcome::error(EINVAL);
+  const auto wanted = static_cast<unsigned>(call.args[1]);
+  const int backlog = wanted > somaxconn ? somaxconn : static_cast<int>(wanted);
+  int error = backend_.listen(s.ref, backlog, now_);
+  if (error == EADDRINUSE) {
+    take_peer_events();
+    pump_queued();
+    sweep();
+    error = backend_.listen(s.ref, backlog, now_);
+  }
+  if (error != 0) return Outcome::error(error);
+  s.backlog = backlog;
+  if (s.phase == Phase::listening) return Outcome::ok();
+  const auto name = t.app >= 0 ? twins_.listen(t.app) : std::nullopt;
+  if (!name) return Outcome::error(ENOBUFS);
+  s.twin_name = *name;
+  s.phase = Phase::listening;
+  ++listeners_;
+  if (hooks_.on_listen) hooks_.on_listen(s.transport, backend_.local(s.ref), s.program);
+  offer_connections(s);
+  return Outcome::ok();
+}
+
+Outcome Netd::on_names(const Call& call) {
+  Target t = find(call);
+  if (t.socket == nullptr) return Outcome::through();
+  Socket& s = *t.socket;
+  Endpoint e;
+  if (call.number == SYS_getsockname) {
+    e = backend_.local(s.ref);
+  } else {
+    if (s.is_stream() && s.phase != Phase::connected) return Outcome::error(ENOTCONN);
+    const auto remote = backend_.remote(s.ref);
+    if (!remote) return Outcome::error(remote.error());
+    e = *remote;
+  }
+  std::int32_t room = 0;
+  if (tasks_.read(call.tid, call.args[2], std::as_writable_bytes(std::span(&room, 1))) &&
+      room < 0) {
+    return Outcome::error(EINVAL);
+  }
+  return write_address(call, e, s.domain, call.args[1], call.args[2]) ? Outcome::ok()
+                                                                      : Outcome::error(EFAULT);
+}
+
+Outcome Netd::on_shutdown(const Call& call) {
+  Target t = find(call);
+  if (t.socket == nullptr) return Outcome::through();
+  Socket& s = *t.socket;
+  const int how = static_cast<int>(call.args[1]);
+  if (how < SHUT_RD || how > SHUT_RDWR) return Outcome::error(EINVAL);
+  const bool read = how != SHUT_WR;
+  const bool write = how != SHUT_RD;
+  if (s.phase == Phase::listening) {
+    if (!read) return Outcome::ok();
+    s.shut_read = true;
+    wake(s);
+    // No listener any more, but the descriptor stays and may listen again.
+    backend_.listen(s.ref, -1, now_);
+    return Outcome::ok();
+  }
+  const bool connected = s.phase == Phase::connected || (s.phase == Phase::datagram && s.has_peer);
+  if (!connected && s.phase != Phase::datagram) return Outcome::error(ENOTCONN);
+  s.shut_read |= read;
+  s.shut_write |= write;
+  if (t.app < 0) return Outcome::through();
+  living_.add(t.app, s.serial);
+  ::shutdown(t.app, how);
+  queue(s);
+  if (!s.waiters.empty()) wake(s);
+  return connected ? Outcome::ok() : Outcome::error(ENOTCONN);
+}
+
+}  // namespace tidewire::posix

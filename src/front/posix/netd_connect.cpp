@@ -1,0 +1,153 @@
+// connect.
+#include <fcntl.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <charconv>
+#include <cstdio>
+#include <cstring>
+#include <string_view>
+
+#include "front/posix/netd.hpp"
+#include "front/posix/sockaddr.hpp"
+
+namespace tidewire::posix {
+namespace {
+
+// Whether the caller's descriptor closes on exec; a copy of it does not tell.
+bool closes_on_exec(pid_t tid, int fd) {
+  char path[64];
+  std::snprintf(path, sizeof path, "/proc/%d/fdinfo/%d", tid, fd);
+  const Fd file(::open(path, O_RDONLY | O_CLOEXEC));
+  char text[512];
+  const ssize_t n = file ? ::read(file.get(), text, sizeof text) : -1;
+  if (n <= 0) return true;
+  const std::string_view all(text, static_cast<std::size_t>(n));
+  const std::size_t at = all.find("flags:");
+  if (at == std::string_view::npos) return true;
+  const std::size_t from = all.find_first_of("01234567", at);
+  unsigned flags = 0;
+  if (from != std::string_view::npos) {
+    std::from_chars(all.data() + from, all.data() + all.size(), flags, 8);
+  }
+  return (flags & static_cast<unsigned>(O_CLOEXEC)) != 0;
+}
+
+}  // namespace
+
+Outcome Netd::on_connect(const Call& call) {
+  Target t = find(call);
+  if (t.socket == nullptr) return Outcome::through();
+  Socket& s = *t.socket;
+  const auto raw = read_address(call, call.args[1], call.args[2]);
+  if (!raw) return Outcome::error(raw.error());
+  if (raw->size() < sizeof(sa_family_t)) return Outcome::error(EINVAL);
+  if (family_of(*raw) == AF_UNSPEC) {
+    if (s.is_stream()) return disconnect_stream(call, t);
+    s.has_peer = false;
+    return Outcome::from(backend_.disconnect(s.ref));
+  }
+  const auto to = from_raw(*raw, s.domain);
+  if (!to) return Outcome::error(to.error());
+  if (s.is_stream()) return connect_stream(call, t, *to);
+  const int error = backend_.connect(s.ref, *to, now_);
+  if (error == 0) s.has_peer = true;
+  return Outcome::from(error);
+}
+
+Outcome Netd::connect_stream(const Call& call, Target& t, const Endpoint& to) {
+  Socket& s = *t.socket;
+  switch (s.phase) {
+    case Phase::fresh: {
+      // A listener that was closed a moment ago must refuse.
+      if (listeners_ > 0) sweep();
+      int error = backend_.connect(s.ref, to, now_);
+      if (error == EADDRNOTAVAIL) {
+        // Ports may be held by sockets whose close was not seen yet.
+        take_peer_events();
+        pump_queued();
+        error = backend_.connect(s.ref, to, now_);
+      }
+      if (error != 0) return Outcome::error(error);
+      s.phase = Phase::connecting;
+      s.connect_reported = false;
+      if (!is_nonblocking(t.app)) return connect_under_way(call, t);
+      pair_for_connect(s, t.app, true);
+      connect_finished(s);
+      return Outcome::error(EINPROGRESS);
+    }
+    case Phase::connecting:
+      return connect_under_way(call, t);
+    case Phase::connected:
+      if (s.connect_reported) return Outcome::error(EISCONN);
+      s.connect_reported = true;
+      return Outcome::ok();
+    case Phase::failed: {
+      const int error = s.error != 0 ? s.error : ECONNABORTED;
+      s.error = 0;
+      const int trouble = renew_twin(call, s, t.app);
+      return Outcome::error(trouble != 0 ? trouble : error);
+    }
+    default:
+      return Outcome::error(EISCONN);
+  }
+}
+
+Outcome Netd::connect_under_way(const Call& call, Target& t) {
+  Socket& s = *t.socket;
+  const StreamState state = backend_.state(s.ref);
+  if (state.error != 0 && !s.peer) {
+    s.phase = Phase::fresh;
+    return Outcome::error(state.error);
+  }
+  if (s.peer && (state.error != 0 || state.connected)) {
+    connect_finished(s);
+    return connect_stream(call, t, {});
+  }
+  if (state.connected) {
+    pair_for_connect(s, t.app, false);
+    if (!s.peer) return Outcome::error(ENOBUFS);
+    s.phase = Phase::connected;
+    s.connect_reported = true;
+    queue(s);
+    return Outcome::ok();
+  }
+  if (resuming_ == nullptr && is_nonblocking(t.app)) return Outcome::error(EALREADY);
+  return park(call, s, std::move(t.copy), SO_SNDTIMEO, EINPROGRESS);
+}
+
+// connect(AF_UNSPEC) on a stream: back to an unconnected socket.
+Outcome Netd::disconnect_stream(const Call& call, Target& t) {
+  Socket& s = *t.socket;
+  if (s.phase == Phase::fresh) return Outcome::ok();
+  const auto ref = backend_.open(s.transport, s.domain == AF_INET ? Family::v4 : Family::v6);
+  if (!ref) return Outcome::error(ref.error());
+  backend_.abort(s.ref, now_);
+  by_ref_.erase(s.ref);
+  s.ref = *ref;
+  by_ref_[s.ref] = s.serial;
+  s.error = 0;
+  return Outcome::from(renew_twin(call, s, t.app));
+}
+
+// A connected unix socket cannot be connected again: the caller's descriptor gets a fresh one.
+// Other descriptors of the same socket, and epoll registrations, keep the old one.
+int Netd::renew_twin(const Call& call, Socket& s, int app) {
+  Fd fresh = twins_.unconnected();
+  if (!fresh) return ENOBUFS;
+  if (app >= 0 && is_nonblocking(app)) ::fcntl(fresh.get(), F_SETFL, O_NONBLOCK);
+  const int number = static_cast<int>(call.args[0]);
+  if (!notifier_.replace_fd(call, fresh.get(), number, closes_on_exec(call.tid, number))) {
+    return ENOBUFS;
+  }
+  living_.remove(app, s.serial);
+  by_key_.erase(s.key);
+  drop_peer(s);
+  s.filler.reset();
+  s.phase = Phase::fresh;
+  s.up_closed = s.down_closed = s.shut_read = s.shut_write = false;
+  adopt(s, fresh.get());
+  return 0;
+}
+
+}  // namespace tidewire::posix

@@ -1,0 +1,264 @@
+// Moving bytes between twins and the backend.
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <array>
+#include <cerrno>
+
+#include "front/posix/netd.hpp"
+
+namespace tidewire::posix {
+namespace {
+
+constexpr std::size_t max_spans = 16;
+constexpr int rounds_in_a_turn = 16;
+
+template <typename Spans>
+int to_iovec(const Spans& spans, std::array<iovec, max_spans>& out) {
+  std::size_t n = 0;
+  for (const auto& span : spans) {
+    if (n == max_spans) break;
+    out[n++] = {const_cast<std::byte*>(span.data()), span.size()};
+  }
+  return static_cast<int>(n);
+}
+
+bool at_urgent_mark(int fd) {
+  int answer = 0;
+  return ::ioctl(fd, SIOCATMARK, &answer) == 0 && answer != 0;
+}
+
+}  // namespace
+
+void Netd::queue(Socket& s) {
+  if (s.queued) return;
+  s.queued = true;
+  pump_list_.push_back(s.serial);
+}
+
+void Netd::pump_queued() {
+  for (std::size_t n = pump_list_.size(); n > 0; --n) {
+    const std::uint32_t serial = pump_list_.front();
+    pump_list_.pop_front();
+    Socket* s = by_serial(serial);
+    if (s == nullptr) continue;
+    s->queued = false;
+    pump(*s);
+  }
+}
+
+void Netd::pump(Socket& s) {
+  if (!s.peer) return;
+  switch (s.phase) {
+    case Phase::datagram:
+      if (pump_datagrams_up(s)) pump_datagrams_down(s);
+      return;
+    case Phase::connecting:
+      // The program's end sent nothing but filler; a hang-up is its close.
+      if (s.peer_hung_up && !s.shut_write) app_closed(s);
+      return;
+    case Phase::connected: {
+      const std::uint32_t serial = s.serial;
+      if (!pump_up(s)) return;
+      pump_down(s);
+      Socket* still = by_serial(serial);
+      if (still == nullptr || !still->peer_hung_up || !still->up_closed) return;
+      // Both directions were shut before: only the kernel's list tells a close from that.
+      still->peer_hung_up = false;
+      if (living_.dead().contains(serial)) app_closed(*still);
+      return;
+    }
+    default:
+      return;
+  }
+}
+
+// From the program to the backend. False: the socket is gone.
+bool Netd::pump_up(Socket& s) {
+  for (int round = 0; s.peer_readable && !s.up_closed; ++round) {
+    if (round == rounds_in_a_turn) {
+      queue(s);
+      return true;
+    }
+    const auto room = backend_.send_space(s.ref);
+    if (room.empty()) return true;
+    const bool urgent = features_.unix_oob && at_urgent_mark(s.peer.get());
+    std::array<iovec, max_spans> parts;
+    int count = to_iovec(room, parts);
+    if (urgent) {
+      parts[0].iov_len = 1;
+      count = 1;
+    }
+    const ssize_t n = ::readv(s.peer.get(), parts.data(), count);
+    if (n > 0) {
+      backend_.sent(s.ref, static_cast<std::size_t>(n), urgent, now_);
+      if (!s.waiters.empty()) wake(s);
+      continue;
+    }
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+      s.peer_readable = errno == EINTR;
+      continue;
+    }
+    if (n == 0 && s.shut_write) {
+      s.up_closed = true;
+      backend_.shutdown_send(s.ref, now_);
+      return true;
+    }
+    if (n == 0) {
+      app_closed(s);
+      return false;
+    }
+    // ECONNRESET: closed with bytes unread.
+    backend_.abort(s.ref, now_);
+    forget(s);
+    return false;
+  }
+  return true;
+}
+
+bool Netd::send_urgent_down(Socket& s) {
+  if (!s.stuck_urgent) s.stuck_urgent = backend_.take_urgent(s.ref, now_);
+  if (!s.stuck_urgent) return false;
+  const int flags = (features_.unix_oob ? MSG_OOB : 0) | MSG_DONTWAIT | MSG_NOSIGNAL;
+  if (::send(s.peer.get(), &*s.stuck_urgent, 1, flags) < 0 && errno == EAGAIN) {
+    s.peer_writable = false;
+    return false;
+  }
+  s.stuck_urgent.reset();
+  return true;
+}
+
+// From the backend to the program.
+void Netd::pump_down(Socket& s) {
+  bool moved = false;
+  for (int round = 0; s.peer_writable; ++round) {
+    if (round == rounds_in_a_turn) {
+      queue(s);
+      break;
+    }
+    if (s.stuck_urgent && !send_urgent_down(s)) break;
+    const auto bytes = backend_.received(s.ref);
+    if (bytes.empty()) {
+      if (!send_urgent_down(s)) break;
+      moved = true;
+      continue;
+    }
+    std::array<iovec, max_spans> parts;
+    msghdr header{};
+    header.msg_iov = parts.data();
+    header.msg_iovlen = static_cast<std::size_t>(to_iovec(bytes, parts));
+    std::size_t total = 0;
+    for (std::size_t i = 0; i < header.msg_iovlen; ++i) total += parts[i].iov_len;
+    const ssize_t n = ::sendmsg(s.peer.get(), &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n > 0) {
+      backend_.consumed(s.ref, static_cast<std::size_t>(n), now_);
+      moved = true;
+    } else if (errno == EAGAIN) {
+      s.peer_writable = false;
+    } else if (errno == EPIPE && s.shut_read) {
+      backend_.consumed(s.ref, total, now_);
+    } else if (errno != EINTR) {
+      // The program closed while its own bytes still wait for room: what arrives is answered as by
+      // a kernel, with a reset.
+      backend_.abort(s.ref, now_);
+      forget(s);
+      return;
+    }
+  }
+  const StreamState state = backend_.state(s.ref);
+  if (state.error != 0 && backend_.received(s.ref).empty()) {
+    reset_app(s, state.error);
+    return;
+  }
+  if (state.fin && !s.down_closed && !s.stuck_urgent) {
+    s.down_closed = true;
+    ::shutdown(s.peer.get(), SHUT_WR);
+    moved = true;
+  }
+  if (moved && !s.waiters.empty()) wake(s);
+}
+
+void Netd::backend_event(const BackendEvent& event) {
+  const auto found = by_ref_.find(event.socket);
+  Socket* s = found == by_ref_.end() ? nullptr : by_serial(found->second);
+  if (s == nullptr) return;
+  switch (s->phase) {
+    case Phase::connecting:
+      connect_finished(*s);
+      return;
+    case Phase::listening:
+      offer_connections(*s);
+      return;
+    case Phase::connected:
+      queue(*s);
+      return;
+    case Phase::datagram:
+      queue(*s);
+      if ((event.levels & level::writable) != 0 && !s->waiters.empty()) wake(*s);
+      return;
+    default:
+      return;
+  }
+}
+
+// An active open may have ended.
+void Netd::connect_finished(Socket& s) {
+  const StreamState state = backend_.state(s.ref);
+  if (state.error == 0 && !state.connected) return;
+  if (!s.peer) {
+    // The waiting call does the rest, with its copy of the program's end.
+    if (!s.waiters.empty()) wake(s);
+    return;
+  }
+  if (state.error != 0) {
+    reset_app(s, state.error);
+    return;
+  }
+  const Fd app = copy_of_app(s);
+  if (s.filler) {
+    if (s.send_buffer_wanted > 0) s.filler->send_buffer = s.send_buffer_wanted;
+    unfill(*s.filler, app.get(), s.peer.get());
+  }
+  s.filler.reset();
+  s.held.reset();
+  s.phase = Phase::connected;
+  s.peer_readable = true;
+  queue(s);
+}
+
+// Passes connections of the backend on to the listening twin.
+void Netd::offer_connections(Socket& listener) {
+  if (listener.shut_read) return;
+  if (living_.dead().contains(listener.serial)) {
+    app_closed(listener);
+    return;
+  }
+  bool offered = false;
+  while (listener.offered.size() <= static_cast<std::size_t>(listener.backlog)) {
+    const auto ref = backend_.accept(listener.ref, now_);
+    if (!ref) break;
+    Socket& s = create(Transport::tcp, listener.domain, listener.type, listener.protocol, *ref);
+    s.phase = Phase::connected;
+    s.connect_reported = true;
+    s.program = listener.program;
+    s.options = listener.options;
+    s.linger_zero = listener.linger_zero;
+    Fd ours = twins_.offer(listener.twin_name, s.serial);
+    if (!ours) {
+      backend_.abort(*ref, now_);
+      forget(s);
+      continue;
+    }
+    s.parent = listener.serial;
+    listener.offered.push_back(s.serial);
+    watch_peer(s, std::move(ours));
+    if (hooks_.on_open) hooks_.on_open(*ref, s.program);
+    queue(s);
+    offered = true;
+  }
+  if (offered && !listener.waiters.empty()) wake(listener);
+}
+
+}  // namespace tidewire::posix

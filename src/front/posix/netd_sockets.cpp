@@ -1,0 +1,178 @@
+// The table of sockets and the life of twins.
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "front/posix/netd.hpp"
+
+namespace tidewire::posix {
+
+Netd::Target Netd::find(const Call& call) {
+  Target t;
+  if (resuming_ != nullptr) {
+    t.socket = by_serial(resuming_->serial);
+    t.app = resuming_->app ? resuming_->app.get() : (t.socket ? t.socket->held.get() : -1);
+    return t;
+  }
+  const int number = static_cast<int>(call.args[0]);
+  auto found = tasks_.identify(call.tid, number);
+  if (!found) return t;
+  const auto known = by_key_.find(found->key);
+  if (known == by_key_.end()) return t;
+  t.socket = by_serial(known->second);
+  if (t.socket == nullptr) return t;
+  t.copy = std::move(found->copy);
+  t.app = t.copy ? t.copy.get() : t.socket->held.get();
+  t.socket->hint_process = call.tid;
+  t.socket->hint_fd = number;
+  return t;
+}
+
+Socket* Netd::by_serial(std::uint32_t serial) {
+  const auto found = sockets_.find(serial);
+  return found == sockets_.end() ? nullptr : found->second.get();
+}
+
+Socket& Netd::create(Transport transport, int domain, int type, int protocol, SocketRef ref) {
+  auto made = std::make_unique<Socket>();
+  Socket& s = *made;
+  s.serial = ++last_serial_;
+  s.transport = transport;
+  s.domain = domain;
+  s.type = type;
+  s.protocol = protocol;
+  s.ref = ref;
+  if (!s.is_stream()) s.phase = Phase::datagram;
+  sockets_.emplace(s.serial, std::move(made));
+  by_ref_[ref] = s.serial;
+  return s;
+}
+
+// The program's end exists: it can be recognised from now on.
+void Netd::adopt(Socket& s, int app) {
+  s.key = tasks_.key_of(app);
+  by_key_[s.key] = s.serial;
+  const bool keep = !tasks_.can_copy() && (!s.peer || !s.is_stream());
+  if (keep) s.held.reset(::dup(app));
+  if (!s.peer || keep) living_.add(app, s.serial);
+}
+
+void Netd::watch_peer(Socket& s, Fd peer) {
+  const int on = 1;
+  if (!s.is_stream()) {
+    ::setsockopt(peer.get(), SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
+  } else if (features_.unix_oob) {
+    ::setsockopt(peer.get(), SOL_SOCKET, SO_OOBINLINE, &on, sizeof on);
+  }
+  s.peer = std::move(peer);
+  s.peer_readable = s.peer_writable = true;
+  s.peer_hung_up = s.peer_urgent = false;
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
+  event.data.u64 = s.serial;
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, s.peer.get(), &event);
+}
+
+void Netd::drop_peer(Socket& s) {
+  s.peer.reset();
+  s.peer_readable = s.peer_writable = false;
+}
+
+// A copy of the program's end outside a call, from where it was last seen; may fail.
+Fd Netd::copy_of_app(Socket& s) {
+  if (s.held) return Fd(::dup(s.held.get()));
+  if (s.hint_fd < 0) return Fd{};
+  Fd copy = tasks_.take(s.hint_process, s.hint_fd);
+  if (copy && tasks_.key_of(copy.get()) != s.key) copy.reset();
+  return copy;
+}
+
+void Netd::forget(Socket& s) {
+  while (!s.waiters.empty()) {
+    const std::uint64_t id = s.waiters.front();
+    const auto found = parked_.find(id);
+    if (found != parked_.end()) notifier_.give_error(found->second.call, EBADF);
+    unpark(id);
+  }
+  if (s.phase == Phase::listening) --listeners_;
+  living_.forget(s.serial);
+  by_ref_.erase(s.ref);
+  const auto key = by_key_.find(s.key);
+  if (key != by_key_.end() && key->second == s.serial) by_key_.erase(key);
+  if (s.parent != 0) {
+    if (Socket* listener = by_serial(s.parent)) std::erase(listener->offered, s.serial);
+  }
+  sockets_.erase(s.serial);
+}
+
+// The last descriptor of the program is gone.
+void Netd::app_closed(Socket& s) {
+  switch (s.phase) {
+    case Phase::listening: {
+      // What was offered and never accepted is reset, as by the kernel.
+      const std::vector<std::uint32_t> offered = s.offered;
+      for (const std::uint32_t serial : offered) {
+        Socket* connection = by_serial(serial);
+        if (connection == nullptr) continue;
+        backend_.abort(connection->ref, now_);
+        forget(*connection);
+      }
+      backend_.close(s.ref, now_);
+      break;
+    }
+    case Phase::connected:
+      // Unread bytes or zero linger: the peer must learn that data was lost.
+      if (s.linger_zero || !backend_.received(s.ref).empty()) {
+        backend_.abort(s.ref, now_);
+      } else {
+        backend_.close(s.ref, now_);
+      }
+      break;
+    case Phase::connecting:
+    case Phase::reset:
+      backend_.abort(s.ref, now_);
+      break;
+    case Phase::fresh:
+    case Phase::failed:
+    case Phase::datagram:
+      backend_.close(s.ref, now_);
+      break;
+  }
+  forget(s);
+}
+
+// Connects the twin, so that the program's end behaves as a connected socket. With filler it is
+// not writable until the handshake is over.
+void Netd::pair_for_connect(Socket& s, int app, bool with_filler) {
+  Fd ours = twins_.connect(app);
+  if (!ours) return;
+  if (with_filler) s.filler = fill(app);
+  living_.remove(app, s.serial);
+  watch_peer(s, std::move(ours));
+  if (!with_filler) s.held.reset();
+}
+
+// The connection is gone: make the program's end say so. The kernel reports a reset to a unix
+// socket whose peer closes with unread data, so there must be some.
+void Netd::reset_app(Socket& s, int error) {
+  const bool was_connecting = s.phase == Phase::connecting;
+  s.error = error;
+  s.phase = was_connecting ? Phase::failed : Phase::reset;
+  Fd app = copy_of_app(s);
+  if (app) {
+    if (!s.filler) (void)::send(app.get(), "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+    living_.add(app.get(), s.serial);
+    if (s.filler) {
+      ::setsockopt(app.get(), SOL_SOCKET, SO_SNDBUF, &s.filler->send_buffer, sizeof(int));
+    }
+  }
+  s.filler.reset();
+  drop_peer(s);
+  wake(s);
+  // Without a copy nothing would ever tell that the program closed it.
+  if (!app && s.key != 0 && s.held.get() < 0) s.hint_fd = -1;
+}
+
+}  // namespace tidewire::posix

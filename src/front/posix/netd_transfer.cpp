@@ -1,0 +1,137 @@
+// What the message calls do: datagrams with addresses, and the rare stream calls with one.
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "front/posix/netd.hpp"
+#include "front/posix/sockaddr.hpp"
+
+namespace tidewire::posix {
+namespace {
+
+constexpr std::size_t max_datagram = 65535;
+constexpr std::size_t max_control = 10240;
+
+bool must_not_wait(int flags, int app) {
+  return (flags & MSG_DONTWAIT) != 0 || (app >= 0 && is_nonblocking(app));
+}
+
+}  // namespace
+
+Outcome Netd::send_datagram(const Call& call, Target& t, const Message& m) {
+  Socket& s = *t.socket;
+  if ((m.flags & MSG_OOB) != 0) return Outcome::error(EOPNOTSUPP);
+  if (m.total() > max_datagram) return Outcome::error(EMSGSIZE);
+  SendMeta meta;
+  if (m.control_room > 0) {
+    if (m.control_room > max_control) return Outcome::error(ENOBUFS);
+    std::vector<std::byte> control(m.control_room);
+    if (!tasks_.read(call.tid, m.control_at, control)) return Outcome::error(EFAULT);
+    const auto parsed = parse_controls(control, s.domain);
+    if (!parsed) return Outcome::error(parsed.error());
+    meta = *parsed;
+  }
+  if (m.name_at != 0) {
+    const auto raw = read_address(call, m.name_at, static_cast<std::uint64_t>(m.name_room));
+    if (!raw) return Outcome::error(raw.error());
+    const auto to = from_raw(*raw, s.domain);
+    if (!to) return Outcome::error(to.error());
+    meta.destination = *to;
+  } else if (!s.has_peer) {
+    return Outcome::error(EDESTADDRREQ);
+  }
+  if (s.shut_write) {
+    raise_sigpipe(call, m.flags);
+    return Outcome::error(EPIPE);
+  }
+  if (s.error != 0) return Outcome::error(std::exchange(s.error, 0));
+  std::vector<std::byte> payload;
+  const int gathered = gather(call, m, payload);
+  if (gathered != 0) return Outcome::error(gathered);
+  // What plain send() calls left in the twin goes first.
+  if (!s.is_stuck_up && resuming_ == nullptr) pump_datagrams_up(s);
+  const int error = s.is_stuck_up ? EAGAIN : backend_.send_datagram(s.ref, payload, meta, now_);
+  if (error == 0) return Outcome::ok(static_cast<std::int64_t>(payload.size()));
+  if (error != EAGAIN) return Outcome::error(error);
+  if (resuming_ == nullptr && must_not_wait(m.flags, t.app)) return Outcome::error(EAGAIN);
+  return park(call, s, std::move(t.copy), SO_SNDTIMEO, EAGAIN);
+}
+
+Outcome Netd::receive_datagram(const Call& call, Target& t, Message& m) {
+  Socket& s = *t.socket;
+  if ((m.flags & MSG_ERRQUEUE) != 0) return Outcome::error(EAGAIN);
+  if ((m.flags & MSG_OOB) != 0) return Outcome::error(EOPNOTSUPP);
+  pump_datagrams_down(s);
+  resync(s);
+  while (!s.fifo.empty() && s.fifo.front().error != 0) {
+    (void)::recv(t.app, scratch_.data(), scratch_.size(), MSG_DONTWAIT);
+    s.fifo.pop_front();
+  }
+  // An error that SO_ERROR already reported is not reported again.
+  if (s.error != 0) return Outcome::error(std::exchange(s.error, 0));
+  const bool peek = (m.flags & MSG_PEEK) != 0;
+  const ssize_t n =
+      ::recv(t.app, scratch_.data(), scratch_.size(), MSG_DONTWAIT | (m.flags & MSG_PEEK));
+  if (n < 0 && errno == EAGAIN) {
+    if (resuming_ == nullptr && must_not_wait(m.flags, t.app)) return Outcome::error(EAGAIN);
+    return park(call, s, std::move(t.copy), SO_RCVTIMEO, EAGAIN);
+  }
+  if (n < 0) return Outcome::error(errno);
+  if (s.fifo.empty()) return Outcome::ok(0);  // shut down for reading
+  const Datagram about = s.fifo.front().about;
+  if (!peek) s.fifo.pop_front();
+  const auto size = static_cast<std::size_t>(n);
+  const std::size_t copied = std::min<std::size_t>(size, m.total());
+  if (!scatter(call, m, Bytes(scratch_).first(copied))) return Outcome::error(EFAULT);
+  m.from = about.source;
+  if (copied < size) m.out_flags |= MSG_TRUNC;
+  put_datagram_controls(m, s, about);
+  return Outcome::ok(static_cast<std::int64_t>((m.flags & MSG_TRUNC) != 0 ? size : copied));
+}
+
+// A stream ignores the address, but a unix socket would not.
+Outcome Netd::stream_send(const Call& call, Target& t, const Message& m) {
+  Socket& s = *t.socket;
+  if (s.phase != Phase::connected && s.phase != Phase::connecting) {
+    raise_sigpipe(call, m.flags);
+    return Outcome::error(s.phase == Phase::reset && s.error != 0 ? std::exchange(s.error, 0)
+                                                                  : EPIPE);
+  }
+  if (t.app < 0) return Outcome::through();
+  Message part = m;
+  std::uint64_t room = scratch_.size();
+  for (Part& p : part.parts) room -= p.size = std::min(p.size, room);
+  std::vector<std::byte> payload;
+  const int gathered = gather(call, part, payload);
+  if (gathered != 0) return Outcome::error(gathered);
+  const ssize_t n = ::send(t.app, payload.data(), payload.size(),
+                           (m.flags & MSG_OOB) | MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (n >= 0) return Outcome::ok(n);
+  if (errno == EPIPE) raise_sigpipe(call, m.flags);
+  if (errno != EAGAIN) return Outcome::error(errno == EPIPE ? EPIPE : errno);
+  if (resuming_ == nullptr && must_not_wait(m.flags, t.app)) return Outcome::error(EAGAIN);
+  return park(call, s, std::move(t.copy), SO_SNDTIMEO, EAGAIN);
+}
+
+Outcome Netd::stream_receive(const Call& call, Target& t, Message& m) {
+  Socket& s = *t.socket;
+  if ((m.flags & MSG_ERRQUEUE) != 0) return Outcome::error(EAGAIN);
+  if (s.phase == Phase::fresh || s.phase == Phase::listening) return Outcome::error(ENOTCONN);
+  const std::size_t wanted = std::min<std::size_t>(m.total(), scratch_.size());
+  const ssize_t n =
+      ::recv(t.app, scratch_.data(), wanted, (m.flags & (MSG_PEEK | MSG_OOB)) | MSG_DONTWAIT);
+  if (n < 0 && errno == EAGAIN) {
+    if (resuming_ == nullptr && must_not_wait(m.flags, t.app)) return Outcome::error(EAGAIN);
+    return park(call, s, std::move(t.copy), SO_RCVTIMEO, EAGAIN);
+  }
+  if (n < 0) return Outcome::error(errno);
+  // MSG_TRUNC on TCP: the bytes are thrown away.
+  if ((m.flags & MSG_TRUNC) == 0 &&
+      !scatter(call, m, Bytes(scratch_).first(static_cast<std::size_t>(n)))) {
+    return Outcome::error(EFAULT);
+  }
+  return Outcome::ok(n);
+}
+
+}  // namespace tidewire::posix

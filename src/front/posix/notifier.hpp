@@ -1,0 +1,77 @@
+// Receives system calls from the kernel and answers them.
+#pragma once
+
+#include <sys/types.h>
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+
+#include "front/posix/fd.hpp"
+#include "front/posix/features.hpp"
+
+namespace tidewire::posix {
+
+/// A system call that waits for its answer.
+struct Call {
+  std::uint64_t id = 0;
+  pid_t tid = 0;  ///< a thread, as this process sees it
+  int number = 0;
+  std::array<std::uint64_t, 6> args{};
+};
+
+/// A thread does nothing but receive and queue, so that a call leaves the window in which signals
+/// interrupt it as soon as possible; the owner's loop takes and answers.
+class Notifier {
+ public:
+  Notifier(Fd listener, const Features& features);
+  ~Notifier();
+  Notifier(const Notifier&) = delete;
+  Notifier& operator=(const Notifier&) = delete;
+
+  /// Readable while calls wait.
+  int descriptor() const noexcept { return wake_.get(); }
+  /// Takes one call, oldest first.
+  bool next(Call& call);
+  /// False once no task with the filter is left.
+  bool live() const noexcept { return live_.load(std::memory_order_relaxed); }
+
+  // Answers. False: the caller is gone or was interrupted.
+  bool give_value(const Call& call, std::int64_t value);
+  bool give_error(const Call& call, int error);
+  /// Lets the kernel execute the call itself.
+  bool let_through(const Call& call);
+  /// Installs a copy of `fd` in the caller and makes its number the answer. Returns the number, -1
+  /// if the caller did not get it.
+  int give_fd(const Call& call, int fd, bool close_on_exec);
+  /// Replaces the caller's descriptor `target` by a copy of `fd`; the call stays unanswered.
+  bool replace_fd(const Call& call, int fd, int target, bool close_on_exec);
+  bool still_waiting(const Call& call) const;
+
+ private:
+  struct Kept {
+    int number;
+    std::array<std::uint64_t, 6> args;
+    std::int64_t value;
+    int error;
+  };
+  bool send(const Call& call, std::int64_t value, int error, std::uint32_t flags);
+  bool replay(const Call& call);
+  void receive_loop();
+
+  Fd listener_;
+  Fd wake_;
+  Fd stop_;
+  bool keep_answers_;
+  std::atomic<bool> live_{true};
+  std::mutex lock_;
+  std::deque<Call> queue_;
+  std::unordered_map<pid_t, Kept> kept_;  // answers that found their caller interrupted
+  std::thread thread_;
+};
+
+}  // namespace tidewire::posix

@@ -1,0 +1,97 @@
+// One Internet socket of a program: the twin's other end, and what netd must remember beside it.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "front/posix/backend.hpp"
+#include "front/posix/fd.hpp"
+#include "front/posix/twin.hpp"
+
+namespace tidewire::posix {
+
+enum class Phase : std::uint8_t {
+  fresh,       ///< streams: neither connected nor listening
+  connecting,  ///< an active open is under way
+  connected,
+  failed,  ///< a non-blocking connect failed; the twin is used up
+  listening,
+  reset,  ///< was connected, aborted; names and options still answer
+  datagram,
+};
+
+/// A datagram that lies in the twin.
+struct QueuedDatagram {
+  Datagram about;
+  std::uint32_t truesize = 0;
+  int error = 0;  ///< not 0: a token without payload that stands for an asynchronous error
+};
+
+struct Socket {
+  std::uint32_t serial = 0;  ///< ours, never reused within a run
+  std::uint64_t key = 0;     ///< identity of the program's end; 0 until it was handed out
+  Transport transport = Transport::tcp;
+  int domain = 0;
+  int type = 0;
+  int protocol = 0;
+  SocketRef ref = 0;
+  Phase phase = Phase::fresh;
+  std::string program;
+
+  Fd peer;                 ///< our end of the twin
+  Fd held;                 ///< a copy of the program's end where copies cannot be had on demand
+  pid_t hint_process = 0;  ///< where a copy of the program's end was last seen
+  int hint_fd = -1;
+
+  // What is known of our end between edges.
+  bool peer_readable = false;
+  bool peer_writable = false;
+  bool peer_hung_up = false;
+  bool peer_urgent = false;
+  bool queued = false;  ///< in the pump's list
+
+  std::optional<Filler> filler;
+  int error = 0;  ///< what SO_ERROR or the next connect() reports
+  bool connect_reported = false;
+  bool shut_read = false;    ///< by the program's shutdown()
+  bool shut_write = false;   ///< by the program's shutdown()
+  bool up_closed = false;    ///< no more bytes from the program
+  bool down_closed = false;  ///< the peer's FIN was passed on
+  bool linger_set = false;
+  bool linger_zero = false;
+
+  // Listeners.
+  int backlog = 0;
+  UnixName twin_name;
+  std::uint32_t parent = 0;  ///< of a connection offered but not yet accepted
+  std::vector<std::uint32_t> offered;
+
+  std::optional<std::byte> stuck_urgent;  ///< an urgent byte the twin had no room for
+
+  // Datagrams.
+  bool has_peer = false;
+  std::deque<QueuedDatagram> fifo;
+  std::vector<std::byte> stuck_up;  ///< a datagram of the program the backend had no room for
+  bool is_stuck_up = false;
+  std::vector<std::byte> stuck_down;  ///< a datagram the twin had no room for
+  std::optional<Datagram> stuck_down_about;
+
+  std::map<std::pair<int, int>, int> options;  ///< by (level, name), where no one else keeps them
+  int send_buffer_wanted = 0;                  ///< asked for while the filler was in force
+  std::vector<std::uint64_t> waiters;          ///< parked calls, oldest first
+
+  bool is_stream() const noexcept { return transport == Transport::tcp; }
+  int option(int level, int name, int otherwise = 0) const {
+    const auto found = options.find({level, name});
+    return found == options.end() ? otherwise : found->second;
+  }
+};
+
+}  // namespace tidewire::posix

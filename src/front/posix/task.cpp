@@ -1,0 +1,149 @@
+#include "front/posix/task.hpp"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+
+#include <cerrno>
+#include <charconv>
+#include <cstdio>
+#include <cstring>
+#include <string_view>
+
+#include "front/posix/kernel_abi.hpp"
+
+namespace tidewire::posix {
+namespace {
+
+constexpr std::size_t max_pidfds = 256;
+
+std::string read_small_file(const char* path) {
+  const Fd file(::open(path, O_RDONLY | O_CLOEXEC));
+  std::string text(4096, '\0');
+  const ssize_t n = file ? ::read(file.get(), text.data(), text.size()) : -1;
+  text.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+  return text;
+}
+
+std::uint64_t field(std::string_view status, std::string_view name, int base) {
+  const std::size_t at = status.find(name);
+  if (at == std::string_view::npos) return 0;
+  std::size_t from = at + name.size();
+  while (from < status.size() && (status[from] == '\t' || status[from] == ' ')) ++from;
+  std::uint64_t value = 0;
+  std::from_chars(status.data() + from, status.data() + status.size(), value, base);
+  return value;
+}
+
+std::string status_of(pid_t tid) {
+  char path[64];
+  std::snprintf(path, sizeof path, "/proc/%d/status", tid);
+  return read_small_file(path);
+}
+
+}  // namespace
+
+bool Tasks::read(pid_t tid, std::uint64_t address, MutBytes out) const {
+  if (out.empty()) return true;
+  iovec local{out.data(), out.size()};
+  iovec remote{reinterpret_cast<void*>(address), out.size()};
+  return ::process_vm_readv(tid, &local, 1, &remote, 1, 0) == static_cast<ssize_t>(out.size());
+}
+
+bool Tasks::write(pid_t tid, std::uint64_t address, Bytes data) const {
+  if (data.empty()) return true;
+  iovec local{const_cast<std::byte*>(data.data()), data.size()};
+  iovec remote{reinterpret_cast<void*>(address), data.size()};
+  return ::process_vm_writev(tid, &local, 1, &remote, 1, 0) == static_cast<ssize_t>(data.size());
+}
+
+int Tasks::pidfd(pid_t tid, bool refresh) {
+  if (const auto known = pidfds_.find(tid); known != pidfds_.end()) {
+    if (!refresh) return known->second.fd.get();
+    ages_.erase(known->second.age);
+    pidfds_.erase(known);
+  }
+  Fd opened(abi::pidfd_open(tid, features_.pidfd_thread ? abi::pidfd_thread : 0));
+  if (!opened) opened.reset(abi::pidfd_open(process_of(tid), 0));
+  if (!opened) return -1;
+  if (pidfds_.size() >= max_pidfds) {
+    pidfds_.erase(ages_.front());
+    ages_.pop_front();
+  }
+  ages_.push_back(tid);
+  const int number = opened.get();
+  pidfds_.emplace(tid, Entry{std::move(opened), std::prev(ages_.end())});
+  return number;
+}
+
+Fd Tasks::take(pid_t tid, int fd) {
+  if (!features_.pidfd_getfd) return Fd{};
+  for (const bool refresh : {false, true}) {
+    const int task = pidfd(tid, refresh);
+    if (task < 0) continue;
+    Fd copy(abi::pidfd_getfd(task, fd));
+    // ESRCH: the remembered task is gone and its number was given to another.
+    if (copy || errno != ESRCH) return copy;
+  }
+  return Fd{};
+}
+
+std::uint64_t Tasks::key_of(int own_fd) const {
+  if (features_.pidfd_getfd) {
+    std::uint64_t cookie = 0;
+    socklen_t size = sizeof cookie;
+    return ::getsockopt(own_fd, SOL_SOCKET, SO_COOKIE, &cookie, &size) == 0 ? cookie : 0;
+  }
+  struct stat about{};
+  return ::fstat(own_fd, &about) == 0 && S_ISSOCK(about.st_mode) ? about.st_ino : 0;
+}
+
+std::optional<AppFd> Tasks::identify(pid_t tid, int fd) {
+  AppFd found;
+  if (features_.pidfd_getfd) {
+    found.copy = take(tid, fd);
+    if (!found.copy) return std::nullopt;
+    found.key = key_of(found.copy.get());
+  } else {
+    char path[64];
+    char target[64];
+    std::snprintf(path, sizeof path, "/proc/%d/fd/%d", tid, fd);
+    const ssize_t n = ::readlink(path, target, sizeof target - 1);
+    constexpr std::string_view prefix = "socket:[";
+    if (n <= static_cast<ssize_t>(prefix.size())) return std::nullopt;
+    const std::string_view text(target, static_cast<std::size_t>(n));
+    if (!text.starts_with(prefix)) return std::nullopt;
+    std::from_chars(text.data() + prefix.size(), text.data() + text.size(), found.key);
+  }
+  if (found.key == 0) return std::nullopt;
+  return found;
+}
+
+bool Tasks::signal_pending(pid_t tid, bool process_wide_too) const {
+  const std::string status = status_of(tid);
+  if (status.empty()) return false;
+  std::uint64_t pending = field(status, "\nSigPnd:", 16);
+  // A signal for the whole process may be taken by any thread that does not block it.
+  const std::uint64_t threads = field(status, "\nThreads:", 10);
+  const bool main_thread = field(status, "\nTgid:", 10) == static_cast<std::uint64_t>(tid);
+  if (threads == 1 || (main_thread && process_wide_too)) {
+    pending |= field(status, "\nShdPnd:", 16);
+  }
+  return (pending & ~field(status, "\nSigBlk:", 16) & field(status, "\nSigCgt:", 16)) != 0;
+}
+
+pid_t Tasks::process_of(pid_t tid) const {
+  const auto group = static_cast<pid_t>(field(status_of(tid), "\nTgid:", 10));
+  return group > 0 ? group : tid;
+}
+
+std::string Tasks::program_of(pid_t tid) const {
+  char path[64];
+  std::snprintf(path, sizeof path, "/proc/%d/comm", process_of(tid));
+  std::string name = read_small_file(path);
+  while (!name.empty() && name.back() == '\n') name.pop_back();
+  return name;
+}
+
+}  // namespace tidewire::posix

@@ -1,0 +1,169 @@
+#include "front/posix/twin.hpp"
+
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+namespace tidewire::posix {
+namespace {
+
+constexpr int backlog = 4096;
+constexpr sa_family_t unix_family = AF_UNIX;
+
+bool bind_to_free_name(int fd) {
+  // An address of just the family makes the kernel choose an abstract name.
+  return ::bind(fd, reinterpret_cast<const sockaddr*>(&unix_family), sizeof unix_family) == 0;
+}
+
+UnixName name_of(int fd) {
+  UnixName name;
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&name.address), &name.size) != 0) {
+    name.size = sizeof(sa_family_t);
+  }
+  return name;
+}
+
+UnixName serial_name(std::uint32_t serial) {
+  UnixName name;
+  name.address.sun_family = AF_UNIX;
+  const int n = std::snprintf(name.address.sun_path + 1, sizeof name.address.sun_path - 1,
+                              "tidewire-%d-%u", ::getpid(), serial);
+  name.size =
+      static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + static_cast<std::size_t>(n));
+  return name;
+}
+
+bool from_this_process(int fd) {
+  ucred who{};
+  socklen_t size = sizeof who;
+  return ::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) == 0 && who.pid == ::getpid();
+}
+
+// Anyone may connect to an abstract name: only our own connections count.
+Fd accept_own(int listener, int flags) {
+  for (int attempt = 0; attempt < 64; ++attempt) {
+    pollfd look{listener, POLLIN, 0};
+    if (::poll(&look, 1, 0) != 1 || (look.revents & POLLIN) == 0) return Fd{};
+    Fd got(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | flags));
+    if (!got) return got;
+    if (from_this_process(got.get())) return got;
+  }
+  return Fd{};
+}
+
+}  // namespace
+
+Twins::Twins() : listener_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) {
+  if (!bind_to_free_name(listener_.get()) || ::listen(listener_.get(), backlog) != 0) {
+    listener_.reset();
+  } else {
+    name_ = name_of(listener_.get());
+  }
+}
+
+Fd Twins::unconnected() const { return Fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)); }
+
+std::optional<std::pair<Fd, Fd>> Twins::datagram_pair() const {
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return std::nullopt;
+  std::pair<Fd, Fd> pair{Fd(ends[0]), Fd(ends[1])};
+  ::fcntl(ends[1], F_SETFL, O_NONBLOCK);
+  return pair;
+}
+
+Fd Twins::connect(int app) const {
+  if (::connect(app, name_.get(), name_.size) != 0) return Fd{};
+  return accept_own(listener_.get(), SOCK_NONBLOCK);
+}
+
+std::optional<UnixName> Twins::listen(int app) const {
+  if (!bind_to_free_name(app) || ::listen(app, backlog) != 0) return std::nullopt;
+  return name_of(app);
+}
+
+Fd Twins::offer(const UnixName& listener, std::uint32_t serial) const {
+  Fd ours(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  const UnixName own = serial_name(serial);
+  if (!ours || ::bind(ours.get(), own.get(), own.size) != 0) return Fd{};
+  if (::connect(ours.get(), listener.get(), listener.size) != 0) return Fd{};
+  return ours;
+}
+
+Fd Twins::accept(int app_listener, std::uint32_t& serial) const {
+  Fd got = accept_own(app_listener, 0);
+  if (!got) return got;
+  UnixName name;
+  ::getpeername(got.get(), reinterpret_cast<sockaddr*>(&name.address), &name.size);
+  int pid = 0;
+  unsigned value = 0;
+  char text[sizeof(sockaddr_un)] = {};
+  std::memcpy(text, name.address.sun_path + 1, sizeof name.address.sun_path - 1);
+  if (std::sscanf(text, "tidewire-%d-%u", &pid, &value) != 2) return Fd{};
+  serial = value;
+  return got;
+}
+
+Filler fill(int app) {
+  Filler filler;
+  // getsockopt reports twice what setsockopt takes.
+  filler.send_buffer = native_int(app, SOL_SOCKET, SO_SNDBUF, 0) / 2;
+  const int least = 1;
+  ::setsockopt(app, SOL_SOCKET, SO_SNDBUF, &least, sizeof least);
+  const std::array<char, 1024> zeros{};
+  for (int i = 0; i < 64; ++i) {
+    const ssize_t n = ::send(app, zeros.data(), zeros.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n <= 0) break;
+    filler.bytes += static_cast<std::size_t>(n);
+  }
+  return filler;
+}
+
+void unfill(const Filler& filler, int app, int ours) {
+  if (app >= 0) {
+    ::setsockopt(app, SOL_SOCKET, SO_SNDBUF, &filler.send_buffer, sizeof filler.send_buffer);
+  }
+  std::array<char, 4096> sink;
+  std::size_t left = filler.bytes;
+  while (left > 0) {
+    const ssize_t n = ::recv(ours, sink.data(), std::min(left, sink.size()), MSG_DONTWAIT);
+    if (n <= 0) break;
+    left -= static_cast<std::size_t>(n);
+  }
+}
+
+std::uint32_t queued_truesize(int fd) {
+  int value = 0;
+  return ::ioctl(fd, SIOCOUTQ, &value) == 0 ? static_cast<std::uint32_t>(value) : 0;
+}
+
+std::uint32_t datagram_truesize(std::size_t length) {
+  // Depends on the kernel's allocator only, so it is measured once for each length.
+  static std::vector<std::uint32_t> known(65536, 0);
+  if (length >= known.size()) return 0;
+  if (known[length] != 0) return known[length];
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0) return 0;
+  const Fd a(ends[0]);
+  const Fd b(ends[1]);
+  const std::vector<char> payload(length);
+  if (::send(a.get(), payload.data(), length, MSG_NOSIGNAL) >= 0) {
+    known[length] = queued_truesize(a.get());
+  }
+  return known[length];
+}
+
+int native_int(int fd, int level, int name, int otherwise) {
+  int value = 0;
+  socklen_t size = sizeof value;
+  return ::getsockopt(fd, level, name, &value, &size) == 0 ? value : otherwise;
+}
+
+bool is_nonblocking(int fd) { return (::fcntl(fd, F_GETFL) & O_NONBLOCK) != 0; }
+
+}  // namespace tidewire::posix

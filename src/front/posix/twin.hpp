@@ -1,0 +1,69 @@
+// Unix sockets that stand in for a program's Internet sockets.
+#pragma once
+
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "front/posix/fd.hpp"
+
+namespace tidewire::posix {
+
+struct UnixName {
+  sockaddr_un address{};
+  socklen_t size = sizeof(sockaddr_un);
+  const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&address); }
+};
+
+/// Makes twins and moves stream twins through the states of a TCP socket: unconnected, connected,
+/// listening, accepted.
+class Twins {
+ public:
+  Twins();
+
+  /// False if unix sockets cannot be had at all.
+  bool usable() const noexcept { return static_cast<bool>(listener_); }
+
+  /// An unconnected stream socket for a program.
+  Fd unconnected() const;
+  /// A pair for datagrams: the program's end and ours (non-blocking). SEQPACKET, because its end
+  /// tells us when the last descriptor of the program is closed.
+  std::optional<std::pair<Fd, Fd>> datagram_pair() const;
+  /// Connects the program's end `app` and returns our end (non-blocking).
+  Fd connect(int app) const;
+  /// Binds and listens on the program's end; the name it got, none if that failed.
+  std::optional<UnixName> listen(int app) const;
+  /// Offers one connection to a listening twin; our end carries the name `serial`.
+  Fd offer(const UnixName& listener, std::uint32_t serial) const;
+  /// Takes the next offered connection; never blocks. `serial` names it.
+  Fd accept(int app_listener, std::uint32_t& serial) const;
+
+ private:
+  Fd listener_;
+  UnixName name_;
+};
+
+/// Bytes written into a connected twin to make it unwritable while a connect is under way.
+struct Filler {
+  std::size_t bytes = 0;
+  int send_buffer = 0;  ///< what SO_SNDBUF was (as setsockopt takes it)
+};
+Filler fill(int app);
+/// Takes the filler back; if `app` is a descriptor, its buffer size is restored first, so that the
+/// program sees a writable edge.
+void unfill(const Filler& filler, int app, int ours);
+
+/// What a queued datagram of `length` bytes counts for in SIOCOUTQ of its sender.
+std::uint32_t datagram_truesize(std::size_t length);
+/// What is queued in the peer of `fd`, in the unit of datagram_truesize().
+std::uint32_t queued_truesize(int fd);
+
+int native_int(int fd, int level, int name, int otherwise);
+bool is_nonblocking(int fd);
+
+}  // namespace tidewire::posix
