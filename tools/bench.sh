@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Usage: ./dev bench [instructions [--update] | NAME...]
+# Usage: ./dev bench [figures [...] | instructions [--update] | NAME...]
 #   (nothing)              every benchmark in bench/, one after the other
+#   figures                the table of docs/perf.md, beside the kernel (figures --help)
 #   NAME...                only those whose name contains NAME
 #   instructions           callgrind instruction and allocation counts against bench/instructions.json
 #   instructions --update  write the counts as the new bench/instructions.json
@@ -8,7 +9,8 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 case ${1:-} in
-  -h | --help) sed -n '2,7s/^# //p' "$0"; exit 0 ;;
+  -h | --help) sed -n '2,8s/^# //p' "$0"; exit 0 ;;
+  figures) shift; exec python3 tools/figures.py "$@" ;;
   instructions) shift; exec python3 tools/instructions.py "$@" ;;
 esac
 ran=0

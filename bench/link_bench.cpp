@@ -1,0 +1,243 @@
+// One flow between a tidewire stack and the kernel over TAP, and the kernel with itself over veth.
+// Usage: link_bench [--list | CASE [SECONDS [CORES]]]; without arguments every case once.
+// Prints `CASE VALUE UNIT`. Needs root: each run makes its own network namespace.
+#include <cstring>
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "core/stack.hpp"
+#include "device/backends/tap.hpp"
+#include "device/wrap/offload_emulator.hpp"
+#include "kernel_side.hpp"
+#include "runtime/clock.hpp"
+#include "runtime/driver.hpp"
+#include "runtime/pool_memory.hpp"
+
+namespace tidewire::bench {
+namespace {
+
+struct Case {
+  const char* name;
+  Service service;
+  bool offload = true;
+  bool copy = false;    ///< bytes come from, and go to, a buffer of the application
+  bool kernel = false;  ///< the kernel with itself
+};
+
+constexpr Case kCases[] = {
+    {"tap_out", kSink},
+    {"tap_out_copy", kSink, true, true},
+    {"tap_in", kSource},
+    {"tap_in_copy", kSource, true, true},
+    {"tap_plain_out", kSink, false},
+    {"tap_plain_in", kSource, false},
+    {"tap_round_trips", kEcho},
+    {"tap_connections", kOneByte},
+    {"veth_out", kSink, true, true, true},
+    {"veth_in", kSource, true, true, true},
+    {"veth_plain_out", kSink, false, true, true},
+    {"veth_plain_in", kSource, false, true, true},
+    {"veth_round_trips", kEcho, true, true, true},
+    {"veth_connections", kOneByte, true, true, true},
+};
+
+const char* unit(Service service) {
+  switch (service) {
+    case kSink:
+    case kSource:
+      return "Gbit/s";
+    case kEcho:
+      return "round trips/s";
+    case kOneByte:
+      return "connections/s";
+  }
+  return "";
+}
+
+/// The client application on a tidewire stack.
+class Client final : public runtime::StackOwner {
+ public:
+  Client(Stack& stack, const Case& what, Meter& meter)
+      : stack_(stack), case_(what), meter_(meter), block_(kBlock) {}
+
+  void start(Instant now) {
+    const auto socket = stack_.open(SocketKind::tcp, Family::v4);
+    if (!socket) give_up("open");
+    socket_ = *socket;
+    (void)stack_.set_option(socket_, SocketOption::no_delay, 1, now);
+    const auto started = stack_.connect(socket_, Endpoint{peer(), case_.service}, now);
+    if (!started && started.error() != SocketError::in_progress) give_up("connect");
+  }
+
+  void on_event(const Event& event, Instant now) override {
+    if (event.kind != Event::Kind::socket || event.socket != socket_) return;
+    if ((event.bits & kError) != 0) {
+      std::fprintf(stderr, "bench: %s\n", to_string(stack_.take_error(socket_)).data());
+      std::exit(1);
+    }
+    if (is_bulk(case_.service)) {
+      case_.service == kSink ? send_bulk(now) : receive_bulk(now);
+      return;
+    }
+    if ((event.bits & kConnected) != 0 && !asked_) ask(now);
+    if ((event.bits & kReadable) != 0) answer(now);
+  }
+
+  static IpAddress peer() { return IpAddress::v4(10, 77, 0, 1); }
+
+ private:
+  void send_bulk(Instant now) {
+    for (;;) {
+      std::size_t done = 0;
+      if (case_.copy) {
+        done = stack_.send(socket_, block_, {}, now).value_or(0);
+      } else {
+        done = stack_.send_space(socket_, kBlock).size();
+        if (done != 0 && !stack_.sent(socket_, done, {}, now)) done = 0;
+      }
+      if (done == 0) return;
+      meter_.add(done);
+    }
+  }
+  void receive_bulk(Instant now) {
+    for (;;) {
+      std::size_t done = 0;
+      if (case_.copy) {
+        done = stack_.receive(socket_, block_, {}, now).value_or(0);
+      } else {
+        done = stack_.received(socket_).size();
+        if (done != 0) (void)stack_.consumed(socket_, done, now);
+      }
+      if (done == 0) return;
+      meter_.add(done);
+    }
+  }
+  void ask(Instant now) {
+    asked_ = true;
+    if (!stack_.send(socket_, Bytes(block_).first(1), {}, now)) give_up("send");
+  }
+  void answer(Instant now) {
+    if (stack_.receive(socket_, MutBytes(block_).first(1), {}, now).value_or(0) != 1) return;
+    meter_.add(1);
+    asked_ = false;
+    if (case_.service == kEcho) {
+      ask(now);
+      return;
+    }
+    stack_.close(socket_, now);
+    start(now);
+  }
+
+  Stack& stack_;
+  const Case& case_;
+  Meter& meter_;
+  SocketId socket_;
+  bool asked_ = false;
+  std::vector<std::byte> block_;
+};
+
+double run_tidewire(const Case& what, double seconds, int cores) {
+  enter_namespace();
+  auto opened =
+      device::open_tap({.name = "tw0", .tun = false, .offloads = what.offload, .mac = {}});
+  if (!opened) {
+    std::fprintf(stderr, "bench: %s\n", opened.error().c_str());
+    std::exit(1);
+  }
+  const std::unique_ptr<device::Device> tap = device::with_offloads(std::move(*opened));
+  shell("ip addr add 10.77.0.1/24 dev tw0 && ip link set tw0 up txqueuelen 10000");
+  pin(0);
+  const Child server([&] { serve(what.service); });
+  pin(cores == 1 ? 0 : 1);
+
+  runtime::PoolMemory memory(std::size_t{1} << 30);
+  Instant now = runtime::Clock::now();
+  StackConfig config;
+  config.timer_accuracy = Duration::micros(250);
+  Stack stack(config, memory, {1, 2}, now);
+  const device::Capabilities can = tap->capabilities();
+  const auto interface = stack.add_interface({.name = "tap",
+                                              .medium = can.medium,
+                                              .mac = can.mac,
+                                              .mtu = can.mtu,
+                                              .trusted = can.rx_trusted},
+                                             now);
+  if (!interface) give_up("add_interface");
+  (void)stack.add_address(*interface, {IpAddress::v4(10, 77, 0, 2), 24}, now);
+
+  Meter meter(seconds);
+  Client client(stack, what, meter);
+  runtime::Driver driver(
+      {.spin = cores == 1 ? Duration::zero() : Duration::micros(50), .budget = {.frames = 64}});
+  driver.add_stack(stack, &client);
+  driver.attach(stack, *interface, *tap);
+  usleep(100'000);  // the server listens
+  client.start(runtime::Clock::now());
+  driver.run_until([&] { return !meter.running(); });
+  return meter.rate(what.service);
+}
+
+double run_kernel(const Case& what, double seconds, int cores) {
+  enter_namespace();
+  int ready[2];
+  if (pipe(ready) != 0) give_up("pipe");
+  pin(0);
+  const Child server([&] {
+    if (unshare(CLONE_NEWNET) != 0) give_up("unshare");
+    char go = 'r';
+    if (write(ready[1], &go, 1) != 1) give_up("pipe");
+    for (int i = 0; i < 500 && std::system("ip addr show tw1 2>/dev/null | grep -q inet") != 0;
+         ++i) {
+      std::system("ip addr add 10.77.0.1/24 dev tw1 2>/dev/null && ip link set tw1 up");
+      usleep(10'000);
+    }
+    serve(what.service);
+  });
+  char go = 0;
+  if (read(ready[0], &go, 1) != 1) give_up("pipe");
+  const std::string pid = std::to_string(server.pid());
+  if (!what.offload) {
+    // Before the move, while both ends are here.
+    shell(
+        "ip link add tw0 type veth peer name tw1 && ethtool -K tw0 tso off gso off gro off tx off"
+        " >/dev/null && ethtool -K tw1 tso off gso off gro off tx off >/dev/null");
+  } else {
+    shell("ip link add tw0 type veth peer name tw1");
+  }
+  shell("ip link set tw1 netns " + pid +
+        " && ip addr add 10.77.0.2/24 dev tw0 && ip link set tw0 up");
+  pin(cores == 1 ? 0 : 1);
+  return kernel_client("10.77.0.1", what.service, seconds);
+}
+
+int run(const Case& what, double seconds, int cores) {
+  const double value =
+      what.kernel ? run_kernel(what, seconds, cores) : run_tidewire(what, seconds, cores);
+  std::printf("%s %.3f %s\n", what.name, value, unit(what.service));
+  return 0;
+}
+
+}  // namespace
+}  // namespace tidewire::bench
+
+int main(int argc, char** argv) {
+  using namespace tidewire::bench;
+  const std::string_view wanted = argc > 1 ? argv[1] : "";
+  const double seconds = argc > 2 ? std::atof(argv[2]) : 1.0;
+  const int cores = argc > 3 ? std::atoi(argv[3]) : 1;
+  signal(SIGPIPE, SIG_IGN);
+  bool found = false;
+  for (const Case& c : kCases) {
+    if (wanted == "--list") std::printf("%s\n", c.name);
+    if (wanted != "" && wanted != c.name) continue;
+    found = true;
+    const Child one([&] { std::exit(run(c, seconds, cores)); });
+    int status = 0;
+    waitpid(one.pid(), &status, 0);
+    if (status != 0) return 1;
+  }
+  if (found || wanted == "--list") return 0;
+  std::fprintf(stderr, "usage: link_bench [--list | CASE [SECONDS [CORES]]]\n");
+  return 2;
+}
