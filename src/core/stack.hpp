@@ -1,6 +1,7 @@
 // The stack: one virtual host's IP, ICMP, UDP and TCP, without I/O, clock, thread or lock.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -66,6 +67,9 @@ struct DatagramTarget {
   std::int16_t tos = -1;
   std::int16_t ttl = -1;
   std::uint16_t segment_size = 0;  ///< UDP_SEGMENT; 0: one datagram
+  /// IPv4 options (RFC 1122 §4.1.3.2), at most 40 bytes. The first address of a source route is
+  /// the first hop, the destination is its end.
+  Bytes ip_options;
 };
 
 struct DatagramInfo {
@@ -77,6 +81,8 @@ struct DatagramInfo {
   std::uint32_t size = 0;    ///< of the whole datagram
   std::uint32_t copied = 0;  ///< bytes written to the caller's buffer
   Instant ingress;
+  std::array<std::byte, 40> ip_options{};  ///< IPv4 options as received
+  std::uint8_t ip_options_size = 0;
 };
 
 /// An ICMP error that concerned a socket (IP_RECVERR).

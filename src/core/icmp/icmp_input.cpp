@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <array>
 
-#include "core/icmp/source_route.hpp"
 #include "core/ip/layer.hpp"
 #include "wire/quoted.hpp"
 
@@ -107,14 +106,10 @@ void Layer::on_echo_request(const Packet& packet, Bytes data) noexcept {
   wire::Icmpv4Header header;
   header.type = Icmpv4Type::echo_reply;
   header.rest = wire::load_u32(packet.transport.data() + 4);
-  std::array<std::byte, wire::kIpv4MaxOptionsLen> options{};
-  IpAddress first_hop = packet.source;
-  const Bytes reflected =
-      packet.ip_header.size() > wire::kIpv4MinHeaderLen
-          ? icmp::reverse_source_route(packet.ip_header, source, options, first_hop)
-          : Bytes{};
+  const OutgoingOptions reflected = reply_options(packet.ip_header, source, context_.now);
   const std::array<Bytes, 4> payload{data, packet.more[0], packet.more[1], packet.more[2]};
-  send_icmp(source, first_hop, kNoInterface, header, payload, reflected);
+  send_icmp(source, reflected.first_hop.value_or(packet.source), kNoInterface, header, payload,
+            reflected.options.view());
 }
 
 //= RFC 1122 §3.2.2.1

@@ -8,6 +8,13 @@
 namespace tidewire::ip {
 namespace {
 
+/// Of TCP and UDP; 0 for everything else.
+std::uint32_t transport_header_len(const wire::Ipv4View& view) noexcept {
+  if (view.protocol() == wire::protocol::udp) return wire::kUdpHeaderLen;
+  if (view.protocol() != wire::protocol::tcp || view.payload().size() < 20) return 0;
+  return (wire::load_u8(view.payload().data() + 12) >> 4) * 4U;
+}
+
 // A sender that asked not to fragment, or a super-segment whose packets fit.
 std::uint32_t largest_piece(std::uint32_t total, std::uint32_t header, std::uint16_t seg_size,
                             std::uint32_t transport_header) noexcept {
@@ -32,18 +39,20 @@ void Layer::forward(Arrival& arrival, const wire::Ipv4View& view) noexcept {
   if (out == nullptr || out->loopback) {
     return fail_ipv4(arrival, view, DropReason::ip_no_route, Complaint::net_unreachable);
   }
+  if (!view.options().empty() && !wire::scan_ipv4_options(view.options())) {
+    return fail_ipv4(arrival, view, DropReason::ip_bad_option, Complaint::parameter_problem,
+                     wire::kIpv4MinHeaderLen);
+  }
   if (interfaces_.is_broadcast(destination)) {
     // Directed broadcasts are not forwarded (RFC 2644).
     return context_.drop(DropReason::ip_not_for_us, arrival.interface.id);
   }
   const std::uint32_t header = view.header_len();
-  std::uint32_t transport_header = 0;
-  if (arrival.seg_size != 0 && view.payload().size() >= 20) {
-    transport_header = view.protocol() == wire::protocol::tcp
-                           ? (wire::load_u8(view.payload().data() + 12) >> 4) * 4U
-                           : wire::kUdpHeaderLen;
+  const std::uint32_t transport_header = transport_header_len(view);
+  // A device that merged packets of something else, or into nothing: one packet.
+  if (transport_header == 0 || arrival.seg_size + header + transport_header > view.total_len()) {
+    arrival.seg_size = 0;
   }
-  if (transport_header == 0) arrival.seg_size = 0;
   const std::uint32_t piece =
       largest_piece(view.total_len(), header, arrival.seg_size, transport_header);
   if (piece > out->mtu && (view.dont_fragment() || arrival.seg_size != 0)) {
@@ -51,33 +60,64 @@ void Layer::forward(Arrival& arrival, const wire::Ipv4View& view) noexcept {
     return fail_ipv4(arrival, view, DropReason::ip_fragmentation_needed,
                      Complaint::fragmentation_needed, out->mtu);
   }
-  link::QueuedPacket* packet = store_.acquire(view.total_len());
+  link::QueuedPacket* packet = copy_for_forwarding(arrival, view);
   if (packet == nullptr) return context_.drop(DropReason::no_memory, arrival.interface.id);
+  finish_forward(*packet, view, *out);
+  if (enqueue(*packet, *hop)) ++context_.counters.ip_forwarded;
+}
+
+link::QueuedPacket* Layer::copy_for_forwarding(Arrival& arrival,
+                                               const wire::Ipv4View& view) noexcept {
+  link::QueuedPacket* packet = store_.acquire(view.total_len());
+  if (packet == nullptr) return nullptr;
   Writer writer{packet->bytes()};
   writer.bytes(arrival.packet);
   for (const Bytes part : arrival.more) writer.bytes(part);
   packet->forwarded = true;
   if (arrival.seg_size != 0) {
+    const std::size_t header = view.header_len() + transport_header_len(view);
     packet->seg_size = arrival.seg_size;
-    packet->segs = arrival.segs;
+    packet->segs = static_cast<std::uint16_t>((packet->size - header + arrival.seg_size - 1) /
+                                              arrival.seg_size);
   }
-  if (arrival.checksum == ChecksumState::partial || arrival.seg_size != 0) {
-    packet->checksum_pending = true;
-    packet->transport_offset = static_cast<std::uint8_t>(header);
-    packet->checksum_offset = view.protocol() == wire::protocol::tcp ? 16 : 6;
-    if (arrival.checksum != ChecksumState::partial) {
-      // The sum of the merged payload is not on the wire: ask the device for new ones.
-      wire::store_u16(
-          packet->bytes().data() + header + packet->checksum_offset,
-          wire::pseudo_header_sum(view.source(), destination, view.protocol(), view.payload_len()));
-    }
+  const bool partial = arrival.checksum == ChecksumState::partial;
+  if (!partial && arrival.seg_size == 0) return packet;
+  const bool tcp = view.protocol() == wire::protocol::tcp;
+  const std::uint8_t offset = tcp ? 16 : 6;
+  const MutBytes transport = packet->bytes().subspan(view.header_len());
+  if (transport.size() < offset + 2U) return packet;
+  std::byte* field = transport.data() + offset;
+  wire::store_u16(field, wire::pseudo_header_sum(view.source(), view.destination(), view.protocol(),
+                                                 static_cast<std::uint32_t>(transport.size())));
+  if (arrival.seg_size == 0) {
+    wire::store_u16(field, wire::complete_pending_checksum(transport, {}, !tcp));
+    return packet;
   }
-  //= RFC 1624 §3
-  std::byte* at = packet->bytes().data();
-  const std::uint16_t before = wire::load_u16(at + 8);
+  packet->checksum_pending = true;
+  packet->transport_offset = view.header_len();
+  packet->checksum_offset = offset;
+  return packet;
+}
+
+// The header of the next hop: one hop less to live, this host in recorded routes and timestamps.
+void Layer::finish_forward(link::QueuedPacket& packet, const wire::Ipv4View& view,
+                           const link::Interface& out) noexcept {
+  std::byte* at = packet.bytes().data();
+  if (view.options().empty()) {
+    //= RFC 1624 §3
+    const std::uint16_t before = wire::load_u16(at + 8);
+    wire::store_u8(at + 8, static_cast<std::uint8_t>(view.ttl() - 1));
+    wire::store_u16(at + 10,
+                    wire::update_checksum(view.checksum(), before, wire::load_u16(at + 8)));
+    return;
+  }
+  const MutBytes header = packet.bytes().first(view.header_len());
+  if (const IpAddress* own = interfaces_.best_source(out.id, view.destination())) {
+    (void)record_hop(header.subspan(wire::kIpv4MinHeaderLen), *own, context_.now);
+  }
   wire::store_u8(at + 8, static_cast<std::uint8_t>(view.ttl() - 1));
-  wire::store_u16(at + 10, wire::update_checksum(view.checksum(), before, wire::load_u16(at + 8)));
-  if (enqueue(*packet, *hop)) ++context_.counters.ip_forwarded;
+  wire::store_u16(at + 10, 0);
+  wire::store_u16(at + 10, wire::internet_checksum(header));
 }
 
 }  // namespace tidewire::ip

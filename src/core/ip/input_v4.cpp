@@ -23,19 +23,6 @@ DropReason reason_of(wire::ParseError error) noexcept {
 
 constexpr std::uint32_t kClassE = 0xf000'0000;
 
-/// True if a source route still names a host to go to (its pointer is not past its end). The
-/// options have passed scan_ipv4_options.
-bool source_route_pending(Bytes options) noexcept {
-  while (!options.empty()) {
-    const std::uint8_t kind = wire::load_u8(options.data());
-    if (kind == 0) return false;
-    const std::size_t length = kind == 1 ? 1 : wire::load_u8(options.data() + 1);
-    if (kind == 131 || kind == 137) return wire::load_u8(options.data() + 2) + 3U <= length;
-    options = options.subspan(length);
-  }
-  return false;
-}
-
 }  // namespace
 
 //= RFC 791 §3.1
@@ -226,13 +213,15 @@ void Layer::dispatch(Packet& packet) noexcept {
   const link::Interface* interface = interfaces_.get(packet.interface);
   switch (packet.protocol) {
     case Protocol::tcp:
-      ++context_.counters.tcp_segs_in;
+      context_.counters.tcp_segs_in += packet.segs;
       return upper_.deliver(packet, interface->forwarding);
     case Protocol::udp:
-      ++context_.counters.udp_in;
+      context_.counters.udp_in += packet.segs;
       return upper_.deliver(packet, interface->forwarding);
     case Protocol::icmp:
       return on_icmp(packet);
+    case Protocol::igmp:
+      return on_igmp(packet);
     default:
       break;
   }

@@ -13,7 +13,7 @@ Layer::Layer(Context& context, Upper& upper) noexcept
       path_mtus_(context),
       neighbors_(context, *this, store_),
       reassembly_(context, store_.chunks()),
-      groups_(context.memory),
+      igmp_(context, *this),
       icmp_limit_(context.config.ip.icmp_per_second, context.config.ip.icmp_burst, context.now),
       ip_forwarding_(context.config.ip.forwarding),
       identification_key_(
@@ -105,13 +105,14 @@ void Layer::on_writable(InterfaceId interface) noexcept {
 }
 
 Instant Layer::next_deadline() noexcept {
-  return earlier(neighbors_.next_deadline(),
-                 earlier(reassembly_.next_deadline(), path_mtus_.next_deadline()));
+  const Instant link = earlier(neighbors_.next_deadline(), igmp_.next_deadline());
+  return earlier(link, earlier(reassembly_.next_deadline(), path_mtus_.next_deadline()));
 }
 
 std::uint32_t Layer::on_timeout(std::uint32_t limit) noexcept {
   std::uint32_t handled = neighbors_.on_timeout(limit);
   if (handled < limit) handled += reassembly_.on_timeout(limit - handled, *this);
+  if (handled < limit) handled += igmp_.on_timeout(limit - handled);
   if (path_mtus_.on_timeout()) {
     paths_changed();
     upper_.path_changed();

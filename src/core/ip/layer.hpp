@@ -6,7 +6,7 @@
 
 #include "core/context.hpp"
 #include "core/icmp/rate_limit.hpp"
-#include "core/ip/groups.hpp"
+#include "core/ip/igmp.hpp"
 #include "core/ip/output.hpp"
 #include "core/ip/packet.hpp"
 #include "core/ip/path_mtu.hpp"
@@ -69,6 +69,7 @@ struct Offence {
 class Layer final : public Output,
                     private link::NeighborActions,
                     private ReassemblyTimeouts,
+                    private IgmpActions,
                     private RouteHealth {
  public:
   Layer(Context& context, Upper& upper) noexcept;
@@ -182,6 +183,9 @@ class Layer final : public Output,
                    const wire::Icmpv6Header& header, std::span<const Bytes> payload) noexcept;
   // forward.cpp
   void forward(Arrival& arrival, const wire::Ipv4View& view) noexcept;
+  link::QueuedPacket* copy_for_forwarding(Arrival& arrival, const wire::Ipv4View& view) noexcept;
+  void finish_forward(link::QueuedPacket& packet, const wire::Ipv4View& view,
+                      const link::Interface& out) noexcept;
   // output.cpp
   bool refresh(Path& path, const IpAddress& destination, InterfaceId bound,
                SendResult& result) noexcept;
@@ -230,6 +234,13 @@ class Layer final : public Output,
                 const MacAddress& link_destination) noexcept;
   void reassembly_timed_out(const Reassembled& first) noexcept override;
   bool usable(const Route& route) const noexcept override;
+  // IgmpActions (multicast.cpp)
+  void send_v3_report(InterfaceId interface,
+                      std::span<const wire::IgmpRecord> records) noexcept override;
+  void send_old(InterfaceId interface, const wire::IgmpRepr& message) noexcept override;
+  void on_igmp(const Packet& packet) noexcept;
+  template <typename Message>
+  void send_igmp(InterfaceId id, const IpAddress& destination, const Message& message) noexcept;
 
   void paths_changed() noexcept { ++generation_; }
   bool hears(const link::Interface& interface, const IpAddress& group) const noexcept;
@@ -243,7 +254,7 @@ class Layer final : public Output,
   PathMtuTable path_mtus_;
   link::NeighborTable neighbors_;
   Reassembly reassembly_;
-  GroupTable groups_;
+  Igmp igmp_;
   icmp::RateLimit icmp_limit_;
   TxSink* sink_ = nullptr;
   std::uint32_t generation_ = 1;

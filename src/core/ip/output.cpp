@@ -14,8 +14,13 @@ std::size_t size_of(std::span<const Bytes> parts) noexcept {
   return size;
 }
 
-constexpr std::size_t ip_header_len(const IpAddress& destination) noexcept {
-  return destination.is_v4() ? wire::kIpv4MinHeaderLen : wire::kIpv6HeaderLen;
+std::size_t ip_header_len(const OutPacket& packet) noexcept {
+  if (packet.destination.is_v6()) return wire::kIpv6HeaderLen;
+  return wire::kIpv4MinHeaderLen + (packet.options.size() + 3) / 4 * 4;
+}
+
+const IpAddress& target_of(const OutPacket& packet) noexcept {
+  return packet.via != nullptr ? *packet.via : packet.destination;
 }
 
 SendResult failure(SocketError error) noexcept { return {Sent::failed, error, 0}; }
@@ -58,11 +63,11 @@ MacAddress Layer::group_mac(const IpAddress& destination) const noexcept {
 SendResult Layer::send(HeaderBuffer& headers, const OutPacket& packet, Path& path,
                        InterfaceId bound) noexcept {
   SendResult result;
-  if (!refresh(path, packet.destination, bound, result)) return result;
+  if (!refresh(path, target_of(packet), bound, result)) return result;
   link::Interface& interface = *interfaces_.get(path.interface);
   if (interface.blocked || sink_ == nullptr) return {Sent::full, SocketError::none, 0};
   const std::size_t payload = size_of(packet.payload);
-  const std::size_t piece = ip_header_len(packet.destination) + packet.transport_header_len +
+  const std::size_t piece = ip_header_len(packet) + packet.transport_header_len +
                             (packet.seg_size == 0 ? payload : packet.seg_size);
   if (piece > path.mtu) {
     if (packet.dont_fragment || packet.seg_size != 0 || packet.destination.is_v6()) {
@@ -82,7 +87,7 @@ SendResult Layer::send(HeaderBuffer& headers, const OutPacket& packet, Path& pat
 SendResult Layer::send_datagram(HeaderBuffer& headers, const OutPacket& packet, Path& path,
                                 InterfaceId bound, bool loop) noexcept {
   SendResult result;
-  if (!refresh(path, packet.destination, bound, result)) return result;
+  if (!refresh(path, target_of(packet), bound, result)) return result;
   link::Interface& interface = *interfaces_.get(path.interface);
   if (interface.blocked || sink_ == nullptr) return {Sent::full, SocketError::none, 0};
   const std::size_t payload = size_of(packet.payload);
@@ -110,7 +115,7 @@ SendResult Layer::send_copy(HeaderBuffer& headers, const OutPacket& packet, Path
     neighbors_.enqueue(*neighbor, *copy);
     return {};
   }
-  copy->link_destination = neighbor != nullptr ? neighbor->mac : group_mac(packet.destination);
+  copy->link_destination = neighbor != nullptr ? neighbor->mac : group_mac(target_of(packet));
   if (!put_in_outbox(*copy, interface)) return failure(SocketError::no_buffers);
   TxBudget all{0xffff'ffff, UINT64_MAX};
   while (link::QueuedPacket* next = interface.outbox.front()) {
@@ -122,7 +127,7 @@ SendResult Layer::send_copy(HeaderBuffer& headers, const OutPacket& packet, Path
 std::size_t Layer::write_ip(HeaderBuffer& headers, const OutPacket& packet, Path& path,
                             std::size_t payload) noexcept {
   const std::size_t upper = packet.transport_header_len + payload;
-  const std::size_t start = HeaderBuffer::kTransportOffset - ip_header_len(packet.destination);
+  const std::size_t start = HeaderBuffer::kTransportOffset - ip_header_len(packet);
   Writer writer{MutBytes{headers.bytes}.subspan(start)};
   const auto protocol = static_cast<std::uint8_t>(packet.protocol);
   const bool group = packet.destination.is_multicast();
@@ -142,7 +147,8 @@ std::size_t Layer::write_ip(HeaderBuffer& headers, const OutPacket& packet, Path
   }
   wire::Ipv4Repr repr;
   repr.source = packet.source;
-  repr.destination = packet.destination;
+  repr.destination = target_of(packet);
+  repr.options = packet.options;
   repr.protocol = protocol;
   repr.ttl = ttl;
   repr.tos = packet.tos;
@@ -175,7 +181,7 @@ SendResult Layer::push_direct(HeaderBuffer& headers, const OutPacket& packet, Pa
     wire::EthernetRepr repr;
     repr.source = interface.mac;
     const link::Neighbor* neighbor = neighbors_.get(path.neighbor);
-    repr.destination = neighbor != nullptr ? neighbor->mac : group_mac(packet.destination);
+    repr.destination = neighbor != nullptr ? neighbor->mac : group_mac(target_of(packet));
     repr.ether_type = packet.destination.is_v4() ? wire::EtherType::ipv4 : wire::EtherType::ipv6;
     wire::emit(repr, writer);
   }

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "base/result.hpp"
+#include "core/ip/options.hpp"
 #include "core/socket_error.hpp"
 #include "core/types.hpp"
 #include "wire/address.hpp"
@@ -47,6 +48,8 @@ struct OutPacket {
   /// Of the checksum field in the transport header. IP fills in the pseudo-header sum and marks the
   /// frame checksum_pending (or computes the sum when it must fragment). 0xff: no such checksum.
   std::uint8_t checksum_offset = 0xff;
+  Bytes options;                   ///< IPv4, prepared (ip::prepare_options); at most 40 bytes
+  const IpAddress* via = nullptr;  ///< first hop of a source route; else the destination
 };
 
 enum class Sent : std::uint8_t {
@@ -67,6 +70,10 @@ struct SendResult {
 /// only use the queries.
 class Output {
  public:
+  //= RFC 1122 §3.3.2
+  /// MMS_R: the largest transport message that can be received. MMS_S is path_mtu() less headers.
+  static constexpr std::uint32_t kMaxReceive = 65'535 - 20;
+
   /// Chooses the source address for a destination (RFC 1122 §3.3.4.3, RFC 6724) through `bound`, or
   /// any interface when that is kNoInterface.
   virtual Result<IpAddress, SocketError> source_for(const IpAddress& destination,

@@ -73,12 +73,12 @@ bool Sockets::parse_udp(const ip::Packet& packet, Incoming& in) noexcept {
 }
 
 void Sockets::on_udp(const ip::Packet& packet, const ForwardPolicy& forwarding) noexcept {
-  Incoming in{packet, {}, {}, 0, 0, Kind::udp};
+  Incoming in{packet, {}, {}, {}, 0, 0, Kind::udp};
   if (parse_udp(packet, in)) route_in(in, forwarding);
 }
 
 void Sockets::on_echo(const ip::Packet& packet, const ForwardPolicy& forwarding) noexcept {
-  Incoming in{packet, {}, {}, 0, 0, Kind::echo_reply};
+  Incoming in{packet, {}, {}, {}, 0, 0, Kind::echo_reply};
   const std::uint8_t type = wire::load_u8(packet.transport.data());
   if (type == static_cast<std::uint8_t>(wire::Icmpv4Type::echo_request)) {
     in.kind = Kind::echo_request;
@@ -97,6 +97,11 @@ void Sockets::route_in(Incoming& in, const ForwardPolicy& forwarding) noexcept {
   in.meta.interface = packet.interface;
   in.meta.tos = packet.tos;
   in.meta.ttl = packet.ttl;
+  //= RFC 1122 §4.1.3.2
+  if (packet.source.is_v4() && packet.ip_header.size() > wire::kIpv4MinHeaderLen) {
+    in.options = packet.ip_header.subspan(wire::kIpv4MinHeaderLen);
+    in.meta.options_size = static_cast<std::uint8_t>(in.options.size());
+  }
   if (packet.cast != ip::Cast::unicast) return deliver_to_all(in);
   if (Socket* socket = find(in)) return deliver(*socket, in);
   const bool wanted = in.kind == Kind::udp            ? forwarding.udp
@@ -199,13 +204,14 @@ void Sockets::queue(DatagramRing<ReceivedMeta>& ring, const Incoming& in,
   std::size_t at = 0;
   do {
     const std::size_t size = std::min(step, in.size - at);
-    std::array<Bytes, 4> parts;
+    std::array<Bytes, 5> parts;
+    parts[0] = in.options;
     std::size_t skip = at, take = size;
-    for (std::size_t i = 0; i < parts.size(); ++i) {
+    for (std::size_t i = 0; i < in.payload.size(); ++i) {
       const std::size_t from = std::min(skip, in.payload[i].size());
-      parts[i] = in.payload[i].subspan(from, std::min(take, in.payload[i].size() - from));
+      parts[i + 1] = in.payload[i].subspan(from, std::min(take, in.payload[i].size() - from));
       skip -= from;
-      take -= parts[i].size();
+      take -= parts[i + 1].size();
     }
     const bool room = ring.bytes() + Ring::cost(size) <= limit || ring.empty();
     if (!room || ring.count() >= context_.config.udp.datagrams_max) {

@@ -14,6 +14,18 @@ std::size_t size_of(std::span<const Bytes> parts) noexcept {
   return size;
 }
 
+/// Takes `count` bytes off the front of two spans that follow each other.
+struct Split {
+  Bytes first, second;
+  void take(MutBytes out) noexcept {
+    const std::size_t a = std::min(out.size(), first.size());
+    std::ranges::copy(first.first(a), out.begin());
+    std::ranges::copy(second.first(out.size() - a), out.begin() + static_cast<std::ptrdiff_t>(a));
+    first = first.subspan(a);
+    second = second.subspan(out.size() - a);
+  }
+};
+
 constexpr std::size_t overhead(const IpAddress& destination) noexcept {
   return (destination.is_v4() ? 20U : 40U) + wire::kUdpHeaderLen;
 }
@@ -103,6 +115,9 @@ SocketResult<void> Sockets::send(SocketId id, std::span<const Bytes> data,
     socket->events.reported = static_cast<std::uint16_t>(socket->events.reported & ~kWritable);
     return fail(SocketError::would_block);
   }
+  if (!target.ip_options.empty()) {
+    return enqueue_with_options(*socket, *meta, data, target.ip_options);
+  }
   if (socket->id.kind == SocketKind::icmp) return enqueue_echo(*socket, *meta, data, size);
   return enqueue(*socket, *meta, data);
 }
@@ -113,6 +128,30 @@ SocketResult<void> Sockets::enqueue(Socket& socket, const SendMeta& meta,
   if (!socket.ListNode<ReadyTag>::linked()) ready_.push_back(socket);
   update(socket);
   return {};
+}
+
+//= RFC 1122 §4.1.3.2
+SocketResult<void> Sockets::enqueue_with_options(Socket& socket, SendMeta meta,
+                                                 std::span<const Bytes> data,
+                                                 Bytes options) noexcept {
+  if (meta.destination.address.is_v6() || socket.id.kind != SocketKind::udp) {
+    return fail(SocketError::not_supported);
+  }
+  const auto prepared = ip::prepare_options(options, meta.destination.address);
+  constexpr std::size_t kPartsMax = 8;
+  if (!prepared || data.size() > kPartsMax || meta.segment_size != 0) {
+    return fail(SocketError::invalid);
+  }
+  meta.options_size = prepared->options.size;
+  meta.routed = prepared->first_hop.has_value();
+  if (meta.routed) {
+    meta.via = *prepared->first_hop;
+    if (auto hop = ip_.route(meta.via, meta.bound); !hop) return fail(hop.error());
+  }
+  std::array<Bytes, kPartsMax + 1> parts;
+  parts[0] = prepared->options.view();
+  std::ranges::copy(data, parts.begin() + 1);
+  return enqueue(socket, meta, std::span{parts}.first(data.size() + 1));
 }
 
 //= RFC 1122 §3.2.2.6
@@ -165,15 +204,21 @@ Transmit Sockets::poll_transmit(TxBudget& budget) noexcept {
 ip::SendResult Sockets::transmit(Socket& socket, TxBudget& budget) noexcept {
   const auto front = socket.queued.front();
   const SendMeta& meta = front.meta;
-  std::array<Bytes, 2> payload{front.first, front.second};
+  Split split{front.first, front.second};
+  ip::OptionBytes options;
+  options.size = meta.options_size;
+  split.take(MutBytes{options.bytes}.first(options.size));
+  const std::array<Bytes, 2> payload{split.first, split.second};
   ip::HeaderBuffer headers;
   ip::OutPacket out;
+  out.options = options.view();
+  if (meta.routed) out.via = &meta.via;
   out.source = meta.source.address;
   out.destination = meta.destination.address;
   out.protocol = socket.protocol;
   out.tos = meta.tos;
   out.ttl = meta.ttl;
-  const std::size_t size = front.size();
+  const std::size_t size = front.size() - meta.options_size;
   if (socket.id.kind == SocketKind::udp) {
     Writer writer{headers.transport()};
     wire::UdpRepr repr;
@@ -189,9 +234,10 @@ ip::SendResult Sockets::transmit(Socket& socket, TxBudget& budget) noexcept {
     }
   }
   out.payload = payload;
-  if (socket.path_destination != out.destination || socket.path_bound != meta.bound) {
+  const IpAddress& way = meta.routed ? meta.via : out.destination;
+  if (socket.path_destination != way || socket.path_bound != meta.bound) {
     socket.path = {};
-    socket.path_destination = out.destination;
+    socket.path_destination = way;
     socket.path_bound = meta.bound;
   }
   //= RFC 1191 §3
@@ -244,10 +290,13 @@ SocketResult<DatagramInfo> Sockets::receive(SocketId id, MutBytes out, bool peek
   info.tos = front.meta.tos;
   info.ttl = front.meta.ttl;
   info.ingress = front.meta.ingress;
-  info.size = static_cast<std::uint32_t>(front.size());
+  Split split{front.first, front.second};
+  info.ip_options_size = front.meta.options_size;
+  split.take(MutBytes{info.ip_options}.first(info.ip_options_size));
+  info.size = static_cast<std::uint32_t>(split.first.size() + split.second.size());
   Writer writer{out};
-  writer.bytes(front.first.first(std::min(front.first.size(), out.size())));
-  writer.bytes(front.second.first(std::min(front.second.size(), writer.remaining())));
+  writer.bytes(split.first.first(std::min(split.first.size(), out.size())));
+  writer.bytes(split.second.first(std::min(split.second.size(), writer.remaining())));
   info.copied = static_cast<std::uint32_t>(writer.written());
   if (!peek) {
     socket->received.pop();

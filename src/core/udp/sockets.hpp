@@ -23,6 +23,7 @@ struct ReceivedMeta {
   InterfaceId interface = kNoInterface;
   std::uint8_t tos = 0;
   std::uint8_t ttl = 0;
+  std::uint8_t options_size = 0;  ///< IP options in front of the payload
 };
 
 struct SendMeta {
@@ -33,6 +34,9 @@ struct SendMeta {
   std::uint16_t segment_size = 0;
   std::uint8_t mtu_discover = 1;
   bool loop = false;
+  std::uint8_t options_size = 0;  ///< IP options in front of the payload
+  bool routed = false;            ///< they hold a source route; the first hop is in `via`
+  IpAddress via;
 };
 
 struct ReadyTag {};
@@ -150,6 +154,7 @@ class Sockets {
     const ip::Packet& packet;
     ReceivedMeta meta;
     std::array<Bytes, 4> payload;  ///< datagrams of segment_size, or one
+    Bytes options;
     std::size_t size = 0;
     std::uint16_t segment_size = 0;
     Kind kind = Kind::udp;
@@ -193,6 +198,8 @@ class Sockets {
                                 std::size_t size) const noexcept;
   SocketResult<void> enqueue(Socket& socket, const SendMeta& meta,
                              std::span<const Bytes> data) noexcept;
+  SocketResult<void> enqueue_with_options(Socket& socket, SendMeta meta,
+                                          std::span<const Bytes> data, Bytes options) noexcept;
   SocketResult<void> enqueue_echo(Socket& socket, const SendMeta& meta, std::span<const Bytes> data,
                                   std::size_t size) noexcept;
   ip::SendResult transmit(Socket& socket, TxBudget& budget) noexcept;
