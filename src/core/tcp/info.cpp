@@ -1,0 +1,142 @@
+// A view of every socket.
+#include <algorithm>
+
+#include "core/tcp/sockets.hpp"
+
+namespace tidewire::tcp {
+namespace {
+
+// Records without a SocketId appear in the walk under ids of their own.
+constexpr std::uint32_t kHalfOpens = 1U << 30;
+constexpr std::uint32_t kTimeWaits = 2U << 30;
+constexpr std::uint32_t kIndexMask = kHalfOpens - 1;
+
+std::uint32_t clip(std::uint64_t v) noexcept {
+  return static_cast<std::uint32_t>(std::min<std::uint64_t>(v, 0xffffffffU));
+}
+
+std::string_view limit_of(const Connection& c) noexcept {
+  if (!is_synchronized(c.state)) return "handshake";
+  if (c.active == nullptr) return "application";
+  const Seq end = end_of_data(c);
+  if (c.fin_sent || c.snd.nxt == end) {
+    return c.snd.una == c.snd.nxt ? "application" : "acknowledgement";
+  }
+  if (!Seq{c.snd.una + c.snd.wnd}.after(c.snd.nxt)) return "receiver window";
+  if (c.active->cwnd_was_limited) return "cwnd";
+  return c.ListNode<ReadyTag>::linked() ? "link" : "nagle";
+}
+
+void fill_numbers(SocketInfo& info, const Stats& n) noexcept {
+  info.bytes_sent = n.bytes_sent;
+  info.bytes_acked = n.bytes_acked;
+  info.bytes_received = n.bytes_received;
+  info.bytes_retransmitted = n.bytes_retransmitted;
+  info.segs_out = n.segs_out;
+  info.segs_in = n.segs_in;
+  info.data_segs_out = n.data_segs_out;
+  info.data_segs_in = n.data_segs_in;
+  info.retransmits = n.retransmits;
+  info.fast_retransmits = n.fast_retransmits;
+  info.timeouts = n.timeouts;
+  info.lost = n.lost;
+  info.spurious = n.spurious;
+  info.dsacks = n.dsacks;
+  info.reordering = n.reordering;
+  info.delivery_rate = n.delivery_rate;
+  info.last_sent = n.last_sent;
+  info.last_received = n.last_received;
+  info.last_ack_received = n.last_ack_received;
+}
+
+}  // namespace
+
+SocketInfo Sockets::info(const Connection& c) const noexcept {
+  SocketInfo info;
+  info.id = s.id_of(c);
+  info.state = c.state;
+  info.local = {shown(c, c.tuple.local_address()), c.tuple.local_port, 0};
+  info.remote = {shown(c, c.tuple.remote_address()), c.tuple.remote_port, 0};
+  info.owned = c.owned;
+  fill_numbers(info, c.stats);
+  if (c.listener != nullptr) {
+    info.receive_queue = c.listener->ready;
+    info.send_queue = c.listener->backlog;
+    return info;
+  }
+  info.mss = Shared::eff_mss(c);
+  info.receive_mss = c.rcv.mss;
+  info.srtt = c.rtt.srtt();
+  info.rttvar = c.rtt.rttvar();
+  info.rto = c.rtt.rto(s.rtt_config());
+  info.min_rtt = c.rtt.min_rtt();
+  info.send_window = c.snd.wnd;
+  info.receive_window = c.rcv.window.usable(c.rcv.nxt);
+  info.send_scale = c.snd.scale.shift();
+  info.receive_scale = c.rcv.scale.shift();
+  info.timestamps = c.timestamps_on;
+  info.sack = c.sack_on;
+  info.window_scaling = c.scaling_on;
+  info.backoff = c.retries;
+  info.probes = c.probes;
+  info.limited_by = limit_of(c);
+  info.congestion_control = c.controller.empty() ? s.controller_name : c.controller;
+  if (is_synchronized(c.state)) {
+    info.path_mtu = s.out.path_mtu(c.tuple.remote_address(), c.settings.bound);
+  }
+  if (c.active == nullptr) return info;
+  const Active& a = *c.active;
+  info.receive_queue = clip(a.rcv_ring.size());
+  info.send_queue = clip(a.snd_ring.size());
+  if (!c.fin_sent) info.send_unsent = Seq::span(c.snd.nxt, end_of_data(c));
+  info.cwnd = clip(a.cc.window());
+  info.ssthresh = clip(a.cc.ssthresh());
+  info.in_flight = clip(a.recovery.in_flight());
+  info.sacked = clip(a.recovery.scoreboard().sacked() / std::max(1U, Shared::eff_mss(c)));
+  info.pacing_rate = a.cc.pacing_rate() == kNoLimit ? 0 : a.cc.pacing_rate();
+  info.in_recovery = a.recovery.in_recovery();
+  return info;
+}
+
+std::optional<SocketInfo> Sockets::next_socket(SocketId after) noexcept {
+  std::uint32_t table = 0;
+  std::uint32_t at = 0;
+  if (after) {
+    table = after.index & ~kIndexMask;
+    at = (after.index & kIndexMask) + 1;
+  }
+  if (table == 0) {
+    for (; at < s.connections.slots(); ++at) {
+      if (const Connection* c = s.connections.at_index(at)) return info(*c);
+    }
+    table = kHalfOpens;
+    at = 0;
+  }
+  if (table == kHalfOpens) {
+    for (; at < s.half_opens.slots(); ++at) {
+      const HalfOpen* h = s.half_opens.at_index(at);
+      if (h == nullptr || h->held) continue;
+      SocketInfo info;
+      info.id = {SocketKind::tcp, at | kHalfOpens, s.half_opens.handle_of(*h).generation};
+      info.state = TcpState::syn_received;
+      info.local = {h->tuple.local_address(), h->tuple.local_port, 0};
+      info.remote = {h->tuple.remote_address(), h->tuple.remote_port, 0};
+      info.backoff = h->retries;
+      return info;
+    }
+    at = 0;
+  }
+  for (; at < s.time_waits.slots(); ++at) {
+    const TimeWait* tw = s.time_waits.at_index(at);
+    if (tw == nullptr) continue;
+    SocketInfo info;
+    info.id = {SocketKind::tcp, at | kTimeWaits, s.time_waits.handle_of(*tw).generation};
+    info.state = TcpState::time_wait;
+    info.local = {tw->tuple.local_address(), tw->tuple.local_port, 0};
+    info.remote = {tw->tuple.remote_address(), tw->tuple.remote_port, 0};
+    return info;
+  }
+  return std::nullopt;
+}
+
+}  // namespace tidewire::tcp

@@ -1,0 +1,209 @@
+// What an acceptable ACK does: window, scoreboard, congestion control, send buffer, FIN.
+#include <algorithm>
+
+#include "core/tcp/input/input.hpp"
+
+namespace tidewire::tcp {
+
+using wire::TcpFlag;
+
+//= RFC 9293 §3.10.7.4 Fifth, ESTABLISHED
+Verdict Input::process_ack(Connection& c, Segment& seg) noexcept {
+  if (c.active == nullptr) return fin_acknowledged(c);
+  const std::uint32_t old_window = c.snd.wnd;
+  const Seq old_una = c.snd.una;
+  c.stats.last_ack_received = s.now();
+  feed_recovery(c, seg);
+  update_window(c, seg);
+  if (c.snd.una != old_una || c.snd.wnd != old_window || c.active->recovery.in_recovery() ||
+      c.active->recovery.phase() == RecoveryPhase::disorder) {
+    s.mark_ready(c);
+  }
+  return fin_acknowledged(c);
+}
+
+//= RFC 9293 §3.10.7.4 MUST-1
+void Input::update_window(Connection& c, const Segment& seg) noexcept {
+  if (seg.ack.before(c.snd.una)) return;
+  const bool newer = c.snd.wl1.before(seg.seq) ||
+                     (c.snd.wl1 == seg.seq && c.snd.wl2.at_or_before(seg.ack));
+  if (!newer) return;
+  c.snd.wnd = (WireWindow{seg.window} << c.snd.scale).bytes();
+  c.snd.max_wnd = std::max(c.snd.max_wnd, c.snd.wnd);
+  c.snd.wl1 = seg.seq;
+  c.snd.wl2 = seg.ack;
+  after_ack_timers(c);
+}
+
+void Input::feed_recovery(Connection& c, const Segment& seg) noexcept {
+  Active& a = *c.active;
+  if (seg.ack.before(c.snd.una)) return;
+  std::array<SeqRange, wire::SackBlocks::kMax> blocks;
+  std::size_t count = 0;
+  if (c.sack_on) {
+    for (const wire::SackBlock& b : seg.options.sack) blocks[count++] = {b.start, b.end};
+  }
+  const bool advances = seg.ack.after(c.snd.una);
+  AckEvent event;
+  event.seg_ack = seg.ack;
+  event.sack_blocks = std::span{blocks}.first(count);
+  const std::uint32_t window = (WireWindow{seg.window} << c.snd.scale).bytes();
+  //= RFC 5681 §2
+  event.duplicate = !advances && c.snd.nxt != c.snd.una && seg.len() == 0 &&
+                    window == c.snd.wnd;
+  event.now = std::clamp(seg.ingress, std::min(c.stats.last_sent, s.now()), s.now());
+  if (advances && c.timestamps_on && seg.options.timestamps && seg.options.timestamps->echo != 0) {
+    //= RFC 7323 §4.1
+    event.echoed_rtt = c.timestamps.round_trip(seg.options.timestamps->echo, event.now);
+  }
+  if (!advances && !event.duplicate && count == 0) return;
+  const bool limited = a.cwnd_was_limited && a.cwnd_limited_until.at_or_after(c.snd.una);
+  const AckOutcome outcome = a.recovery.on_ack(event, c.rtt);
+  if (advances) take_acknowledged(c, seg.ack);
+  tell_controller(c, outcome, limited);
+  if (outcome.dsack) {
+    ++c.stats.dsacks;
+    ++s.ctx.counters.tcp_dsacks_in;
+  }
+  if (advances) {
+    grow_send_buffer(c);
+    if (c.snd.una == c.snd.nxt) {
+      s.disarm(c, TimerKind::retransmit);  //= RFC 6298 §5.2
+    } else {
+      s.arm(c, TimerKind::retransmit, s.now() + c.rtt.rto(s.rtt_config()));  //= RFC 6298 §5.3
+    }
+    after_ack_timers(c);
+  }
+}
+
+void Input::take_acknowledged(Connection& c, Seq ack) noexcept {
+  Active& a = *c.active;
+  const Seq data_end = end_of_data(c);
+  const Seq data_ack = earlier(ack, data_end);
+  const std::uint32_t bytes = Seq::span(c.snd.una, data_ack);
+  if (ack.after(data_end)) c.fin_acked = true;
+  c.snd.una = ack;
+  if (bytes > 0) {
+    a.snd_ring.release(bytes);
+    c.stats.bytes_acked += bytes;
+  }
+  if (c.urgent_out && c.snd.una.at_or_after(c.snd.up)) c.urgent_out = false;
+  if (a.cwnd_was_limited && a.cwnd_limited_until.before(c.snd.una)) a.cwnd_was_limited = false;
+  c.retries = 0;
+  c.rtt.end_back_off();
+  c.soft_error = SocketError::none;
+  s.out.confirm(c.path);
+}
+
+void Input::tell_controller(Connection& c, const AckOutcome& o, bool cwnd_limited) noexcept {
+  Active& a = *c.active;
+  const LossRecovery& r = a.recovery;
+  if (o.newly_lost > 0) {
+    c.stats.lost += static_cast<std::uint32_t>(o.newly_lost / std::max(1U, s.eff_mss(c)));
+    a.cc.on_loss({.now = s.now(), .lost = o.newly_lost, .in_flight = o.in_flight});
+    if (s.tracing()) [[unlikely]] {
+      TraceRecord record = s.trace_record(TraceKind::loss, c);
+      record.cause = c.sack_on ? LossCause::sack : LossCause::duplicate_acks;
+      record.a = c.snd.una.value();
+      record.c = static_cast<std::uint32_t>(o.newly_lost);
+      s.trace(record);
+    }
+  }
+  if (o.entered_recovery) {
+    ++c.stats.fast_retransmits;
+    ++s.ctx.counters.tcp_fast_retransmits;
+    a.cc.on_recovery({.now = s.now(), .edge = RecoveryEdge::enter, .in_flight = o.prior_in_flight});
+    a.recovery.start_reduction(a.cc.ssthresh());
+  }
+  if (o.spurious) {
+    ++c.stats.spurious;
+    ++s.ctx.counters.tcp_spurious;
+    a.cc.on_spurious(s.now());
+  }
+  AckSample sample;
+  sample.now = s.now();
+  sample.acked = o.acked;
+  sample.delivered = o.delivered;
+  sample.lost = o.newly_lost;
+  sample.prior_in_flight = o.prior_in_flight;
+  sample.in_flight = o.in_flight;
+  sample.rtt = o.rtt.value_or(Duration::zero());
+  sample.srtt = c.rtt.srtt();
+  sample.min_rtt = c.rtt.min_rtt();
+  sample.delivery_rate = o.rate.bytes_per_second();
+  sample.total_delivered = r.delivery_rate().delivered();
+  sample.prior_delivered = o.rate.prior_delivered;
+  sample.snd_una_offset = c.stats.bytes_acked;
+  sample.snd_nxt_offset = c.stats.bytes_acked + Seq::span(c.snd.una, c.snd.nxt);
+  sample.app_limited = o.rate.app_limited;
+  sample.cwnd_limited = cwnd_limited;
+  sample.in_recovery = o.was_in_recovery || r.in_recovery();
+  a.cc.on_ack(sample);
+  if (o.rate.valid()) c.stats.delivery_rate = sample.delivery_rate;
+  if (o.left_recovery) {
+    a.cc.on_recovery({.now = s.now(), .edge = RecoveryEdge::exit, .in_flight = o.in_flight});
+  }
+  if (s.tracing()) [[unlikely]] trace_ack(c, o);
+}
+
+void Input::trace_ack(const Connection& c, const AckOutcome& o) noexcept {
+  TraceRecord record = s.trace_record(TraceKind::congestion, c);
+  const auto clip = [](std::uint64_t v) noexcept {
+    return static_cast<std::uint32_t>(std::min<std::uint64_t>(v, 0xffffffffU));
+  };
+  record.a = clip(c.active->cc.window());
+  record.b = clip(c.active->cc.ssthresh());
+  record.c = clip(o.in_flight);
+  record.d = c.active->recovery.in_recovery() ? 1 : 0;
+  s.trace(record);
+  if (!o.rtt) return;
+  record = s.trace_record(TraceKind::rtt, c);
+  record.a = static_cast<std::uint32_t>(o.rtt->count_micros());
+  record.b = static_cast<std::uint32_t>(c.rtt.srtt().count_micros());
+  record.c = static_cast<std::uint32_t>(c.rtt.rttvar().count_micros());
+  record.d = static_cast<std::uint32_t>(c.rtt.rto(s.rtt_config()).count_micros());
+  s.trace(record);
+}
+
+//= RFC 9293 §3.8.6.1 MUST-36
+/// Probing is needed exactly while data waits, nothing is in flight and the window is too small.
+void Input::after_ack_timers(Connection& c) noexcept {
+  if (!s.armed(c, TimerKind::persist)) return;
+  const std::uint32_t usable = Seq::distance(c.snd.nxt, c.snd.una + c.snd.wnd) > 0
+                                   ? Seq::span(c.snd.nxt, c.snd.una + c.snd.wnd)
+                                   : 0;
+  if (usable == 0 && c.snd.wnd == 0) return;
+  s.disarm(c, TimerKind::persist);
+  c.persist_shift = 0;
+  c.owe_probe = false;
+  s.mark_ready(c);
+}
+
+//= RFC 9293 §3.10.7.4 Fifth, FIN-WAIT-1, CLOSING, LAST-ACK
+Verdict Input::fin_acknowledged(Connection& c) noexcept {
+  if (!c.fin_acked) return Verdict::go_on;
+  const TcpState next = next_phase(c.state, CloseEvent::fin_acked);
+  if (next == c.state) return Verdict::go_on;
+  if (next == TcpState::closed) {
+    s.enter_closed(c, SocketError::none);
+    return Verdict::done;
+  }
+  s.set_state(c, next);
+  if (next == TcpState::time_wait) {
+    s.disarm_all(c);
+    s.mark_ready(c);
+  }
+  if (next == TcpState::fin_wait_2 && !c.owned) s.arm_orphan(c);
+  return Verdict::go_on;
+}
+
+/// The buffer holds two windows, so that the application can refill one while the other is out.
+void Input::grow_send_buffer(Connection& c) noexcept {
+  if (c.settings.send_buffer_set) return;
+  SendRing& ring = c.active->snd_ring;
+  const std::uint64_t wanted =
+      std::min<std::uint64_t>(2 * c.active->cc.window(), s.config().send_buffer_max);
+  if (wanted > ring.limit()) ring.set_limit(static_cast<std::size_t>(wanted));
+}
+
+}  // namespace tidewire::tcp

@@ -1,0 +1,87 @@
+// Segments that arrive: from the four-tuple to the record, and through the steps of RFC 9293.
+#pragma once
+
+#include "core/ip/packet.hpp"
+#include "core/tcp/segment.hpp"
+#include "core/tcp/shared.hpp"
+
+namespace tidewire::tcp {
+
+/// What a step says about the segment.
+enum class Verdict : std::uint8_t {
+  go_on,
+  done,  ///< dropped or dealt with; the connection may be closed but its record still exists
+};
+
+/// Never transmits: it changes state, owes ACKs, and marks connections ready.
+class Input {
+ public:
+  explicit Input(Shared& shared) noexcept : s(shared) {}
+
+  void on_packet(const ip::Packet& packet, const ForwardPolicy& forwarding) noexcept;
+  void on_icmp_error(const ip::IcmpError& error) noexcept;
+
+  /// RFC 9293 §3.10.7.1: a segment that belongs to nothing is answered with a RST.
+  void reply_reset(const Segment& seg) noexcept;
+  /// A connection from a half-open record, in SYN-RECEIVED; `h` is gone. Null: no memory, `h` stays.
+  Connection* promote(HalfOpen& h, const Settings& settings) noexcept;
+
+ private:
+  // demux.cpp
+  /// `isn_floor`: our numbers must begin behind it (the tuple was in TIME-WAIT).
+  void stranger(Segment& seg, const ip::Packet& packet, const ForwardPolicy& forwarding,
+                std::optional<Seq> isn_floor) noexcept;
+  Connection* find_listener(const Segment& seg) noexcept;
+  Connection* find_listener_at(const ListenKey& key, const Segment& seg) noexcept;
+  // listen.cpp
+  void listen_arrives(Connection& listener, Segment& seg, std::optional<Seq> isn_floor) noexcept;
+  HalfOpen* make_half_open(const Segment& seg, std::optional<Seq> isn_floor) noexcept;
+  void hold_for_owner(const Segment& seg, std::optional<Seq> isn_floor) noexcept;
+  void half_open_arrives(HalfOpen& h, Segment& seg) noexcept;
+  Verdict half_open_checks(HalfOpen& h, Segment& seg) noexcept;
+  void half_open_acknowledged(HalfOpen& h, Segment& seg) noexcept;
+  void reply_half_open_ack(const HalfOpen& h) noexcept;
+  void reply_ack(const Tuple& tuple, Seq seq, Seq ack, std::uint16_t window,
+                 const std::optional<wire::TcpTimestamps>& timestamps) noexcept;
+  void time_wait_arrives(TimeWait& tw, Segment& seg, const ip::Packet& packet,
+                         const ForwardPolicy& forwarding) noexcept;
+  // syn_sent.cpp
+  void syn_sent_arrives(Connection& c, Segment& seg) noexcept;
+  Verdict syn_sent_synchronize(Connection& c, Segment& seg) noexcept;
+  void establish(Connection& c) noexcept;
+  void enqueue_accept(Connection& c) noexcept;
+  // synchronized.cpp: RFC 9293 §3.10.7.4, in order
+  void synchronized_arrives(Connection& c, Segment& seg) noexcept;
+  Verdict check_sequence(Connection& c, Segment& seg) noexcept;
+  Verdict check_timestamps(Connection& c, const Segment& seg) noexcept;
+  void remember_duplicate(Connection& c, SeqRange range) noexcept;
+  void unacceptable(Connection& c, const Segment& seg) noexcept;
+  Verdict check_rst(Connection& c, const Segment& seg) noexcept;
+  Verdict check_syn(Connection& c, const Segment& seg) noexcept;
+  Verdict check_ack(Connection& c, Segment& seg) noexcept;
+  // ack.cpp
+  Verdict process_ack(Connection& c, Segment& seg) noexcept;
+  void update_window(Connection& c, const Segment& seg) noexcept;
+  void feed_recovery(Connection& c, const Segment& seg) noexcept;
+  void tell_controller(Connection& c, const AckOutcome& outcome, bool cwnd_limited) noexcept;
+  void trace_ack(const Connection& c, const AckOutcome& outcome) noexcept;
+  void take_acknowledged(Connection& c, Seq ack) noexcept;
+  void after_ack_timers(Connection& c) noexcept;
+  Verdict fin_acknowledged(Connection& c) noexcept;
+  void grow_send_buffer(Connection& c) noexcept;
+  // text.cpp
+  void process_urgent(Connection& c, const Segment& seg) noexcept;
+  Verdict process_text(Connection& c, Segment& seg) noexcept;
+  void text_written(Connection& c, const Segment& seg, const RecvRing::Written& w) noexcept;
+  void process_fin(Connection& c, const Segment& seg) noexcept;
+
+  void challenge_ack(Connection& c, DropReason why, const Segment& seg) noexcept;
+  void owe_ack(Connection& c, std::uint32_t copies = 1) noexcept {
+    c.ack.now(copies);
+    s.mark_ready(c);
+  }
+
+  Shared& s;
+};
+
+}  // namespace tidewire::tcp

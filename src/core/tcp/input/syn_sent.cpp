@@ -1,0 +1,104 @@
+// SYN-SENT, and becoming ESTABLISHED.
+#include <algorithm>
+
+#include "core/tcp/input/input.hpp"
+
+namespace tidewire::tcp {
+
+using wire::TcpFlag;
+
+//= RFC 9293 §3.10.7.3
+void Input::syn_sent_arrives(Connection& c, Segment& seg) noexcept {
+  const bool ack = seg.has(TcpFlag::ack);
+  if (ack && !(seg.ack.after(c.snd.iss) && seg.ack.at_or_before(c.snd.nxt))) {
+    s.drop(DropReason::tcp_bad_ack, seg);
+    reply_reset(seg);
+    return;
+  }
+  if (seg.has(TcpFlag::rst)) {
+    //= RFC 5961 §3.2
+    // Only a RST that acknowledges our SYN can come from the peer.
+    if (!ack) return s.drop(DropReason::tcp_bad_reset, seg);
+    return s.enter_closed(c, SocketError::connection_refused);
+  }
+  if (!seg.has(TcpFlag::syn)) return s.drop(DropReason::tcp_bad_flags, seg);
+  if (syn_sent_synchronize(c, seg) == Verdict::done) return;
+  if (c.state == TcpState::syn_received) return;
+  process_urgent(c, seg);
+  if (process_text(c, seg) == Verdict::done) return;
+  process_fin(c, seg);
+}
+
+Verdict Input::syn_sent_synchronize(Connection& c, Segment& seg) noexcept {
+  c.rcv.irs = seg.seq;
+  c.rcv.nxt = c.rcv.last_ack_sent = seg.seq + 1;
+  c.rcv.window = ReceiveWindow{c.rcv.nxt};
+  const std::uint32_t offered =
+      std::min({c.settings.receive_buffer, c.settings.window_clamp, std::uint32_t{0xffff}});
+  (void)c.rcv.window.advertise(c.rcv.nxt, Window{offered}, WindowScale{});
+  SynOptions theirs;
+  theirs.mss = seg.options.mss;
+  theirs.window_shift = seg.options.window_scale;
+  theirs.sack_permitted = seg.options.sack_permitted;
+  if (seg.options.timestamps) theirs.tsval = seg.options.timestamps->value;
+  s.apply_options(c, theirs);
+  //= RFC 7323 §2.2
+  // The window of a SYN is never scaled.
+  c.snd.wnd = c.snd.max_wnd = seg.window;
+  c.snd.wl1 = seg.seq;
+  c.snd.wl2 = seg.ack;
+  c.last_received = s.now();
+  if (!s.attach_active(c)) {
+    s.drop(DropReason::no_memory, seg);
+    s.reset_peer(c, SocketError::no_buffers);
+    return Verdict::done;
+  }
+  if (seg.has(TcpFlag::ack)) {
+    const bool clean = !c.syn_retransmitted;
+    if (clean) {
+      c.rtt.on_sample(s.now() - c.retries_since, s.now());
+    } else if (seg.options.timestamps && c.timestamps_on) {
+      //= RFC 6298 §3: the timestamp tells which SYN was answered
+      if (const auto rtt = c.timestamps.round_trip(seg.options.timestamps->echo, s.now())) {
+        c.rtt.on_sample(*rtt, s.now());
+      }
+    }
+    c.snd.una = seg.ack;
+    seg.trim_front(1);
+    establish(c);
+    owe_ack(c);
+    return Verdict::go_on;
+  }
+  //= RFC 9293 §3.5 MUST-10
+  // Simultaneous open: our SYN is sent again, now with an ACK.
+  s.set_state(c, TcpState::syn_received);
+  c.owe_syn = true;
+  s.mark_ready(c);
+  return Verdict::go_on;
+}
+
+void Input::establish(Connection& c) noexcept {
+  s.disarm(c, TimerKind::retransmit);
+  c.syn_acked = true;
+  c.connected = true;
+  c.owe_syn = false;
+  c.retries = 0;
+  c.soft_error = SocketError::none;
+  if (c.syn_retransmitted) c.rtt.on_syn_timeout();
+  c.rtt.end_back_off();
+  c.ack.quick();
+  s.set_state(c, TcpState::established);
+  if (c.passive) {
+    ++s.ctx.counters.tcp_passive_opens;
+  } else {
+    ++s.ctx.counters.tcp_active_opens;
+  }
+  if (c.settings.keep_alive) {
+    s.arm(c, TimerKind::keepalive, s.now() + Duration::millis(c.settings.keep_idle_ms));
+  }
+  if (c.accept_by != kNoIndex) enqueue_accept(c);
+  if (c.fin_queued) s.set_state(c, next_phase(c.state, CloseEvent::close));
+  s.mark_ready(c);
+}
+
+}  // namespace tidewire::tcp

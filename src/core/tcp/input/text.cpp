@@ -1,0 +1,101 @@
+// Urgent pointer, text and FIN: the sixth to eighth step of segment arrival.
+#include <algorithm>
+
+#include "core/tcp/input/input.hpp"
+
+namespace tidewire::tcp {
+
+using wire::TcpFlag;
+
+//= RFC 9293 §3.10.7.4 Sixth; RFC 9293 §3.8.5 MUST-30 MUST-31 MUST-32 MUST-62
+void Input::process_urgent(Connection& c, const Segment& seg) noexcept {
+  if (!seg.has(TcpFlag::urg) || seg.urgent == 0 || c.fin_received || !may_receive(c.state)) return;
+  // The pointer names the octet after the last urgent one.
+  const Seq octet = seg.seq + (seg.urgent - 1U);
+  if (octet.before(c.rcv.nxt) && octet.before(seg.seq)) return;
+  if (c.urgent_in && !octet.after(c.rcv.up)) return;
+  // What was read already cannot become urgent.
+  const Seq read = c.rcv.nxt - static_cast<std::uint32_t>(c.active->rcv_ring.size());
+  if (octet.before(read)) return;
+  c.rcv.up = octet;
+  c.urgent_in = true;
+  c.urgent_taken = false;
+  c.urgent_held = false;
+}
+
+//= RFC 9293 §3.10.7.4 Seventh
+Verdict Input::process_text(Connection& c, Segment& seg) noexcept {
+  if (seg.text_len == 0) return Verdict::go_on;
+  if (!may_receive(c.state) || c.fin_received) {
+    s.drop(DropReason::tcp_after_close, seg);
+    owe_ack(c);
+    return Verdict::go_on;
+  }
+  //= RFC 9293 §3.6.1 SHLD-3; RFC 1122 §4.2.2.13
+  // Nobody will read it: the peer must know that it did not arrive.
+  const bool deaf = !c.owned && c.accept_by == kNoIndex;
+  if ((deaf || (c.read_shut && c.fin_queued)) && (seg.seq + seg.text_len).after(c.rcv.nxt)) {
+    s.drop(DropReason::tcp_after_close, seg);
+    s.reset_peer(c, SocketError::none);
+    return Verdict::done;
+  }
+  ++c.stats.data_segs_in;
+  c.stats.last_received = s.now();
+  const RecvRing::Written w = c.active->rcv_ring.write(seg.seq, seg.regions());
+  c.rcv.nxt = c.active->rcv_ring.rcv_nxt();
+  text_written(c, seg, w);
+  return Verdict::go_on;
+}
+
+//= RFC 5681 §4.2; RFC 2018 §4; RFC 2883 §4
+void Input::text_written(Connection& c, const Segment& seg, const RecvRing::Written& w) noexcept {
+  using enum RecvRing::Status;
+  c.stats.bytes_received += w.advanced;
+  if (c.sack_on && !w.duplicate.empty()) remember_duplicate(c, w.duplicate);
+  switch (w.status) {
+    case in_order:
+      if (w.filled_gap || !c.active->rcv_ring.islands().empty() || !w.duplicate.empty()) {
+        return owe_ack(c);
+      }
+      if (c.ack.on_text(seg.segs, seg.text_len, c.rcv.mss)) {
+        s.mark_ready(c);
+      } else if (!s.armed(c, TimerKind::delayed_ack)) {
+        s.arm(c, TimerKind::delayed_ack, s.now() + s.config().delayed_ack);
+      }
+      return;
+    case out_of_order:
+      // Without SACK every original segment is a duplicate ACK of its own.
+      return owe_ack(c, c.sack_on ? 1U : seg.segs);
+    case duplicate:
+      s.drop(DropReason::tcp_duplicate, seg);
+      return owe_ack(c);
+    case no_memory:
+      s.drop(DropReason::no_memory, seg);
+      return owe_ack(c);
+  }
+}
+
+//= RFC 9293 §3.10.7.4 Eighth
+void Input::process_fin(Connection& c, const Segment& seg) noexcept {
+  if (c.fin_received) return;
+  if (seg.has(TcpFlag::fin) && !c.fin_pending) {
+    c.fin_pending = true;
+    c.rcv.fin = seg.seq + seg.text_len;
+  }
+  if (!c.fin_pending) return;
+  if (c.rcv.nxt != c.rcv.fin) {
+    // Text before it is missing. Text behind it was never sent by an honest peer.
+    if (c.rcv.nxt.before(c.rcv.fin)) return;
+    c.fin_pending = false;
+    return;
+  }
+  c.fin_pending = false;
+  c.fin_received = true;
+  c.rcv.nxt += 1;
+  if (c.active != nullptr) c.active->rcv_ring.skip_sequence(1);
+  owe_ack(c);
+  s.set_state(c, next_phase(c.state, CloseEvent::fin_received));
+  if (c.state == TcpState::time_wait) s.disarm_all(c);
+}
+
+}  // namespace tidewire::tcp

@@ -1,0 +1,235 @@
+// Data: what to send again, what to send new, and when small segments must wait.
+#include <algorithm>
+
+#include "core/tcp/output/sender.hpp"
+
+namespace tidewire::tcp {
+
+using wire::TcpFlag;
+
+namespace {
+/// Text of one super-segment: with headers it stays below the 64 KiB of an IP packet.
+constexpr std::uint32_t kMostText = 65'535 - 120;
+/// Held-back data leaves after this at the latest (RFC 9293 §3.9.1.2 MUST-60).
+constexpr Duration kCorkTime = Duration::millis(200);
+
+LossCause cause_of(RetransmitCause cause) noexcept {
+  switch (cause) {
+    case RetransmitCause::fast:
+    case RetransmitCause::speculative:
+    case RetransmitCause::rescue:
+      return LossCause::sack;
+    case RetransmitCause::partial_ack:
+      return LossCause::partial_ack;
+    case RetransmitCause::rto:
+      return LossCause::rto;
+    case RetransmitCause::rack:
+      return LossCause::rack;
+    case RetransmitCause::tail_probe:
+      return LossCause::tail_probe;
+  }
+  return LossCause::none;
+}
+}  // namespace
+
+Sender::Room Sender::room_for(const Connection& c) const noexcept {
+  Room room;
+  const Seq end = end_of_data(c);
+  if (!c.fin_sent) room.unsent = Seq::span(c.snd.nxt, end);
+  const std::int32_t usable = Seq::distance(c.snd.nxt, c.snd.una + c.snd.wnd);
+  room.usable = usable > 0 ? static_cast<std::uint32_t>(usable) : 0;  // MUST-34: it may be negative
+  room.allowed = c.active->recovery.allowance(c.active->cc.window(), c.active->cc.uses_prr());
+  return room;
+}
+
+Sender::Step Sender::send_data(Connection& c) noexcept {
+  if (c.state == TcpState::fin_wait_2 || c.state == TcpState::time_wait) return Step::nothing;
+  const Room room = room_for(c);
+  if (const Step r = retransmit(c, room); r != Step::nothing) return r;
+  if (room.unsent > 0) return send_new(c, room);
+  if (c.fin_queued && !c.fin_sent) return send_fin(c, room);
+  return Step::nothing;
+}
+
+//= RFC 6675 §5 (C); RFC 6298 §5.4
+Sender::Step Sender::retransmit(Connection& c, const Room& room) noexcept {
+  Active& a = *c.active;
+  const bool new_data = room.unsent > 0 && room.usable > 0;
+  const auto next = a.recovery.next_retransmit(new_data);
+  if (!next) return Step::nothing;
+  Outgoing out;
+  out.seq = next->range.start;
+  out.flags = TcpFlag::ack;
+  out.options = common_options(c);
+  add_sack(c, out, false);
+  out.per_seg = c.snd.mss - static_cast<std::uint32_t>(wire::options_len(out.options));
+  out.retransmission = true;
+  std::uint32_t length = next->range.size();
+  if (length > out.per_seg) {
+    // Whole segments, as many as congestion control and the turn allow.
+    const std::uint64_t most = std::min<std::uint64_t>({room.allowed, kMostText, left_});
+    const std::uint64_t segs = std::max<std::uint64_t>(most / out.per_seg, 1);
+    length = static_cast<std::uint32_t>(std::min<std::uint64_t>(length, segs * out.per_seg));
+  }
+  const std::uint32_t first = std::min(length, out.per_seg);
+  if (room.allowed < first && !c.force_retransmit) return Step::nothing;
+  //= RFC 9293 §3.8.6 SHLD-16
+  const Seq edge = c.snd.una + c.snd.wnd;
+  if ((out.seq + first).after(edge) && !c.force_retransmit) return Step::nothing;
+  const Seq end = end_of_data(c);
+  const bool fin = c.fin_sent && (out.seq + length).after(end);
+  out.text = length - (fin ? 1 : 0);
+  const std::uint32_t before = c.stats.retransmits;
+  const Step result = emit(c, out, fin);
+  if (result != Step::sent) return result;
+  c.force_retransmit = false;
+  ++s.ctx.counters.tcp_retransmits;
+  if (s.tracing() && before != c.stats.retransmits) [[unlikely]] {
+    TraceRecord record = s.trace_record(TraceKind::retransmission, c);
+    record.cause = c.sack_on ? cause_of(next->cause)
+                             : (next->cause == RetransmitCause::fast ? LossCause::duplicate_acks
+                                                                     : cause_of(next->cause));
+    record.a = out.seq.value();
+    record.c = out.text;
+    s.trace(record);
+  }
+  return result;
+}
+
+Sender::Step Sender::send_new(Connection& c, const Room& room) noexcept {
+  Active& a = *c.active;
+  restart_after_idle(c);
+  Outgoing out;
+  out.seq = c.snd.nxt;
+  out.flags = TcpFlag::ack;
+  out.options = common_options(c);
+  add_sack(c, out, false);
+  out.per_seg = c.snd.mss - static_cast<std::uint32_t>(wire::options_len(out.options));
+  out.text = length_to_send(c, room, out.per_seg);
+  if (room.allowed < std::min(room.unsent, room.usable)) {
+    a.cwnd_was_limited = true;
+    a.cwnd_limited_until = c.snd.nxt + out.text;
+  }
+  if (out.text == 0) return Step::nothing;
+  const bool all = out.text == room.unsent;
+  const bool fin = all && c.fin_queued && room.usable > out.text;
+  return emit(c, out, fin);
+}
+
+//= RFC 9293 §3.8.6.2.1 MUST-38, §3.7.4
+/// How much new text may leave now, in whole segments except for the last.
+std::uint32_t Sender::length_to_send(Connection& c, const Room& room,
+                                     std::uint32_t per_seg) noexcept {
+  std::uint64_t limit = std::min<std::uint64_t>({room.unsent, room.usable, room.allowed});
+  std::uint64_t most = std::max<std::uint64_t>(std::min<std::uint64_t>(left_, kMostText), per_seg);
+  if (c.urgent_out && c.snd.up.after(c.snd.nxt)) most = per_seg;
+  if (limit >= room.unsent) {
+    const std::uint32_t tail = room.unsent % per_seg;
+    if (tail != 0 && !may_send_small(c, room)) limit -= tail;
+    if (limit > most) limit = most / per_seg * per_seg;
+    return static_cast<std::uint32_t>(limit);
+  }
+  limit = std::min(limit, most) / per_seg * per_seg;
+  if (limit > 0) return static_cast<std::uint32_t>(limit);
+  if (room.usable < std::min<std::uint64_t>(room.unsent, per_seg)) {
+    // The window is what is too small. Half of the largest ever offered is worth a segment.
+    const bool idle = c.snd.una == c.snd.nxt;
+    const bool enough = room.usable > 0 && room.usable >= c.snd.max_wnd / 2 && idle;
+    if (room.usable > 0 && (enough || c.override_sws) && room.allowed >= room.usable) {
+      return room.usable;
+    }
+    window_too_small(c, room);
+  }
+  return 0;
+}
+
+//= RFC 9293 §3.7.4 SHLD-7 MUST-17
+bool Sender::may_send_small(Connection& c, const Room& room) noexcept {
+  const bool idle = c.snd.una == c.snd.nxt;
+  if (c.override_sws || c.fin_queued) return true;
+  if (c.urgent_out && c.snd.up.after(c.snd.nxt)) return true;
+  if (c.settings.cork || c.active->more) {
+    if (!s.armed(c, TimerKind::cork)) s.arm(c, TimerKind::cork, s.now() + kCorkTime);
+    return false;
+  }
+  if (c.settings.no_delay || idle) return true;
+  // Minshall: only an unacknowledged small segment holds the next small one back.
+  (void)room;
+  return c.active->small_end.at_or_before(c.snd.una);
+}
+
+//= RFC 9293 §3.8.6.1 MUST-35 MUST-36 SHLD-29; §3.8.6.2.1
+void Sender::window_too_small(Connection& c, const Room& room) noexcept {
+  if (c.snd.una != c.snd.nxt || s.armed(c, TimerKind::persist)) return;
+  // A closed window is probed after an RTO; a small one is used after the override time.
+  const Duration wait = room.usable == 0 ? c.rtt.rto(s.rtt_config()) : kCorkTime;
+  s.arm(c, TimerKind::persist, s.now() + wait);
+}
+
+Sender::Step Sender::send_fin(Connection& c, const Room& room) noexcept {
+  if (room.usable == 0) {
+    window_too_small(c, room);
+    return Step::nothing;
+  }
+  Outgoing out;
+  out.seq = c.snd.nxt;
+  out.flags = TcpFlag::ack;
+  out.options = common_options(c);
+  add_sack(c, out, false);
+  out.per_seg = c.snd.mss - static_cast<std::uint32_t>(wire::options_len(out.options));
+  return emit(c, out, true);
+}
+
+/// Sends text (and FIN) and records it, new or again.
+Sender::Step Sender::emit(Connection& c, Outgoing& out, bool fin) noexcept {
+  Active& a = *c.active;
+  if (!a.recovery.reserve()) return Step::nothing;  // the retransmission timer tries again
+  const std::uint32_t asked = out.text;
+  if (fin) out.flags |= TcpFlag::fin;
+  //= RFC 9293 §3.9.1.2 MUST-61
+  if (out.text > 0 && out.seq + out.text == end_of_data(c)) out.flags |= TcpFlag::psh;
+  const Step result = push(c, out);
+  if (result != Step::sent) return result;
+  fin = fin && out.text == asked;
+  const SeqRange range{out.seq, out.seq + out.text + (fin ? 1U : 0U)};
+  a.recovery.on_sent(range, out.per_seg, s.now());
+  const bool fresh = range.end.after(c.snd.nxt);
+  a.cc.on_sent({.now = s.now(),
+                .bytes = out.text,
+                .in_flight = a.recovery.in_flight(),
+                .retransmission = out.retransmission});
+  const std::uint32_t segs = out.text == 0 ? 1 : (out.text + out.per_seg - 1) / out.per_seg;
+  c.stats.data_segs_out += segs;
+  c.stats.last_sent = s.now();
+  a.idle_since = s.now();
+  if (fresh) {
+    c.snd.nxt = range.end;
+    c.stats.bytes_sent += out.text;
+    if (out.text % out.per_seg != 0) a.small_end = out.seq + out.text;
+    if (fin) c.fin_sent = true;
+    c.override_sws = false;
+    s.disarm(c, TimerKind::persist);
+    if (c.snd.nxt == end_of_data(c)) s.disarm(c, TimerKind::cork);
+    c.ack.on_data_sent();
+  } else {
+    c.stats.retransmits += segs;
+    c.stats.bytes_retransmitted += out.text;
+  }
+  //= RFC 6298 §5.1
+  if (!s.armed(c, TimerKind::retransmit)) {
+    s.arm(c, TimerKind::retransmit, s.now() + c.rtt.rto(s.rtt_config()));
+  }
+  return Step::sent;
+}
+
+//= RFC 5681 §4.1
+void Sender::restart_after_idle(Connection& c) noexcept {
+  Active& a = *c.active;
+  if (c.snd.una != c.snd.nxt) return;
+  const Duration idle = s.now() - a.idle_since;
+  const Duration rto = c.rtt.rto(s.rtt_config());
+  if (idle > rto) a.cc.on_idle_restart({.now = s.now(), .idle = idle, .rto = rto});
+  a.idle_since = s.now();
+}
+
+}  // namespace tidewire::tcp

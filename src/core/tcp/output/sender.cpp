@@ -1,0 +1,76 @@
+#include "core/tcp/output/sender.hpp"
+
+#include <algorithm>
+
+namespace tidewire::tcp {
+namespace {
+/// What a flow may send before the next one has its turn.
+constexpr std::uint32_t kQuantum = 64 * 1024;
+}  // namespace
+
+Transmit Sender::poll(TxBudget& budget) noexcept {
+  while (HalfOpen* h = s.half_ready.front()) {
+    if (budget.frames == 0 || budget.bytes == 0) return Transmit::budget_spent;
+    (void)serve_half_open(*h, budget);
+  }
+  while (budget.frames > 0 && budget.bytes > 0) {
+    Connection* c = s.ready.pop();
+    if (c == nullptr) {
+      const bool blocked = s.ready.only_blocked() || !s.half_waiting.empty();
+      return blocked ? Transmit::blocked : Transmit::idle;
+    }
+    serve(*c, budget);
+  }
+  return Transmit::budget_spent;
+}
+
+void Sender::serve(Connection& c, TxBudget& budget) noexcept {
+  c.deficit = std::min(c.deficit + kQuantum, 2 * kQuantum);
+  Step result = Step::nothing;
+  while (budget.frames > 0 && budget.bytes > 0 && c.deficit > 0) {
+    left_ = c.deficit;
+    spent_ = 0;
+    result = step(c);
+    if (result != Step::sent) break;
+    --budget.frames;
+    budget.bytes -= std::min<std::uint64_t>(budget.bytes, spent_);
+    c.deficit -= static_cast<std::uint32_t>(std::min<std::uint64_t>(c.deficit, spent_));
+  }
+  if (result == Step::gone || result == Step::waits) return;
+  if (result == Step::sent) return s.ready.add(c);  // its turn is over, not its data
+  c.deficit = 0;
+  if (c.state == TcpState::time_wait && !c.ack.owed_now()) s.enter_time_wait_record(c);
+  (void)s.reap(c);
+}
+
+Sender::Step Sender::step(Connection& c) noexcept {
+  if (c.owe_rst) return send_rst(c);
+  if (c.state == TcpState::closed || c.state == TcpState::listen) return Step::nothing;
+  if (s.out.blocked(c.path)) {
+    s.ready.block(c.path.interface);
+    s.ready.add(c);
+    return Step::waits;
+  }
+  if (c.owe_syn) return send_syn(c);
+  if (c.state == TcpState::syn_sent) return Step::nothing;
+  const bool reports = c.active != nullptr && c.active->dsack_count > 0 && c.ack.owed_now();
+  if (c.ack.owed_copies() || reports) return send_ack(c);
+  if (c.syn_acked && c.active != nullptr) {
+    if (const Step r = send_data(c); r != Step::nothing) return r;
+  }
+  if (c.ack.owed_now()) return send_ack(c);
+  if (c.owe_probe || c.owe_keepalive) return send_probe(c);
+  return Step::nothing;
+}
+
+void Sender::on_writable(InterfaceId interface) noexcept {
+  s.ready.unblock(interface);
+  s.half_ready.splice_back(s.half_waiting);
+}
+
+void Sender::on_neighbor_resolved(InterfaceId interface) noexcept {
+  s.ready.unpark(interface);
+  s.half_ready.splice_back(s.half_waiting);
+}
+
+}  // namespace tidewire::tcp

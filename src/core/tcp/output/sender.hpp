@@ -1,0 +1,80 @@
+// What leaves, pulled by the driver: owed resets and ACKs first, then data, flow by flow.
+#pragma once
+
+#include <cstdint>
+
+#include "core/tcp/shared.hpp"
+
+namespace tidewire::tcp {
+
+class Sender {
+ public:
+  explicit Sender(Shared& shared) noexcept : s(shared) {}
+
+  /// Serves ready flows by deficit round robin until the budget is spent or nothing is left.
+  Transmit poll(TxBudget& budget) noexcept;
+  void on_writable(InterfaceId interface) noexcept;
+  void on_neighbor_resolved(InterfaceId interface) noexcept;
+
+ private:
+  /// One segment (or super-segment) about to leave.
+  struct Outgoing {
+    Seq seq;
+    std::uint32_t text = 0;      ///< bytes from the send ring
+    std::uint32_t per_seg = 0;   ///< text per segment
+    wire::TcpFlags flags;
+    wire::TcpOptions options;
+    bool retransmission = false;
+    bool dsack = false;          ///< options.sack starts with a D-SACK
+  };
+  enum class Step : std::uint8_t {
+    sent,
+    nothing,  ///< there is nothing (more) that may leave now
+    waits,    ///< it waits for the device or a neighbor, on a list
+    gone,     ///< the record no longer exists
+  };
+  /// What the window, the congestion window and the unsent data allow.
+  struct Room {
+    std::uint32_t unsent = 0;  ///< bytes never sent
+    std::uint32_t usable = 0;  ///< of the peer's window
+    std::uint64_t allowed = 0; ///< by congestion control
+  };
+
+  // sender.cpp
+  void serve(Connection& c, TxBudget& budget) noexcept;
+  Step step(Connection& c) noexcept;
+  Step serve_half_open(HalfOpen& h, TxBudget& budget) noexcept;
+  // segmenter.cpp
+  Step push(Connection& c, Outgoing& out) noexcept;
+  void commit(Connection& c, const Outgoing& out, const ReceiveWindow& window,
+              std::uint16_t segs) noexcept;
+  Step not_taken(Connection& c, const ip::SendResult& result) noexcept;
+  WireWindow window_field(const Connection& c, ReceiveWindow& window, bool syn) const noexcept;
+  wire::TcpOptions common_options(const Connection& c) const noexcept;
+  void add_sack(const Connection& c, Outgoing& out, bool with_duplicates) const noexcept;
+  void trace_out(const Connection& c, const Outgoing& out, std::uint32_t window) noexcept;
+  // control.cpp
+  Step send_rst(Connection& c) noexcept;
+  Step send_syn(Connection& c) noexcept;
+  Step send_ack(Connection& c) noexcept;
+  Step send_probe(Connection& c) noexcept;
+  // data.cpp
+  Step send_data(Connection& c) noexcept;
+  Step retransmit(Connection& c, const Room& room) noexcept;
+  Step send_new(Connection& c, const Room& room) noexcept;
+  Step send_fin(Connection& c, const Room& room) noexcept;
+  Room room_for(const Connection& c) const noexcept;
+  std::uint32_t length_to_send(Connection& c, const Room& room, std::uint32_t per_seg) noexcept;
+  bool may_send_small(Connection& c, const Room& room) noexcept;
+  void window_too_small(Connection& c, const Room& room) noexcept;
+  Step emit(Connection& c, Outgoing& out, bool fin) noexcept;
+  void restart_after_idle(Connection& c) noexcept;
+
+  static Seq acceptable_seq(const Connection& c) noexcept;
+
+  Shared& s;
+  std::uint64_t left_ = 0;  ///< bytes the flow being served may still send
+  std::uint64_t spent_ = 0; ///< bytes of the frame just taken
+};
+
+}  // namespace tidewire::tcp

@@ -1,0 +1,54 @@
+// Releasing records, and what a socket's conditions are.
+#include "core/tcp/shared.hpp"
+
+namespace tidewire::tcp {
+
+void Shared::release(HalfOpen& h) noexcept {
+  wheel.cancel(h.timer);
+  h.unlink();
+  if (h.in_table) {
+    flows.erase(hash_of(h.tuple), {FlowKind::half_open, half_opens.index_of(h)});
+  }
+  if (h.held) {
+    --held_flows;
+  } else if (h.listener != kNoIndex) {
+    --connections.at_index(h.listener)->listener->half_open;
+  }
+  half_opens.release(h);
+}
+
+void Shared::arm_orphan(Connection& c) noexcept {
+  const Duration wait = c.settings.linger2_ms >= 0 ? Duration::millis(c.settings.linger2_ms)
+                                                   : config().fin_wait_2_timeout;
+  arm(c, TimerKind::linger, now() + wait);
+}
+
+std::uint16_t Shared::bits(const Connection& c) const noexcept {
+  if (c.state == TcpState::listen) return c.listener->first != kNoIndex ? kReadable : 0;
+  unsigned bits = 0;
+  const bool over = c.state == TcpState::closed;
+  if (c.connected) bits |= kConnected;
+  if (c.fin_received) bits |= kPeerClosed | kReadable;
+  if (c.read_shut) bits |= kReadable;
+  if (c.error != SocketError::none) bits |= kError | kReadable | kWritable;
+  if (over && (c.connected || c.error != SocketError::none)) {
+    bits |= kClosed | kReadable | kWritable;
+  }
+  if (c.urgent_in && !c.urgent_taken) bits |= kUrgent;
+  if (c.connected && c.fin_queued) bits |= kWritable;  // a write fails at once
+  if (c.active == nullptr) return static_cast<std::uint16_t>(bits);
+  if (c.connected && !c.active->rcv_ring.empty() &&
+      c.active->rcv_ring.size() >= c.settings.receive_low_water) {
+    bits |= kReadable;
+  }
+  if (c.connected && may_send(c.state)) {
+    const SendRing& ring = c.active->snd_ring;
+    const std::uint32_t unsent = Seq::span(c.snd.nxt, end_of_data(c));
+    if (3 * ring.room() >= ring.limit() && unsent < c.settings.not_sent_low_water) {
+      bits |= kWritable;
+    }
+  }
+  return static_cast<std::uint16_t>(bits);
+}
+
+}  // namespace tidewire::tcp

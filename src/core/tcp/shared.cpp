@@ -1,0 +1,260 @@
+#include "core/tcp/shared.hpp"
+
+#include <algorithm>
+
+namespace tidewire::tcp {
+namespace {
+constexpr std::uint32_t kV4Headers = 40;
+constexpr std::uint32_t kV6Headers = 60;
+constexpr std::uint32_t kLeastMss = 88;
+}  // namespace
+
+std::uint64_t ListenHash::operator()(const RandomSeed& seed,
+                                     const ListenKey& key) const noexcept {
+  std::array<std::uint64_t, 2> words{};
+  std::memcpy(words.data(), key.address.data(), 16);
+  return siphash13(seed, words[0], words[1], key.port, 3);
+}
+
+Shared::Shared(Context& context, ip::Output& output, PortRegistry& port_registry) noexcept
+    : ctx(context),
+      out(output),
+      ports(port_registry),
+      pool(context.memory),
+      connections(context.memory, context.config.sockets_max),
+      actives(context.memory),
+      listeners(context.memory),
+      half_opens(context.memory),
+      time_waits(context.memory, context.config.tcp.time_wait_max),
+      flows(context.memory),
+      listen_table(context.memory,
+                   derive(context.seed, static_cast<std::uint64_t>(SeedPurpose::socket_table))),
+      wheel(TimerWheel::kFine, context.now),
+      controller_name(context.config.tcp.congestion_control),
+      flow_seed_(derive(context.seed, static_cast<std::uint64_t>(SeedPurpose::flow_table))),
+      isn_seed_(derive(context.seed, static_cast<std::uint64_t>(SeedPurpose::isn))),
+      timestamp_seed_(
+          derive(context.seed, static_cast<std::uint64_t>(SeedPurpose::timestamp_offset))) {}
+
+Connection* Shared::find(SocketId id) noexcept {
+  if (id.kind != SocketKind::tcp) return nullptr;
+  Connection* c = connections.get({id.index, id.generation});
+  return c != nullptr && c->owned ? c : nullptr;
+}
+
+FlowRef Shared::lookup(const Tuple& tuple) noexcept {
+  return flows.find(hash_of(tuple), [&](FlowRef ref) noexcept {
+    switch (ref.kind) {
+      case FlowKind::connection:
+        return connections.at_index(ref.index)->tuple == tuple;
+      case FlowKind::half_open:
+        return half_opens.at_index(ref.index)->tuple == tuple;
+      case FlowKind::time_wait:
+        return time_waits.at_index(ref.index)->tuple == tuple;
+      case FlowKind::none:
+        break;
+    }
+    return false;
+  });
+}
+
+bool Shared::add_flow(Connection& c) noexcept {
+  c.in_table = flows.insert(hash_of(c.tuple), {FlowKind::connection, connections.index_of(c)});
+  return c.in_table;
+}
+
+void Shared::remove_flow(Connection& c) noexcept {
+  if (!c.in_table) return;
+  flows.erase(hash_of(c.tuple), {FlowKind::connection, connections.index_of(c)});
+  c.in_table = false;
+}
+
+Seq Shared::make_isn(const Tuple& tuple) const noexcept {
+  // M ticks every 4 microseconds.
+  const auto m = static_cast<std::uint32_t>(ctx.now.nanos() / 4'000);
+  return Seq{m + static_cast<std::uint32_t>(hash(isn_seed_, tuple))};
+}
+
+std::uint32_t Shared::timestamp_offset(const Tuple& tuple) const noexcept {
+  return static_cast<std::uint32_t>(hash(timestamp_seed_, tuple));
+}
+
+void Shared::arm(Connection& c, TimerKind kind, Instant at) noexcept {
+  c.deadlines[static_cast<std::size_t>(kind)] = at;
+  // The wheel's entry may be early: on_timeout finds nothing due and arms it again.
+  if (!c.timer.armed() || at < c.timer.deadline) wheel.schedule(c.timer, at);
+}
+
+void Shared::disarm(Connection& c, TimerKind kind) noexcept {
+  c.deadlines[static_cast<std::size_t>(kind)] = Instant::never();
+}
+
+void Shared::disarm_all(Connection& c) noexcept {
+  c.deadlines.fill(Instant::never());
+  wheel.cancel(c.timer);
+}
+
+void Shared::set_state(Connection& c, TcpState state) noexcept {
+  if (c.state == state) return;
+  if (tracing()) [[unlikely]] {
+    TraceRecord record = trace_record(TraceKind::state, c);
+    record.a = static_cast<std::uint32_t>(c.state);
+    record.b = static_cast<std::uint32_t>(state);
+    trace(record);
+  }
+  c.state = state;
+}
+
+bool Shared::attach_active(Connection& c) noexcept {
+  if (c.active != nullptr) return true;
+  const std::uint32_t mss = eff_mss(c);
+  ControllerConfig cc{.mss = mss, .initial_window = 0, .initial_ssthresh = kNoLimit, .now = now()};
+  //= RFC 6928 §2; RFC 5681 §3.1
+  // A lost SYN or SYN-ACK: one segment.
+  cc.initial_window = c.syn_retransmitted
+                          ? mss
+                          : std::uint64_t{config().initial_window_segments} * mss;
+  auto controller = controllers.make(controller_name, cc);
+  if (!controller) controller = controllers.make(ControllerRegistry::kDefault, cc);
+  if (!controller) return false;
+  const RecoveryConfig recovery{.sack = c.sack_on, .mss = mss, .rtt = rtt_config()};
+  c.active = actives.acquire(pool, ctx.memory, recovery, *controller, c.snd.iss + 1, c.rcv.irs + 1,
+                             c.settings.send_buffer, c.settings.receive_buffer, now());
+  if (c.active == nullptr) return false;
+  c.active->idle_since = now();
+  c.active->copied_since = now();
+  return true;
+}
+
+void Shared::enter_closed(Connection& c, SocketError error) noexcept {
+  const bool was_trying =
+      c.state == TcpState::syn_sent || (c.state == TcpState::syn_received && !c.connected);
+  if (was_trying) ++ctx.counters.tcp_attempt_fails;
+  set_state(c, TcpState::closed);
+  disarm_all(c);
+  remove_flow(c);
+  if (error != SocketError::none) c.error = error;
+  c.owe_syn = c.owe_probe = c.owe_keepalive = false;
+  if (!c.owe_rst) ReadyQueue::remove(c);
+  if (c.active != nullptr) {
+    c.active->snd_ring.clear();
+    (void)c.active->rcv_ring.shed_out_of_order();
+    if (!c.owned || c.active->rcv_ring.empty()) {
+      actives.release(*c.active);
+      c.active = nullptr;
+    }
+  }
+  if (c.bind != 0 && (!c.bound || !c.owned)) {
+    ports.release(c.bind);
+    c.bind = 0;
+  }
+  update_events(c);
+}
+
+void Shared::reset_peer(Connection& c, SocketError error) noexcept {
+  const bool tell = c.state != TcpState::closed && c.state != TcpState::listen &&
+                    c.state != TcpState::syn_sent && c.state != TcpState::time_wait;
+  c.owe_rst = tell;
+  enter_closed(c, error);
+  if (tell) mark_ready(c);
+}
+
+bool Shared::reap(Connection& c) noexcept {
+  if (c.state != TcpState::closed || c.owned || c.owe_rst || c.accept_by != kNoIndex) return false;
+  disarm_all(c);
+  remove_flow(c);
+  ReadyQueue::remove(c);
+  if (c.active != nullptr) actives.release(*c.active);
+  if (c.bind != 0) ports.release(c.bind);
+  connections.release(c);
+  return true;
+}
+
+TraceRecord Shared::trace_record(TraceKind kind, const Connection& c) const noexcept {
+  TraceRecord record;
+  record.at = ctx.now;
+  record.kind = kind;
+  record.interface = c.path.interface;
+  record.socket = id_of(c);
+  return record;
+}
+
+void Shared::trace_segment(TraceKind kind, const Connection* c, Seq seq, Seq ack,
+                           std::uint32_t bytes, wire::TcpFlags flags,
+                           std::uint32_t window) noexcept {
+  TraceRecord record;
+  record.at = ctx.now;
+  record.kind = kind;
+  if (c != nullptr) {
+    record.interface = c->path.interface;
+    record.socket = id_of(*c);
+  }
+  record.a = seq.value();
+  record.b = ack.value();
+  record.c = bytes;
+  record.d = flags.bits();
+  record.e = window;
+  trace(record);
+}
+
+std::uint16_t Shared::path_mss(const Tuple& tuple, InterfaceId bound) const noexcept {
+  const std::uint32_t headers = tuple.is_v4() ? kV4Headers : kV6Headers;
+  const std::uint32_t mtu = out.path_mtu(tuple.remote_address(), bound);
+  return static_cast<std::uint16_t>(
+      std::clamp(mtu > headers ? mtu - headers : 0U, kLeastMss, 65535U - headers));
+}
+
+std::uint16_t Shared::advertised_mss(const Tuple& tuple, const Settings& settings) const noexcept {
+  std::uint16_t mss = path_mss(tuple, settings.bound);
+  if (settings.max_segment != 0) mss = std::min(mss, settings.max_segment);
+  return mss;
+}
+
+WindowScale Shared::offered_scale(const Settings& settings) const noexcept {
+  if (settings.receive_buffer_set) return WindowScale::for_buffer(settings.receive_buffer);
+  return WindowScale::for_buffer(std::max(config().receive_buffer_max, settings.receive_buffer));
+}
+
+OptionPolicy Shared::option_policy(const Tuple& tuple, const Settings& settings) const noexcept {
+  return {.timestamps = config().timestamps,
+          .sack = config().sack,
+          .window_scaling = config().window_scaling,
+          .window_scale = offered_scale(settings),
+          .mss = advertised_mss(tuple, settings)};
+}
+
+//= RFC 9293 §3.7.1 MUST-15 MUST-16
+void Shared::apply_options(Connection& c, const SynOptions& theirs) noexcept {
+  const OptionPolicy ours = option_policy(c.tuple, c.settings);
+  const std::uint16_t fallback = c.tuple.is_v4() ? 536 : 1220;
+  const Negotiated n =
+      negotiate(ours, theirs, path_mss(c.tuple, c.settings.bound), fallback, kLeastMss);
+  c.timestamps_on = n.timestamps;
+  c.sack_on = n.sack;
+  c.scaling_on = n.scaling;
+  c.snd.scale = n.snd_scale;
+  c.rcv.scale = n.rcv_scale;
+  c.rcv.mss = ours.mss;
+  c.snd.peer_mss = static_cast<std::uint16_t>(
+      std::max<std::uint32_t>(theirs.mss.value_or(fallback), kLeastMss));
+  c.snd.mss = n.snd_mss;
+  if (c.settings.max_segment != 0) c.snd.mss = std::min(c.snd.mss, c.settings.max_segment);
+  if (n.timestamps) {
+    c.timestamps = Timestamps{timestamp_offset(c.tuple)};
+    c.timestamps.start(*theirs.tsval, now());
+  }
+}
+
+bool Shared::refresh_mss(Connection& c) noexcept {
+  std::uint16_t mss = std::min(c.snd.peer_mss, path_mss(c.tuple, c.settings.bound));
+  if (c.settings.max_segment != 0) mss = std::min(mss, c.settings.max_segment);
+  if (mss == c.snd.mss) return false;
+  c.snd.mss = mss;
+  if (c.active != nullptr) {
+    c.active->recovery.set_mss(eff_mss(c));
+    c.active->cc.on_mss(eff_mss(c));
+  }
+  return true;
+}
+
+}  // namespace tidewire::tcp

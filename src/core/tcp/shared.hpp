@@ -1,0 +1,175 @@
+// What all parts of TCP work on: records, tables, timers, and the few operations on them.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "base/chunk_pool.hpp"
+#include "base/flat_map.hpp"
+#include "base/slab.hpp"
+#include "base/timer_wheel.hpp"
+#include "core/context.hpp"
+#include "core/ip/output.hpp"
+#include "core/ports.hpp"
+#include "core/tcp/cc/registry.hpp"
+#include "core/tcp/connection.hpp"
+#include "core/tcp/flow_table.hpp"
+#include "core/tcp/output/ready_queue.hpp"
+#include "core/tcp/segment.hpp"
+
+namespace tidewire::tcp {
+
+struct ListenKey {
+  std::array<std::uint8_t, 16> address{};
+  std::uint16_t port = 0;
+  friend bool operator==(const ListenKey&, const ListenKey&) noexcept = default;
+};
+struct ListenHash {
+  std::uint64_t operator()(const RandomSeed& seed, const ListenKey& key) const noexcept;
+};
+
+class Shared {
+ public:
+  Shared(Context& context, ip::Output& output, PortRegistry& port_registry) noexcept;
+
+  /// How long a held SYN waits for forward_accept.
+  static constexpr Duration kHeldFlowTime = Duration::seconds(60);
+
+  Context& ctx;
+  ip::Output& out;
+  PortRegistry& ports;
+  ChunkPool pool;
+  Slab<Connection> connections;
+  Slab<Active> actives;
+  Slab<Listener> listeners;
+  Slab<HalfOpen> half_opens;
+  Slab<TimeWait> time_waits;
+  FlowTable flows;
+  FlatMap<ListenKey, std::uint32_t, ListenHash> listen_table;
+  TimerWheel wheel;
+  ReadyQueue ready;
+  List<HalfOpen, ReadyTag> half_ready;    ///< SYN-ACKs to send
+  List<HalfOpen, ReadyTag> half_waiting;  ///< for a device or a neighbor
+  ControllerRegistry controllers;
+  std::string_view controller_name;
+  std::uint32_t held_flows = 0;
+  std::uint32_t time_wait_first = kNoIndex, time_wait_last = kNoIndex;
+
+  const TcpConfig& config() const noexcept { return ctx.config.tcp; }
+  Instant now() const noexcept { return ctx.now; }
+  RttConfig rtt_config() const noexcept {
+    return {config().rto_initial, config().rto_min, config().rto_max};
+  }
+
+  // --- names ---
+  SocketId id_of(const Connection& c) const noexcept {
+    const SlabHandle handle = connections.handle_of(c);
+    return {SocketKind::tcp, handle.index, handle.generation};
+  }
+  /// The socket an application may use; null if the id is stale.
+  Connection* find(SocketId id) noexcept;
+
+  // --- the flow table ---
+  std::uint64_t hash_of(const Tuple& tuple) const noexcept { return hash(flow_seed_, tuple); }
+  FlowRef lookup(const Tuple& tuple) noexcept;
+  [[nodiscard]] bool add_flow(Connection& c) noexcept;
+  void remove_flow(Connection& c) noexcept;
+
+  // --- secrets ---
+  //= RFC 6528 §3; RFC 9293 §3.4.1 MUST-8 MUST-9
+  Seq make_isn(const Tuple& tuple) const noexcept;
+  std::uint32_t timestamp_offset(const Tuple& tuple) const noexcept;
+
+  // --- timers ---
+  void arm(Connection& c, TimerKind kind, Instant at) noexcept;
+  void disarm(Connection& c, TimerKind kind) noexcept;
+  static bool armed(const Connection& c, TimerKind kind) noexcept {
+    return !c.deadlines[static_cast<std::size_t>(kind)].is_never();
+  }
+  static Instant deadline(const Connection& c, TimerKind kind) noexcept {
+    return c.deadlines[static_cast<std::size_t>(kind)];
+  }
+  void disarm_all(Connection& c) noexcept;
+
+  // --- connections ---
+  void set_state(Connection& c, TcpState state) noexcept;
+  /// Something is owed or may be sent: the next poll_transmit looks at it.
+  void mark_ready(Connection& c) noexcept { ready.add(c); }
+  /// Buffers, scoreboard and controller for a connection whose SYNs were exchanged.
+  [[nodiscard]] bool attach_active(Connection& c) noexcept;
+  /// CLOSED. The record stays while an application holds it; what was received can still be read.
+  void enter_closed(Connection& c, SocketError error) noexcept;
+  /// RST, then CLOSED.
+  void reset_peer(Connection& c, SocketError error) noexcept;
+  /// Ends a record nobody needs any more: closed, not owned, nothing owed. True: `c` is gone.
+  bool reap(Connection& c) noexcept;
+  /// A quiet tuple takes over (RFC 9293 §3.6.1); the connection becomes CLOSED.
+  void enter_time_wait_record(Connection& c) noexcept;
+
+  //= RFC 9293 §3.6.1: nobody waits for the peer's FIN any more; it does not last for ever
+  void arm_orphan(Connection& c) noexcept;
+
+  // --- TIME-WAIT ---
+  void time_wait_append(TimeWait& tw) noexcept;
+  void time_wait_unlink(TimeWait& tw) noexcept;
+  void time_wait_release(TimeWait& tw) noexcept;
+  Instant time_wait_deadline(const TimeWait& tw) const noexcept;
+  void time_wait_restart(TimeWait& tw) noexcept;
+
+  // --- half-open ---
+  void release(HalfOpen& h) noexcept;
+  void mark_ready(HalfOpen& h) noexcept {
+    if (!h.linked()) half_ready.push_back(h);
+  }
+
+  // --- events ---
+  std::uint16_t bits(const Connection& c) const noexcept;
+  void update_events(Connection& c) noexcept {
+    if (c.owned) ctx.events.update(id_of(c), c.events, bits(c));
+  }
+
+  // --- sizes ---
+  /// Payload of the largest segment the path carries, without options.
+  std::uint16_t path_mss(const Tuple& tuple, InterfaceId bound) const noexcept;
+  /// What the MSS option of our SYN says (RFC 9293 §3.7.1).
+  std::uint16_t advertised_mss(const Tuple& tuple, const Settings& settings) const noexcept;
+  WindowScale offered_scale(const Settings& settings) const noexcept;
+  OptionPolicy option_policy(const Tuple& tuple, const Settings& settings) const noexcept;
+  /// Text that fits in a segment with the usual options.
+  static std::uint32_t eff_mss(const Connection& c) noexcept {
+    return c.snd.mss - (c.timestamps_on ? kTimestampOptionBytes : 0U);
+  }
+  /// Takes over what both SYNs agreed on.
+  void apply_options(Connection& c, const SynOptions& theirs) noexcept;
+  /// Looks up the path MTU again; true if the segment size changed.
+  bool refresh_mss(Connection& c) noexcept;
+
+  // --- observation ---
+  void trace_segment(TraceKind kind, const Connection* c, Seq seq, Seq ack, std::uint32_t bytes,
+                     wire::TcpFlags flags, std::uint32_t window) noexcept;
+  void trace(const TraceRecord& record) noexcept {
+    if (ctx.trace != nullptr) [[unlikely]] ctx.trace->record(record);
+  }
+  TraceRecord trace_record(TraceKind kind, const Connection& c) const noexcept;
+  void drop(DropReason reason, const Segment& seg) noexcept { ctx.drop(reason, seg.interface); }
+  bool tracing() const noexcept { return ctx.trace != nullptr; }
+
+ private:
+  RandomSeed flow_seed_;
+  RandomSeed isn_seed_;
+  RandomSeed timestamp_seed_;
+};
+
+/// Offset of sequence number `seq` in the send ring.
+inline std::uint64_t ring_offset(const Connection& c, Seq seq) noexcept {
+  const Seq base = c.syn_acked ? c.snd.una : c.snd.iss + 1;
+  return Seq::span(base, seq);
+}
+/// Sequence number of the FIN: one past all data written.
+inline Seq end_of_data(const Connection& c) noexcept {
+  const Seq base = c.syn_acked ? c.snd.una : c.snd.iss + 1;
+  if (c.fin_acked) return c.snd.una - 1;
+  return base + (c.active != nullptr ? static_cast<std::uint32_t>(c.active->snd_ring.size()) : 0U);
+}
+
+}  // namespace tidewire::tcp

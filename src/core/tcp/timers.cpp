@@ -1,0 +1,207 @@
+#include "core/tcp/timers.hpp"
+
+#include <algorithm>
+
+namespace tidewire::tcp {
+namespace {
+
+Duration backed_off(Duration base, unsigned shift, Duration most) noexcept {
+  return std::min(base * (std::int64_t{1} << std::min(shift, 20U)), most);
+}
+
+}  // namespace
+
+std::uint32_t Timers::expire(std::uint32_t limit) noexcept {
+  std::uint32_t fired = 0;
+  while (fired < limit && s.time_wait_first != kNoIndex) {
+    TimeWait& tw = *s.time_waits.at_index(s.time_wait_first);
+    if (s.time_wait_deadline(tw) > s.now()) break;
+    s.time_wait_release(tw);  //= RFC 9293 §3.10.8
+    ++fired;
+  }
+  if (fired >= limit) return fired;
+  fired += s.wheel.expire(s.now(), limit - fired, [this](TimerEntry& entry) noexcept {
+    if (entry.kind == static_cast<std::uint32_t>(TimerOwner::connection)) {
+      fire(*static_cast<Connection*>(entry.owner));
+    } else {
+      fire(*static_cast<HalfOpen*>(entry.owner));
+    }
+  });
+  return fired;
+}
+
+Instant Timers::next_deadline() noexcept {
+  const Instant next = s.wheel.next_deadline();
+  if (s.time_wait_first == kNoIndex) return next;
+  return earlier(next, s.time_wait_deadline(*s.time_waits.at_index(s.time_wait_first)));
+}
+
+void Timers::fire(Connection& c) noexcept {
+  for (std::size_t i = 0; i < c.deadlines.size(); ++i) {
+    if (c.deadlines[i] > s.now()) continue;
+    c.deadlines[i] = Instant::never();
+    run(c, static_cast<TimerKind>(i));
+  }
+  const Instant next = *std::min_element(c.deadlines.begin(), c.deadlines.end());
+  if (!next.is_never()) s.wheel.schedule(c.timer, next);
+  if (!s.reap(c)) s.update_events(c);
+}
+
+void Timers::run(Connection& c, TimerKind kind) noexcept {
+  switch (kind) {
+    case TimerKind::retransmit:
+      return retransmit(c);
+    case TimerKind::delayed_ack:
+      c.ack.delay_expired();
+      return s.mark_ready(c);
+    case TimerKind::persist:
+      return persist(c);
+    case TimerKind::cork:
+      c.override_sws = true;
+      return s.mark_ready(c);
+    case TimerKind::keepalive:
+      return keepalive(c);
+    case TimerKind::linger:
+      return s.enter_closed(c, SocketError::none);
+    case TimerKind::pace:
+      return s.mark_ready(c);
+    case TimerKind::count_:
+      return;
+  }
+}
+
+//= RFC 9293 §3.8.3 MUST-20
+/// Closes the connection if `count` retransmissions without an answer are more than `limit`, or the
+/// user timeout has passed. Advises IP at R1.
+bool Timers::gave_up(Connection& c, std::uint32_t count, std::uint32_t limit) noexcept {
+  if (count == s.config().retries_r1) s.out.advise_failure(c.tuple.remote_address());
+  bool over = count > limit;
+  if (c.settings.user_timeout_ms != 0) {
+    over = s.now() - c.retries_since >= Duration::millis(c.settings.user_timeout_ms);
+  }
+  if (!over) return false;
+  s.enter_closed(c, c.soft_error != SocketError::none ? c.soft_error : SocketError::timed_out);
+  return true;
+}
+
+void Timers::retransmit(Connection& c) noexcept {
+  if (c.state == TcpState::syn_sent || c.state == TcpState::syn_received) return retransmit_syn(c);
+  if (c.active != nullptr && c.snd.una != c.snd.nxt) retransmit_data(c);
+}
+
+//= RFC 9293 §3.8.3 MUST-22
+void Timers::retransmit_syn(Connection& c) noexcept {
+  ++c.retries;
+  const std::uint32_t limit =
+      c.passive ? s.config().syn_ack_retries : std::uint32_t{c.settings.syn_count};
+  if (gave_up(c, c.retries, limit)) return;
+  c.syn_retransmitted = true;
+  c.owe_syn = true;
+  ++c.stats.retransmits;
+  ++c.stats.timeouts;
+  ++s.ctx.counters.tcp_retransmits;
+  ++s.ctx.counters.tcp_timeouts;
+  if (s.tracing()) [[unlikely]] {
+    TraceRecord record = s.trace_record(TraceKind::retransmission, c);
+    record.cause = LossCause::syn_timeout;
+    record.a = c.snd.iss.value();
+    s.trace(record);
+  }
+  // Sending it arms the timer again; should the device refuse it all the time, this does.
+  s.arm(c, TimerKind::retransmit,
+        s.now() + backed_off(s.config().rto_initial, c.retries, s.config().rto_max));
+  s.mark_ready(c);
+}
+
+//= RFC 6298 §5.4 to §5.6
+void Timers::retransmit_data(Connection& c) noexcept {
+  Active& a = *c.active;
+  //= RFC 9293 §3.8.6 MUST-35 SHLD-17
+  // A peer that has shut its window and still answers is not dead: the retransmission is a probe.
+  const bool window_shut = c.snd.wnd == 0 && c.last_received >= c.stats.last_sent;
+  if (!window_shut) {
+    if (c.retries == 0) c.retries_since = c.stats.last_sent;
+    if (c.retries < 255) ++c.retries;
+    const std::uint32_t limit = c.owned || c.accept_by != kNoIndex ? s.config().retries_r2
+                                                                   : s.config().orphan_retries;
+    if (gave_up(c, c.retries, limit)) return;
+  }
+  ++c.stats.timeouts;
+  ++s.ctx.counters.tcp_timeouts;
+  const std::uint64_t in_flight = a.recovery.in_flight();
+  const bool first = a.recovery.first_rto();
+  const std::uint64_t lost = a.recovery.on_rto(s.now());
+  c.stats.lost += static_cast<std::uint32_t>(lost / std::max(1U, Shared::eff_mss(c)));
+  c.rtt.back_off();
+  if (!window_shut) a.cc.on_rto({.now = s.now(), .in_flight = in_flight, .first = first});
+  c.force_retransmit = true;
+  if (s.tracing()) [[unlikely]] {
+    TraceRecord record = s.trace_record(TraceKind::loss, c);
+    record.cause = LossCause::rto;
+    record.a = c.snd.una.value();
+    record.c = static_cast<std::uint32_t>(lost);
+    s.trace(record);
+  }
+  s.arm(c, TimerKind::retransmit, s.now() + c.rtt.rto(s.rtt_config()));
+  s.mark_ready(c);
+}
+
+//= RFC 9293 §3.8.6.1 MUST-36 MUST-37 SHLD-30
+void Timers::persist(Connection& c) noexcept {
+  if (c.active == nullptr) return;
+  if (Seq::distance(c.snd.nxt, c.snd.una + c.snd.wnd) > 0) {
+    c.override_sws = true;  // the window is small but open
+    return s.mark_ready(c);
+  }
+  if (c.probes == 0) c.retries_since = s.now();
+  // A peer that acknowledges probes keeps the connection open for as long as it likes; probes that
+  // nobody answers count like retransmissions.
+  const std::uint32_t limit =
+      c.owned ? s.config().retries_r2 : std::uint32_t{s.config().orphan_retries};
+  if (gave_up(c, c.probes, limit)) return;
+  if (c.probes < 255) ++c.probes;
+  if (c.persist_shift < 20) ++c.persist_shift;
+  c.owe_probe = true;
+  s.arm(c, TimerKind::persist,
+        s.now() + backed_off(c.rtt.base_rto(s.rtt_config()), c.persist_shift, s.config().rto_max));
+  s.mark_ready(c);
+}
+
+//= RFC 9293 §3.8.4 MUST-24 to MUST-29
+void Timers::keepalive(Connection& c) noexcept {
+  if (!c.settings.keep_alive || !is_synchronized(c.state) || c.state == TcpState::time_wait) return;
+  const Duration idle = Duration::millis(c.settings.keep_idle_ms);
+  const bool busy = c.snd.una != c.snd.nxt || s.armed(c, TimerKind::persist) ||
+                    (c.active != nullptr && !c.active->snd_ring.empty());
+  if (busy) return s.arm(c, TimerKind::keepalive, s.now() + idle);
+  if (s.now() - c.last_received < idle) {
+    return s.arm(c, TimerKind::keepalive, c.last_received + idle);
+  }
+  const bool tired = c.settings.user_timeout_ms != 0 && c.probes > 0
+                         ? s.now() - c.last_received >= Duration::millis(c.settings.user_timeout_ms)
+                         : c.probes >= c.settings.keep_count;
+  if (tired) {
+    s.reset_peer(c, c.soft_error != SocketError::none ? c.soft_error : SocketError::timed_out);
+    return;
+  }
+  ++c.probes;
+  c.owe_keepalive = true;
+  s.arm(c, TimerKind::keepalive, s.now() + Duration::millis(c.settings.keep_interval_ms));
+  s.mark_ready(c);
+}
+
+void Timers::fire(HalfOpen& h) noexcept {
+  if (h.held) return s.release(h);
+  if (h.retries >= s.config().syn_ack_retries) {
+    ++s.ctx.counters.tcp_attempt_fails;
+    return s.release(h);
+  }
+  ++h.retries;
+  ++s.ctx.counters.tcp_retransmits;
+  ++s.ctx.counters.tcp_timeouts;
+  s.mark_ready(h);
+  s.wheel.schedule(h.timer, s.now() + backed_off(s.config().rto_initial, h.retries,
+                                                 s.config().rto_max));
+}
+
+}  // namespace tidewire::tcp

@@ -1,0 +1,45 @@
+// The four-tuple of a connection, and its hash.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <cstring>
+
+#include "base/random.hpp"
+#include "wire/address.hpp"
+
+namespace tidewire::tcp {
+
+/// Local and remote address and port. IPv4 addresses are kept in their IPv4-mapped form, so that
+/// one comparison of bytes does for both families.
+struct Tuple {
+  std::array<std::uint8_t, 16> local{};
+  std::array<std::uint8_t, 16> remote{};
+  std::uint16_t local_port = 0;
+  std::uint16_t remote_port = 0;
+
+  static constexpr Tuple of(const IpAddress& local, std::uint16_t local_port,
+                            const IpAddress& remote, std::uint16_t remote_port) noexcept {
+    return {local.mapped().octets(), remote.mapped().octets(), local_port, remote_port};
+  }
+  IpAddress local_address() const noexcept { return IpAddress::v6(local).unmapped(); }
+  IpAddress remote_address() const noexcept { return IpAddress::v6(remote).unmapped(); }
+  bool is_v4() const noexcept { return IpAddress::v6(remote).is_v4_mapped(); }
+
+  friend bool operator==(const Tuple& a, const Tuple& b) noexcept {
+    return std::memcmp(&a, &b, sizeof(Tuple)) == 0;
+  }
+};
+static_assert(sizeof(Tuple) == 36);
+
+/// Keyed hash of a tuple: flow table, ISN (RFC 6528), timestamp offset (RFC 7323 §7).
+inline std::uint64_t hash(const RandomSeed& key, const Tuple& tuple) noexcept {
+  std::array<std::uint64_t, 4> words{};
+  std::memcpy(words.data(), tuple.local.data(), 16);
+  std::memcpy(words.data() + 2, tuple.remote.data(), 16);
+  const std::uint64_t ports = std::uint64_t{tuple.local_port} << 16 | tuple.remote_port;
+  if (words[0] == 0 && words[2] == 0) return siphash13(key, words[1], words[3], ports, 4);
+  return siphash13(key, siphash13(key, words[0], words[1], words[2], words[3]), ports, 6);
+}
+
+}  // namespace tidewire::tcp
