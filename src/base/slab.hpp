@@ -102,6 +102,8 @@ class Slab {
     }
   }
 
+  /// All indexes lie below this.
+  std::uint32_t slots() const noexcept { return chunks_ * kPerChunk; }
   /// Live objects.
   std::uint32_t size() const noexcept { return live_; }
   bool empty() const noexcept { return live_ == 0; }

@@ -78,12 +78,12 @@ struct Active {
   std::uint64_t copied_mark = 0;
   Instant copied_since;
   // Marks of sequence space.
-  Seq small_end;                      ///< end of the last segment below the MSS (Minshall)
-  Seq cwnd_limited_until;             ///< the window held the sender back before this
-  bool cwnd_was_limited = false;      ///< cwnd_limited_until is set
-  bool more = false;                  ///< the last send said MSG_MORE
-  Instant idle_since;                 ///< when the last segment with data was sent
-  std::array<SeqRange, 4> dsacks{};   ///< duplicates to report, oldest first
+  Seq small_end;                     ///< end of the last segment below the MSS (Minshall)
+  Seq cwnd_limited_until;            ///< the window held the sender back before this
+  bool cwnd_was_limited = false;     ///< cwnd_limited_until is set
+  bool more = false;                 ///< the last send said MSG_MORE
+  Instant idle_since;                ///< when the last segment with data was sent
+  std::array<SeqRange, 4> dsacks{};  ///< duplicates to report, oldest first
   std::uint8_t dsack_count = 0;
 };
 
@@ -96,8 +96,8 @@ struct Connection : ListNode<ReadyTag> {
 
   struct Send {
     Seq una, nxt;
-    Seq wl1, wl2;               ///< seg.seq and seg.ack of the last window update
-    Seq up;                     ///< one past the last urgent octet; valid if urgent_out
+    Seq wl1, wl2;  ///< seg.seq and seg.ack of the last window update
+    Seq up;        ///< one past the last urgent octet; valid if urgent_out
     Seq iss;
     std::uint32_t wnd = 0;      ///< bytes from una
     std::uint32_t max_wnd = 0;  ///< largest ever offered (RFC 5961 §5.2, SWS avoidance)
@@ -117,7 +117,6 @@ struct Connection : ListNode<ReadyTag> {
   };
 
   Tuple tuple;
-  InterfaceId parked_on = kNoInterface;
   TcpState state = TcpState::closed;
   SocketError error = SocketError::none;  ///< pending, for take_error()
   SocketError soft_error = SocketError::none;
@@ -126,6 +125,8 @@ struct Connection : ListNode<ReadyTag> {
   Receive rcv;
   Active* active = nullptr;
   struct Listener* listener = nullptr;
+  SocketErrorInfo* error_info = nullptr;  ///< for IP_RECVERR
+  std::string_view controller;            ///< chosen by name; empty: the configured one
   BindId bind = 0;
   std::uint32_t accept_next = kNoIndex;  ///< in the queue of its listener
   std::uint32_t accept_by = kNoIndex;    ///< the listener it goes to once established
@@ -138,42 +139,43 @@ struct Connection : ListNode<ReadyTag> {
   std::array<Instant, static_cast<std::size_t>(TimerKind::count_)> deadlines;
   Instant retries_since;  ///< first transmission of what is being retransmitted; persist, keepalive
   Instant last_received;  ///< anything acceptable: keepalive
-  std::uint8_t retries = 0;       ///< timeouts without progress
-  std::uint8_t probes = 0;        ///< unanswered window or keepalive probes
+  std::uint8_t retries = 0;        ///< timeouts without progress
+  std::uint8_t probes = 0;         ///< unanswered window or keepalive probes
   std::uint8_t persist_shift = 0;  ///< back-off of the window probe
-  std::uint8_t challenges = 0;    ///< challenge ACKs left in this second
+  std::uint8_t challenges = 0;     ///< challenge ACKs left in this second
   std::uint8_t urgent_byte = 0;
   std::uint32_t deficit = 0;
   Instant challenge_second;
 
-  bool owned : 1 = false;            ///< an application holds the SocketId
+  bool owned : 1 = false;  ///< an application holds the SocketId
   bool family_v6 : 1 = false;
-  bool bound : 1 = false;            ///< explicit bind
+  bool bound : 1 = false;  ///< explicit bind
   bool in_table : 1 = false;
-  bool passive : 1 = false;          ///< SYN-RECEIVED came from LISTEN (RFC 9293 MUST-11)
-  bool connected : 1 = false;        ///< was established
+  bool passive : 1 = false;    ///< SYN-RECEIVED came from LISTEN (RFC 9293 MUST-11)
+  bool connected : 1 = false;  ///< was established
   bool syn_acked : 1 = false;
   bool syn_sent_once : 1 = false;
   bool syn_retransmitted : 1 = false;
   bool fin_queued : 1 = false;
   bool fin_sent : 1 = false;
   bool fin_acked : 1 = false;
-  bool fin_pending : 1 = false;      ///< a FIN came ahead of missing text
+  bool fin_pending : 1 = false;  ///< a FIN came ahead of missing text
   bool fin_received : 1 = false;
   bool read_shut : 1 = false;
   bool sack_on : 1 = false;
   bool timestamps_on : 1 = false;
   bool scaling_on : 1 = false;
   bool urgent_out : 1 = false;
-  bool urgent_in : 1 = false;        ///< rcv.up lies ahead of what was read
-  bool urgent_taken : 1 = false;     ///< the octet was read out of band
-  bool urgent_held : 1 = false;      ///< the octet waits in urgent_byte
-  bool owe_syn : 1 = false;          ///< SYN, or SYN-ACK in SYN-RECEIVED
+  bool urgent_in : 1 = false;     ///< rcv.up lies ahead of what was read
+  bool urgent_taken : 1 = false;  ///< the octet was read out of band
+  bool urgent_held : 1 = false;   ///< the octet waits in urgent_byte
+  bool owe_syn : 1 = false;       ///< SYN, or SYN-ACK in SYN-RECEIVED
   bool owe_rst : 1 = false;
-  bool owe_probe : 1 = false;        ///< zero-window probe
+  bool owe_probe : 1 = false;  ///< zero-window probe
   bool owe_keepalive : 1 = false;
-  bool override_sws : 1 = false;     ///< send what there is, however small
-  bool force_retransmit : 1 = false; ///< after RTO: the first segment goes whatever the window says
+  bool override_sws : 1 = false;  ///< send what there is, however small
+  bool force_retransmit : 1 =
+      false;  ///< after RTO: the first segment goes whatever the window says
   bool window_was_zero : 1 = false;
   Stats stats;
 };
@@ -194,10 +196,10 @@ struct HalfOpen : ListNode<ReadyTag> {
   TimerEntry timer;
   Tuple tuple;
   Seq iss, irs;
-  std::uint32_t tsval = 0;      ///< of the newest SYN
+  std::uint32_t tsval = 0;  ///< of the newest SYN
   std::uint32_t listener = kNoIndex;
-  std::uint16_t window = 0;     ///< of the SYN, never scaled
-  std::uint16_t mss = 0;        ///< of the SYN, if has_mss
+  std::uint16_t window = 0;  ///< of the SYN, never scaled
+  std::uint16_t mss = 0;     ///< of the SYN, if has_mss
   InterfaceId interface = kNoInterface;
   std::uint8_t shift = 0;
   std::uint8_t retries = 0;
@@ -205,8 +207,8 @@ struct HalfOpen : ListNode<ReadyTag> {
   bool has_shift : 1 = false;
   bool sack : 1 = false;
   bool timestamps : 1 = false;
-  bool held : 1 = false;         ///< waits for forward_accept, _reject or _drop
-  bool acked : 1 = false;        ///< the ACK came, but accept is deferred or the queue was full
+  bool held : 1 = false;   ///< waits for forward_accept, _reject or _drop
+  bool acked : 1 = false;  ///< the ACK came, but accept is deferred or the queue was full
   bool sent : 1 = false;
   bool in_table : 1 = true;
   Instant sent_at;  ///< of the first SYN-ACK: the first round trip

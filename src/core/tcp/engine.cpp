@@ -1,87 +1,210 @@
 #include "core/tcp/engine.hpp"
 
+#include <new>
+
+#include "core/tcp/input/input.hpp"
+#include "core/tcp/output/sender.hpp"
+#include "core/tcp/shared.hpp"
+#include "core/tcp/sockets.hpp"
+#include "core/tcp/timers.hpp"
+
 namespace tidewire::tcp {
 
 struct Engine::Impl {
-  ip::Output& output;
-  PortRegistry& ports;
+  Impl(Context& context, ip::Output& output, PortRegistry& ports) noexcept
+      : shared(context, output, ports),
+        input(shared),
+        sender(shared),
+        timers(shared),
+        sockets(shared, input) {}
+
+  /// Calls f(Connection&), or answers for a stale id.
+  template <typename F>
+  static auto with(Impl* impl, SocketId id, F&& f) noexcept
+      -> decltype(f(std::declval<Connection&>())) {
+    Connection* c = impl == nullptr ? nullptr : impl->shared.find(id);
+    if (c == nullptr) return fail(SocketError::unknown_socket);
+    return f(*c);
+  }
+
+  Shared shared;
+  Input input;
+  Sender sender;
+  Timers timers;
+  Sockets sockets;
 };
 
-Engine::Engine(Context& context, ip::Output&, PortRegistry&) noexcept : context_(context) {}
-Engine::~Engine() = default;
+Engine::Engine(Context& context, ip::Output& output, PortRegistry& ports) noexcept
+    : context_(context) {
+  void* memory = context.memory.allocate(sizeof(Impl), alignof(Impl));
+  if (memory != nullptr) impl_ = ::new (memory) Impl(context, output, ports);
+}
 
-void Engine::on_packet(const ip::Packet& packet, const ForwardPolicy&) noexcept {
-  context_.drop(DropReason::tcp_no_socket, packet.interface);
+Engine::~Engine() {
+  if (impl_ == nullptr) return;
+  impl_->shared.clear();
+  impl_->~Impl();
+  context_.memory.deallocate(impl_, sizeof(Impl), alignof(Impl));
 }
-void Engine::on_icmp_error(const ip::IcmpError&) noexcept {}
-void Engine::on_neighbor_resolved(InterfaceId) noexcept {}
-void Engine::on_neighbor_failed(InterfaceId, const IpAddress&) noexcept {}
-void Engine::on_writable(InterfaceId) noexcept {}
-void Engine::on_path_change() noexcept {}
 
-std::uint32_t Engine::on_timeout(std::uint32_t) noexcept { return 0; }
-Instant Engine::next_deadline() noexcept { return Instant::never(); }
-Transmit Engine::poll_transmit(TxBudget&) noexcept { return Transmit::idle; }
-bool Engine::in_use(Protocol, const Endpoint&, const Endpoint&) const noexcept { return false; }
+void Engine::on_packet(const ip::Packet& packet, const ForwardPolicy& forwarding) noexcept {
+  if (impl_ == nullptr) return context_.drop(DropReason::no_memory, packet.interface);
+  impl_->input.on_packet(packet, forwarding);
+}
+void Engine::on_icmp_error(const ip::IcmpError& error) noexcept {
+  if (impl_ != nullptr) impl_->input.on_icmp_error(error);
+}
+void Engine::on_neighbor_resolved(InterfaceId interface) noexcept {
+  if (impl_ != nullptr) impl_->sender.on_neighbor_resolved(interface);
+}
+void Engine::on_neighbor_failed(InterfaceId interface, const IpAddress& next_hop) noexcept {
+  if (impl_ != nullptr) impl_->sender.on_neighbor_failed(interface, next_hop);
+}
+void Engine::on_writable(InterfaceId interface) noexcept {
+  if (impl_ != nullptr) impl_->sender.on_writable(interface);
+}
+void Engine::on_path_change() noexcept {
+  if (impl_ != nullptr) impl_->sender.on_path_change();
+}
+std::uint32_t Engine::on_timeout(std::uint32_t limit) noexcept {
+  return impl_ == nullptr ? 0 : impl_->timers.expire(limit);
+}
+Instant Engine::next_deadline() noexcept {
+  return impl_ == nullptr ? Instant::never() : impl_->timers.next_deadline();
+}
+Transmit Engine::poll_transmit(TxBudget& budget) noexcept {
+  return impl_ == nullptr ? Transmit::idle : impl_->sender.poll(budget);
+}
+bool Engine::in_use(Protocol protocol, const Endpoint& local,
+                    const Endpoint& remote) const noexcept {
+  if (protocol != Protocol::tcp || impl_ == nullptr) return false;
+  return static_cast<bool>(
+      impl_->shared.lookup(Tuple::of(local.address, local.port, remote.address, remote.port)));
+}
 
-SocketResult<SocketId> Engine::open(Family) noexcept { return fail(SocketError::not_supported); }
-SocketResult<void> Engine::bind(SocketId, const Endpoint&) noexcept {
-  return fail(SocketError::not_supported);
+SocketResult<SocketId> Engine::open(Family family) noexcept {
+  if (impl_ == nullptr) return fail(SocketError::no_buffers);
+  return impl_->sockets.open(family);
 }
-SocketResult<void> Engine::connect(SocketId, const std::optional<Endpoint>&) noexcept {
-  return fail(SocketError::not_supported);
+SocketResult<void> Engine::bind(SocketId socket, const Endpoint& local) noexcept {
+  return Impl::with(impl_, socket,
+                    [&](Connection& c) noexcept { return impl_->sockets.bind(c, local); });
 }
-SocketResult<void> Engine::listen(SocketId, std::uint32_t) noexcept {
-  return fail(SocketError::not_supported);
+SocketResult<void> Engine::connect(SocketId socket,
+                                   const std::optional<Endpoint>& remote) noexcept {
+  return Impl::with(impl_, socket, [&](Connection& c) noexcept {
+    return impl_->sockets.connect(c, remote, *this);
+  });
 }
-SocketResult<SocketId> Engine::accept(SocketId) noexcept {
-  return fail(SocketError::not_supported);
+SocketResult<void> Engine::listen(SocketId socket, std::uint32_t backlog) noexcept {
+  return Impl::with(impl_, socket,
+                    [&](Connection& c) noexcept { return impl_->sockets.listen(c, backlog); });
 }
-SocketResult<std::size_t> Engine::send(SocketId, Bytes, SendOptions) noexcept {
-  return fail(SocketError::not_supported);
+SocketResult<SocketId> Engine::accept(SocketId listener) noexcept {
+  return Impl::with(impl_, listener,
+                    [&](Connection& c) noexcept { return impl_->sockets.accept(c); });
 }
-MutBytes Engine::send_space(SocketId, std::size_t) noexcept { return {}; }
-SocketResult<void> Engine::sent(SocketId, std::size_t, SendOptions) noexcept {
-  return fail(SocketError::not_supported);
+SocketResult<std::size_t> Engine::send(SocketId socket, Bytes data, SendOptions options) noexcept {
+  return Impl::with(impl_, socket,
+                    [&](Connection& c) noexcept { return impl_->sockets.send(c, data, options); });
 }
-SocketResult<std::size_t> Engine::receive(SocketId, MutBytes, ReceiveOptions) noexcept {
-  return fail(SocketError::not_supported);
+MutBytes Engine::send_space(SocketId socket, std::size_t wanted) noexcept {
+  if (impl_ == nullptr) return {};
+  Connection* c = impl_->shared.find(socket);
+  return c == nullptr ? MutBytes{} : impl_->sockets.send_space(*c, wanted);
 }
-ReceivedBytes Engine::received(SocketId) const noexcept { return {}; }
-SocketResult<void> Engine::consumed(SocketId, std::size_t) noexcept {
-  return fail(SocketError::not_supported);
+SocketResult<void> Engine::sent(SocketId socket, std::size_t bytes, SendOptions options) noexcept {
+  return Impl::with(impl_, socket,
+                    [&](Connection& c) noexcept { return impl_->sockets.sent(c, bytes, options); });
 }
-SocketResult<void> Engine::shutdown(SocketId, ShutdownHow) noexcept {
-  return fail(SocketError::not_supported);
+SocketResult<std::size_t> Engine::receive(SocketId socket, MutBytes out,
+                                          ReceiveOptions options) noexcept {
+  return Impl::with(impl_, socket, [&](Connection& c) noexcept {
+    return impl_->sockets.receive(c, out, options);
+  });
 }
-void Engine::close(SocketId) noexcept {}
-void Engine::abort(SocketId) noexcept {}
-SocketResult<void> Engine::set_option(SocketId, SocketOption, std::int64_t) noexcept {
-  return fail(SocketError::not_supported);
+ReceivedBytes Engine::received(SocketId socket) const noexcept {
+  if (impl_ == nullptr) return {};
+  const Connection* c = impl_->shared.find(socket);
+  return c == nullptr ? ReceivedBytes{} : impl_->sockets.received(*c);
 }
-SocketResult<std::int64_t> Engine::get_option(SocketId, SocketOption) const noexcept {
-  return fail(SocketError::not_supported);
+SocketResult<void> Engine::consumed(SocketId socket, std::size_t bytes) noexcept {
+  return Impl::with(impl_, socket,
+                    [&](Connection& c) noexcept { return impl_->sockets.consumed(c, bytes); });
 }
-SocketResult<void> Engine::set_congestion_control(SocketId, std::string_view) noexcept {
-  return fail(SocketError::not_supported);
+SocketResult<void> Engine::shutdown(SocketId socket, ShutdownHow how) noexcept {
+  return Impl::with(impl_, socket,
+                    [&](Connection& c) noexcept { return impl_->sockets.shutdown(c, how); });
 }
-SocketResult<Endpoint> Engine::local_endpoint(SocketId) const noexcept {
-  return fail(SocketError::not_supported);
+void Engine::close(SocketId socket) noexcept {
+  if (impl_ == nullptr) return;
+  if (Connection* c = impl_->shared.find(socket)) impl_->sockets.close(*c);
 }
-SocketResult<Endpoint> Engine::remote_endpoint(SocketId) const noexcept {
-  return fail(SocketError::not_supported);
+void Engine::abort(SocketId socket) noexcept {
+  if (impl_ == nullptr) return;
+  if (Connection* c = impl_->shared.find(socket)) impl_->sockets.abort(*c);
 }
-SocketError Engine::take_error(SocketId) noexcept { return SocketError::unknown_socket; }
-std::optional<SocketErrorInfo> Engine::take_error_info(SocketId) noexcept { return std::nullopt; }
-std::uint16_t Engine::readiness(SocketId) const noexcept { return 0; }
-EventSlot* Engine::event_slot(SocketId) noexcept { return nullptr; }
-std::optional<SocketInfo> Engine::info(SocketId) const noexcept { return std::nullopt; }
-std::optional<SocketInfo> Engine::next_socket(SocketId) const noexcept { return std::nullopt; }
+SocketResult<void> Engine::set_option(SocketId socket, SocketOption option,
+                                      std::int64_t value) noexcept {
+  return Impl::with(impl_, socket, [&](Connection& c) noexcept {
+    return impl_->sockets.set_option(c, option, value);
+  });
+}
+SocketResult<std::int64_t> Engine::get_option(SocketId socket, SocketOption option) const noexcept {
+  return Impl::with(impl_, socket,
+                    [&](Connection& c) noexcept { return impl_->sockets.get_option(c, option); });
+}
+SocketResult<void> Engine::set_congestion_control(SocketId socket, std::string_view name) noexcept {
+  return Impl::with(impl_, socket, [&](Connection& c) noexcept {
+    return impl_->sockets.set_congestion_control(c, name);
+  });
+}
+SocketResult<Endpoint> Engine::local_endpoint(SocketId socket) const noexcept {
+  return Impl::with(impl_, socket,
+                    [&](Connection& c) noexcept { return impl_->sockets.local_endpoint(c); });
+}
+SocketResult<Endpoint> Engine::remote_endpoint(SocketId socket) const noexcept {
+  return Impl::with(impl_, socket,
+                    [&](Connection& c) noexcept { return impl_->sockets.remote_endpoint(c); });
+}
+SocketError Engine::take_error(SocketId socket) noexcept {
+  Connection* c = impl_ == nullptr ? nullptr : impl_->shared.find(socket);
+  if (c == nullptr) return SocketError::unknown_socket;
+  const SocketError error = std::exchange(c->error, SocketError::none);
+  if (error != SocketError::none) impl_->shared.update_events(*c);
+  return error;
+}
+std::optional<SocketErrorInfo> Engine::take_error_info(SocketId socket) noexcept {
+  Connection* c = impl_ == nullptr ? nullptr : impl_->shared.find(socket);
+  return c == nullptr ? std::nullopt : impl_->shared.take_error_info(*c);
+}
+std::uint16_t Engine::readiness(SocketId socket) const noexcept {
+  const Connection* c = impl_ == nullptr ? nullptr : impl_->shared.find(socket);
+  return c == nullptr ? std::uint16_t{0} : impl_->shared.bits(*c);
+}
+EventSlot* Engine::event_slot(SocketId socket) noexcept {
+  Connection* c = impl_ == nullptr ? nullptr : impl_->shared.find(socket);
+  return c == nullptr ? nullptr : &c->events;
+}
+std::optional<SocketInfo> Engine::info(SocketId socket) const noexcept {
+  const Connection* c = impl_ == nullptr ? nullptr : impl_->shared.find(socket);
+  if (c == nullptr) return std::nullopt;
+  return impl_->sockets.info(*c);
+}
+std::optional<SocketInfo> Engine::next_socket(SocketId after) const noexcept {
+  if (impl_ == nullptr) return std::nullopt;
+  return impl_->sockets.next_socket(after);
+}
 
-SocketResult<SocketId> Engine::forward_accept(FlowId) noexcept {
-  return fail(SocketError::not_supported);
+SocketResult<SocketId> Engine::forward_accept(FlowId flow) noexcept {
+  if (impl_ == nullptr) return fail(SocketError::unknown_socket);
+  return impl_->sockets.forward_accept(flow);
 }
-void Engine::forward_reject(FlowId, ForwardReject) noexcept {}
-void Engine::forward_drop(FlowId) noexcept {}
+void Engine::forward_reject(FlowId flow, ForwardReject how) noexcept {
+  if (impl_ != nullptr) impl_->sockets.forward_reject(flow, how);
+}
+void Engine::forward_drop(FlowId flow) noexcept {
+  if (impl_ != nullptr) impl_->sockets.forward_drop(flow);
+}
 
 }  // namespace tidewire::tcp

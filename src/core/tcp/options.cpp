@@ -12,8 +12,8 @@ constexpr std::int64_t kMostBuffer = std::int64_t{256} << 20;
 constexpr std::int64_t kMostMillis = 0x7fffffff;
 
 std::uint32_t to_millis(std::int64_t nanos) noexcept {
-  return static_cast<std::uint32_t>(std::clamp((nanos + kMilli - 1) / kMilli, std::int64_t{0},
-                                               kMostMillis));
+  return static_cast<std::uint32_t>(
+      std::clamp((nanos + kMilli - 1) / kMilli, std::int64_t{0}, kMostMillis));
 }
 std::uint32_t to_size(std::int64_t value) noexcept {
   return static_cast<std::uint32_t>(std::clamp(value, kLeastBuffer, kMostBuffer));
@@ -94,8 +94,8 @@ bool Sockets::set_size(Connection& c, SocketOption option, std::int64_t value) n
       o.not_sent_low_water = value == 0 ? Settings::kUnlimited : to_u32(value);
       return true;
     case SocketOption::window_clamp:
-      o.window_clamp = value == 0 ? Settings::kUnlimited
-                                  : std::max<std::uint32_t>(to_u32(value), 1152);
+      o.window_clamp =
+          value == 0 ? Settings::kUnlimited : std::max<std::uint32_t>(to_u32(value), 1152);
       return true;
     case SocketOption::keep_idle:
       o.keep_idle_ms = std::max(1U, to_millis(value));

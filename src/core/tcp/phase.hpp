@@ -20,17 +20,17 @@ constexpr TcpState next_phase(TcpState state, CloseEvent event) noexcept {
   using enum TcpState;
   using Row = std::array<TcpState, 3>;  // close, fin_received, fin_acked
   constexpr std::array<Row, 11> kTable{{
-      {closed, closed, closed},            // CLOSED
-      {closed, listen, listen},            // LISTEN
-      {closed, syn_sent, syn_sent},        // SYN-SENT
+      {closed, closed, closed},                // CLOSED
+      {closed, listen, listen},                // LISTEN
+      {closed, syn_sent, syn_sent},            // SYN-SENT
       {fin_wait_1, close_wait, syn_received},  // SYN-RECEIVED
       {fin_wait_1, close_wait, established},   // ESTABLISHED
-      {fin_wait_1, closing, fin_wait_2},   // FIN-WAIT-1
-      {fin_wait_2, time_wait, fin_wait_2},  // FIN-WAIT-2
-      {last_ack, close_wait, close_wait},  // CLOSE-WAIT
-      {closing, closing, time_wait},       // CLOSING
-      {last_ack, last_ack, closed},        // LAST-ACK
-      {time_wait, time_wait, time_wait},   // TIME-WAIT
+      {fin_wait_1, closing, fin_wait_2},       // FIN-WAIT-1
+      {fin_wait_2, time_wait, fin_wait_2},     // FIN-WAIT-2
+      {last_ack, close_wait, close_wait},      // CLOSE-WAIT
+      {closing, closing, time_wait},           // CLOSING
+      {last_ack, last_ack, closed},            // LAST-ACK
+      {time_wait, time_wait, time_wait},       // TIME-WAIT
   }};
   return kTable[static_cast<std::size_t>(state)][static_cast<std::size_t>(event)];
 }

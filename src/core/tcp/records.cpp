@@ -34,6 +34,7 @@ std::uint16_t Shared::bits(const Connection& c) const noexcept {
   if (over && (c.connected || c.error != SocketError::none)) {
     bits |= kClosed | kReadable | kWritable;
   }
+  if (c.error_info != nullptr) bits |= kErrorQueue | kError;
   if (c.urgent_in && !c.urgent_taken) bits |= kUrgent;
   if (c.connected && c.fin_queued) bits |= kWritable;  // a write fails at once
   if (c.active == nullptr) return static_cast<std::uint16_t>(bits);
@@ -49,6 +50,40 @@ std::uint16_t Shared::bits(const Connection& c) const noexcept {
     }
   }
   return static_cast<std::uint16_t>(bits);
+}
+
+void Shared::keep_error_info(Connection& c, const ip::IcmpError& error, SocketError kind) noexcept {
+  // One is kept: the newest says what the path is like now.
+  if (c.error_info == nullptr) c.error_info = error_infos.acquire();
+  if (c.error_info == nullptr) return;
+  *c.error_info = {.error = kind,
+                   .icmp_type = error.type,
+                   .icmp_code = error.code,
+                   .info = error.next_hop_mtu,
+                   .offender = error.offender,
+                   .destination = {error.destination, c.tuple.remote_port, 0}};
+}
+
+std::optional<SocketErrorInfo> Shared::take_error_info(Connection& c) noexcept {
+  if (c.error_info == nullptr) return std::nullopt;
+  const SocketErrorInfo info = *c.error_info;
+  error_infos.release(*c.error_info);
+  c.error_info = nullptr;
+  update_events(c);
+  return info;
+}
+
+void Shared::clear() noexcept {
+  half_opens.for_each([this](HalfOpen& h) noexcept {
+    wheel.cancel(h.timer);
+    h.unlink();
+  });
+  connections.for_each([this](Connection& c) noexcept {
+    wheel.cancel(c.timer);
+    ReadyQueue::remove(c);
+    if (c.active != nullptr) actives.release(*c.active);
+    c.active = nullptr;
+  });
 }
 
 }  // namespace tidewire::tcp

@@ -49,8 +49,8 @@ DropReason parse_segment(const ip::Packet& packet, Segment& out) noexcept {
       !view.checksum_ok(packet.source, packet.destination, packet.more)) {
     return DropReason::tcp_bad_checksum;
   }
-  out.tuple = Tuple::of(packet.destination, view.destination_port(), packet.source,
-                        view.source_port());
+  out.tuple =
+      Tuple::of(packet.destination, view.destination_port(), packet.source, view.source_port());
   if (out.tuple.local_port == 0 || out.tuple.remote_port == 0) return DropReason::tcp_port_zero;
   out.seq = view.seq();
   out.ack = view.ack();

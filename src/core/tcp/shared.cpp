@@ -9,8 +9,7 @@ constexpr std::uint32_t kV6Headers = 60;
 constexpr std::uint32_t kLeastMss = 88;
 }  // namespace
 
-std::uint64_t ListenHash::operator()(const RandomSeed& seed,
-                                     const ListenKey& key) const noexcept {
+std::uint64_t ListenHash::operator()(const RandomSeed& seed, const ListenKey& key) const noexcept {
   std::array<std::uint64_t, 2> words{};
   std::memcpy(words.data(), key.address.data(), 16);
   return siphash13(seed, words[0], words[1], key.port, 3);
@@ -26,6 +25,7 @@ Shared::Shared(Context& context, ip::Output& output, PortRegistry& port_registry
       listeners(context.memory),
       half_opens(context.memory),
       time_waits(context.memory, context.config.tcp.time_wait_max),
+      error_infos(context.memory),
       flows(context.memory),
       listen_table(context.memory,
                    derive(context.seed, static_cast<std::uint64_t>(SeedPurpose::socket_table))),
@@ -111,10 +111,9 @@ bool Shared::attach_active(Connection& c) noexcept {
   ControllerConfig cc{.mss = mss, .initial_window = 0, .initial_ssthresh = kNoLimit, .now = now()};
   //= RFC 6928 §2; RFC 5681 §3.1
   // A lost SYN or SYN-ACK: one segment.
-  cc.initial_window = c.syn_retransmitted
-                          ? mss
-                          : std::uint64_t{config().initial_window_segments} * mss;
-  auto controller = controllers.make(controller_name, cc);
+  cc.initial_window =
+      c.syn_retransmitted ? mss : std::uint64_t{config().initial_window_segments} * mss;
+  auto controller = controllers.make(c.controller.empty() ? controller_name : c.controller, cc);
   if (!controller) controller = controllers.make(ControllerRegistry::kDefault, cc);
   if (!controller) return false;
   const RecoveryConfig recovery{.sack = c.sack_on, .mss = mss, .rtt = rtt_config()};
@@ -166,6 +165,7 @@ bool Shared::reap(Connection& c) noexcept {
   ReadyQueue::remove(c);
   if (c.active != nullptr) actives.release(*c.active);
   if (c.bind != 0) ports.release(c.bind);
+  if (c.error_info != nullptr) error_infos.release(*c.error_info);
   connections.release(c);
   return true;
 }
@@ -235,8 +235,8 @@ void Shared::apply_options(Connection& c, const SynOptions& theirs) noexcept {
   c.snd.scale = n.snd_scale;
   c.rcv.scale = n.rcv_scale;
   c.rcv.mss = ours.mss;
-  c.snd.peer_mss = static_cast<std::uint16_t>(
-      std::max<std::uint32_t>(theirs.mss.value_or(fallback), kLeastMss));
+  c.snd.peer_mss =
+      static_cast<std::uint16_t>(std::max<std::uint32_t>(theirs.mss.value_or(fallback), kLeastMss));
   c.snd.mss = n.snd_mss;
   if (c.settings.max_segment != 0) c.snd.mss = std::min(c.snd.mss, c.settings.max_segment);
   if (n.timestamps) {

@@ -10,6 +10,7 @@
 #include "base/timer_wheel.hpp"
 #include "core/context.hpp"
 #include "core/ip/output.hpp"
+#include "core/ip/packet.hpp"
 #include "core/ports.hpp"
 #include "core/tcp/cc/registry.hpp"
 #include "core/tcp/connection.hpp"
@@ -44,6 +45,7 @@ class Shared {
   Slab<Listener> listeners;
   Slab<HalfOpen> half_opens;
   Slab<TimeWait> time_waits;
+  Slab<SocketErrorInfo> error_infos;
   FlowTable flows;
   FlatMap<ListenKey, std::uint32_t, ListenHash> listen_table;
   TimerWheel wheel;
@@ -122,6 +124,13 @@ class Shared {
     if (!h.linked()) half_ready.push_back(h);
   }
 
+  // --- errors for IP_RECVERR ---
+  void keep_error_info(Connection& c, const ip::IcmpError& error, SocketError kind) noexcept;
+  std::optional<SocketErrorInfo> take_error_info(Connection& c) noexcept;
+
+  /// Ends all records; their memory goes back.
+  void clear() noexcept;
+
   // --- events ---
   std::uint16_t bits(const Connection& c) const noexcept;
   void update_events(Connection& c) noexcept {
@@ -148,7 +157,8 @@ class Shared {
   void trace_segment(TraceKind kind, const Connection* c, Seq seq, Seq ack, std::uint32_t bytes,
                      wire::TcpFlags flags, std::uint32_t window) noexcept;
   void trace(const TraceRecord& record) noexcept {
-    if (ctx.trace != nullptr) [[unlikely]] ctx.trace->record(record);
+    if (ctx.trace != nullptr) [[unlikely]]
+      ctx.trace->record(record);
   }
   TraceRecord trace_record(TraceKind kind, const Connection& c) const noexcept;
   void drop(DropReason reason, const Segment& seg) noexcept { ctx.drop(reason, seg.interface); }

@@ -43,8 +43,7 @@ SocketResult<void> Sockets::bind(Connection& c, const Endpoint& local) noexcept 
   request.reuse_address = c.settings.reuse_address;
   request.reuse_port = c.settings.reuse_port;
   request.interface = c.settings.bound;
-  const auto bound =
-      local.port == 0 ? s.ports.bind_ephemeral(request) : s.ports.bind(request);
+  const auto bound = local.port == 0 ? s.ports.bind_ephemeral(request) : s.ports.bind(request);
   if (!bound) return fail(bound.error());
   c.bind = *bound;
   c.bound = true;

@@ -42,8 +42,8 @@ SocketResult<std::size_t> Sockets::send(Connection& c, Bytes data, SendOptions o
 }
 
 MutBytes Sockets::send_space(Connection& c, std::size_t wanted) noexcept {
-  const bool open = may_send(c.state) && !c.fin_queued && c.active != nullptr &&
-                    c.error == SocketError::none;
+  const bool open =
+      may_send(c.state) && !c.fin_queued && c.active != nullptr && c.error == SocketError::none;
   return open ? c.active->snd_ring.space(wanted) : MutBytes{};
 }
 
@@ -164,8 +164,8 @@ ReceivedBytes Sockets::received(const Connection& c) const noexcept {
   while (first < count && regions[first].empty()) ++first;
   if (first < count) result.first = regions[first];
   if (first + 1 < count) result.second = regions[first + 1];
-  result.end_of_stream = (c.fin_received || c.state == TcpState::closed) &&
-                         result.size() + skip == ring.size();
+  result.end_of_stream =
+      (c.fin_received || c.state == TcpState::closed) && result.size() + skip == ring.size();
   return result;
 }
 

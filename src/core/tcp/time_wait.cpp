@@ -44,8 +44,7 @@ void Shared::time_wait_release(TimeWait& tw) noexcept {
 
 Instant Shared::time_wait_deadline(const TimeWait& tw) const noexcept {
   const std::int64_t now_ms = now().nanos() / 1'000'000;
-  const auto ahead =
-      static_cast<std::int32_t>(tw.deadline_ms - static_cast<std::uint32_t>(now_ms));
+  const auto ahead = static_cast<std::int32_t>(tw.deadline_ms - static_cast<std::uint32_t>(now_ms));
   return Instant::from_nanos((now_ms + ahead) * 1'000'000);
 }
 

@@ -122,15 +122,15 @@ void Timers::retransmit_data(Connection& c) noexcept {
   if (!window_shut) {
     if (c.retries == 0) c.retries_since = c.stats.last_sent;
     if (c.retries < 255) ++c.retries;
-    const std::uint32_t limit = c.owned || c.accept_by != kNoIndex ? s.config().retries_r2
-                                                                   : s.config().orphan_retries;
+    const std::uint32_t limit =
+        c.owned || c.accept_by != kNoIndex ? s.config().retries_r2 : s.config().orphan_retries;
     if (gave_up(c, c.retries, limit)) return;
   }
   ++c.stats.timeouts;
   ++s.ctx.counters.tcp_timeouts;
   const std::uint64_t in_flight = a.recovery.in_flight();
   const bool first = a.recovery.first_rto();
-  const std::uint64_t lost = a.recovery.on_rto(s.now());
+  const std::uint64_t lost = a.recovery.on_rto();
   c.stats.lost += static_cast<std::uint32_t>(lost / std::max(1U, Shared::eff_mss(c)));
   c.rtt.back_off();
   if (!window_shut) a.cc.on_rto({.now = s.now(), .in_flight = in_flight, .first = first});
@@ -200,8 +200,8 @@ void Timers::fire(HalfOpen& h) noexcept {
   ++s.ctx.counters.tcp_retransmits;
   ++s.ctx.counters.tcp_timeouts;
   s.mark_ready(h);
-  s.wheel.schedule(h.timer, s.now() + backed_off(s.config().rto_initial, h.retries,
-                                                 s.config().rto_max));
+  s.wheel.schedule(h.timer,
+                   s.now() + backed_off(s.config().rto_initial, h.retries, s.config().rto_max));
 }
 
 }  // namespace tidewire::tcp

@@ -25,8 +25,8 @@ Verdict Input::process_ack(Connection& c, Segment& seg) noexcept {
 //= RFC 9293 §3.10.7.4 MUST-1
 void Input::update_window(Connection& c, const Segment& seg) noexcept {
   if (seg.ack.before(c.snd.una)) return;
-  const bool newer = c.snd.wl1.before(seg.seq) ||
-                     (c.snd.wl1 == seg.seq && c.snd.wl2.at_or_before(seg.ack));
+  const bool newer =
+      c.snd.wl1.before(seg.seq) || (c.snd.wl1 == seg.seq && c.snd.wl2.at_or_before(seg.ack));
   if (!newer) return;
   c.snd.wnd = (WireWindow{seg.window} << c.snd.scale).bytes();
   c.snd.max_wnd = std::max(c.snd.max_wnd, c.snd.wnd);
@@ -49,8 +49,7 @@ void Input::feed_recovery(Connection& c, const Segment& seg) noexcept {
   event.sack_blocks = std::span{blocks}.first(count);
   const std::uint32_t window = (WireWindow{seg.window} << c.snd.scale).bytes();
   //= RFC 5681 §2
-  event.duplicate = !advances && c.snd.nxt != c.snd.una && seg.len() == 0 &&
-                    window == c.snd.wnd;
+  event.duplicate = !advances && c.snd.nxt != c.snd.una && seg.len() == 0 && window == c.snd.wnd;
   event.now = std::clamp(seg.ingress, std::min(c.stats.last_sent, s.now()), s.now());
   if (advances && c.timestamps_on && seg.options.timestamps && seg.options.timestamps->echo != 0) {
     //= RFC 7323 §4.1
@@ -143,7 +142,8 @@ void Input::tell_controller(Connection& c, const AckOutcome& o, bool cwnd_limite
   if (o.left_recovery) {
     a.cc.on_recovery({.now = s.now(), .edge = RecoveryEdge::exit, .in_flight = o.in_flight});
   }
-  if (s.tracing()) [[unlikely]] trace_ack(c, o);
+  if (s.tracing()) [[unlikely]]
+    trace_ack(c, o);
 }
 
 void Input::trace_ack(const Connection& c, const AckOutcome& o) noexcept {

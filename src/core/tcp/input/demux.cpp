@@ -9,7 +9,8 @@ void Input::on_packet(const ip::Packet& packet, const ForwardPolicy& forwarding)
   Counters& counters = s.ctx.counters;
   counters.tcp_segs_in += std::max<std::uint16_t>(packet.segs, 1);
   //= RFC 9293 §3.9.2.3 MUST-57
-  if (packet.cast != ip::Cast::unicast) return s.ctx.drop(DropReason::tcp_broadcast, packet.interface);
+  if (packet.cast != ip::Cast::unicast)
+    return s.ctx.drop(DropReason::tcp_broadcast, packet.interface);
   Segment seg;
   if (const DropReason why = parse_segment(packet, seg); why != DropReason::none) {
     return s.ctx.drop(why, packet.interface);

@@ -23,7 +23,8 @@ class Input {
 
   /// RFC 9293 §3.10.7.1: a segment that belongs to nothing is answered with a RST.
   void reply_reset(const Segment& seg) noexcept;
-  /// A connection from a half-open record, in SYN-RECEIVED; `h` is gone. Null: no memory, `h` stays.
+  /// A connection from a half-open record, in SYN-RECEIVED; `h` is gone. Null: no memory, `h`
+  /// stays.
   Connection* promote(HalfOpen& h, const Settings& settings) noexcept;
 
  private:
@@ -74,6 +75,9 @@ class Input {
   Verdict process_text(Connection& c, Segment& seg) noexcept;
   void text_written(Connection& c, const Segment& seg, const RecvRing::Written& w) noexcept;
   void process_fin(Connection& c, const Segment& seg) noexcept;
+
+  // icmp.cpp
+  void path_mtu_lowered(Connection& c, std::uint32_t mtu) noexcept;
 
   void challenge_ack(Connection& c, DropReason why, const Segment& seg) noexcept;
   void owe_ack(Connection& c, std::uint32_t copies = 1) noexcept {

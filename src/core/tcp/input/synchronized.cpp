@@ -124,8 +124,8 @@ Verdict Input::check_rst(Connection& c, const Segment& seg) noexcept {
   using enum TcpState;
   switch (c.state) {
     case syn_received:
-      s.enter_closed(c, c.passive ? SocketError::connection_reset
-                                  : SocketError::connection_refused);
+      s.enter_closed(c,
+                     c.passive ? SocketError::connection_reset : SocketError::connection_refused);
       break;
     case closing:
     case last_ack:

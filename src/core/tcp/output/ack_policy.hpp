@@ -12,7 +12,8 @@ namespace tidewire::tcp {
 /// several.
 class AckPolicy {
  public:
-  /// Segments acknowledged one by one at the start, so that slow start of the peer is not held back.
+  /// Segments acknowledged one by one at the start, so that slow start of the peer is not held
+  /// back.
   static constexpr std::uint8_t kQuickSegments = 16;
 
   //= RFC 9293 §3.8.6.3 MUST-58 SHLD-19
@@ -50,6 +51,7 @@ class AckPolicy {
   constexpr void on_data_sent() noexcept { quick_ = 0; }
   constexpr void quick(std::uint8_t segments = kQuickSegments) noexcept { quick_ = segments; }
 
+  constexpr bool is_quick() const noexcept { return quick_ > 0; }
   constexpr bool owed_now() const noexcept { return now_; }
   /// More than one ACK is owed: they leave as segments of their own.
   constexpr bool owed_copies() const noexcept { return copies_ > 1; }

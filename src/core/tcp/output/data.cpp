@@ -27,6 +27,8 @@ LossCause cause_of(RetransmitCause cause) noexcept {
       return LossCause::rack;
     case RetransmitCause::tail_probe:
       return LossCause::tail_probe;
+    case RetransmitCause::path_mtu:
+      return LossCause::path_mtu;
   }
   return LossCause::none;
 }

@@ -23,10 +23,9 @@ class ReadyQueue {
   Connection* pop() noexcept {
     while (const std::uint64_t open = ready_ & ~blocked_) {
       // Round robin over the buckets: the first one at or after `turn_`.
-      const unsigned bucket =
-          static_cast<unsigned>((std::countr_zero(std::rotr(open, static_cast<int>(turn_))) +
-                                 static_cast<int>(turn_)) &
-                                63);
+      const unsigned bucket = static_cast<unsigned>(
+          (std::countr_zero(std::rotr(open, static_cast<int>(turn_))) + static_cast<int>(turn_)) &
+          63);
       turn_ = (bucket + 1) & 63;
       if (Connection* c = lists_[bucket].pop_front()) return c;
       ready_ &= ~bit(bucket);

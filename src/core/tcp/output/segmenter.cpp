@@ -117,7 +117,8 @@ Sender::Step Sender::push(Connection& c, Outgoing& out) noexcept {
   }
   spent_ = out.text + packet.transport_header_len;
   commit(c, out, window, packet.segs);
-  if (s.tracing()) [[unlikely]] trace_out(c, out, repr.window);
+  if (s.tracing()) [[unlikely]]
+    trace_out(c, out, repr.window);
   return Step::sent;
 }
 

@@ -73,4 +73,20 @@ void Sender::on_neighbor_resolved(InterfaceId interface) noexcept {
   s.half_ready.splice_back(s.half_waiting);
 }
 
+/// Parked flows try again: the ones behind this neighbor learn from send() that it does not answer.
+void Sender::on_neighbor_failed(InterfaceId interface, const IpAddress&) noexcept {
+  on_neighbor_resolved(interface);
+}
+
+void Sender::on_path_change() noexcept {
+  s.connections.for_each([this](Connection& c) noexcept {
+    if (!is_synchronized(c.state)) return;
+    (void)s.refresh_mss(c);
+  });
+  s.ready.for_each_parked([this](Connection& c) noexcept {
+    ReadyQueue::remove(c);
+    s.ready.add(c);
+  });
+}
+
 }  // namespace tidewire::tcp

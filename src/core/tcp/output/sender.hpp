@@ -15,17 +15,19 @@ class Sender {
   Transmit poll(TxBudget& budget) noexcept;
   void on_writable(InterfaceId interface) noexcept;
   void on_neighbor_resolved(InterfaceId interface) noexcept;
+  void on_neighbor_failed(InterfaceId interface, const IpAddress& next_hop) noexcept;
+  void on_path_change() noexcept;
 
  private:
   /// One segment (or super-segment) about to leave.
   struct Outgoing {
     Seq seq;
-    std::uint32_t text = 0;      ///< bytes from the send ring
-    std::uint32_t per_seg = 0;   ///< text per segment
+    std::uint32_t text = 0;     ///< bytes from the send ring
+    std::uint32_t per_seg = 0;  ///< text per segment
     wire::TcpFlags flags;
     wire::TcpOptions options;
     bool retransmission = false;
-    bool dsack = false;          ///< options.sack starts with a D-SACK
+    bool dsack = false;  ///< options.sack starts with a D-SACK
   };
   enum class Step : std::uint8_t {
     sent,
@@ -35,9 +37,9 @@ class Sender {
   };
   /// What the window, the congestion window and the unsent data allow.
   struct Room {
-    std::uint32_t unsent = 0;  ///< bytes never sent
-    std::uint32_t usable = 0;  ///< of the peer's window
-    std::uint64_t allowed = 0; ///< by congestion control
+    std::uint32_t unsent = 0;   ///< bytes never sent
+    std::uint32_t usable = 0;   ///< of the peer's window
+    std::uint64_t allowed = 0;  ///< by congestion control
   };
 
   // sender.cpp
@@ -73,8 +75,8 @@ class Sender {
   static Seq acceptable_seq(const Connection& c) noexcept;
 
   Shared& s;
-  std::uint64_t left_ = 0;  ///< bytes the flow being served may still send
-  std::uint64_t spent_ = 0; ///< bytes of the frame just taken
+  std::uint64_t left_ = 0;   ///< bytes the flow being served may still send
+  std::uint64_t spent_ = 0;  ///< bytes of the frame just taken
 };
 
 }  // namespace tidewire::tcp

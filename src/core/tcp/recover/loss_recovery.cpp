@@ -172,12 +172,20 @@ std::uint64_t LossRecovery::on_rto() noexcept {
   return board_.mark_all_lost(reneged);
 }
 
+std::uint64_t LossRecovery::on_path_mtu(std::uint32_t mss) noexcept {
+  mss_ = std::max<std::uint32_t>(mss, 1);
+  force_first_ = true;
+  return board_.mark_lost_if(
+      [mss](const Run& run) noexcept { return run.seg_size > mss && run.size() > mss; });
+}
+
 std::optional<LossRecovery::Retransmit> LossRecovery::next_retransmit(
     bool new_data_available) const noexcept {
   if (const auto lost = board_.next_lost()) {
-    const RetransmitCause cause = phase_ == RecoveryPhase::loss ? RetransmitCause::rto
-                                  : sack_ || force_first_       ? RetransmitCause::fast
-                                                                : RetransmitCause::partial_ack;
+    const RetransmitCause cause = phase_ < RecoveryPhase::recovery ? RetransmitCause::path_mtu
+                                  : phase_ == RecoveryPhase::loss  ? RetransmitCause::rto
+                                  : sack_ || force_first_          ? RetransmitCause::fast
+                                                                   : RetransmitCause::partial_ack;
     return Retransmit{*lost, cause};
   }
   if (phase_ != RecoveryPhase::recovery || !sack_ || new_data_available) return std::nullopt;

@@ -30,6 +30,7 @@ enum class RetransmitCause : std::uint8_t {
   rto,          ///< after a timeout
   rack,         ///< RFC 8985
   tail_probe,   ///< RFC 8985 §7
+  path_mtu,     ///< RFC 1191 §6.4
 };
 
 /// One acceptable ACK as the sender sees it.
@@ -92,6 +93,11 @@ class LossRecovery {
   std::uint64_t on_rto() noexcept;
   /// True for the first timeout of the data at snd.una: ssthresh is reduced (RFC 5681 §3.1).
   bool first_rto() const noexcept { return first_rto_; }
+
+  //= RFC 1191 §6.4
+  /// The path carries only `mss` bytes a segment from now on: what is out in larger ones is sent
+  /// again, without a congestion response. Returns bytes marked.
+  std::uint64_t on_path_mtu(std::uint32_t mss) noexcept;
 
   struct Retransmit {
     SeqRange range;  ///< one run's worth at most; send any whole number of segments from its start
