@@ -179,10 +179,14 @@ Result<IpAddress, SocketError> Layer::source_for(const IpAddress& destination,
   return fail(SocketError::address_not_available);
 }
 
-std::uint32_t Layer::path_mtu(const IpAddress& destination, InterfaceId bound) const noexcept {
+std::uint32_t Layer::interface_mtu(const IpAddress& destination, InterfaceId bound) const noexcept {
   const auto hop = route(destination, bound);
   const link::Interface* interface = hop ? interfaces_.get(hop->interface) : nullptr;
-  return path_mtus_.get(destination, interface == nullptr ? 1500 : interface->mtu);
+  return interface == nullptr ? 1500 : interface->mtu;
+}
+
+std::uint32_t Layer::path_mtu(const IpAddress& destination, InterfaceId bound) const noexcept {
+  return path_mtus_.get(destination, interface_mtu(destination, bound));
 }
 
 void Layer::lower_path_mtu(const IpAddress& destination, std::uint32_t mtu) noexcept {

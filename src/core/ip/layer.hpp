@@ -118,6 +118,8 @@ class Layer final : public Output,
     return interfaces_.is_broadcast(address);
   }
   std::uint32_t path_mtu(const IpAddress& destination, InterfaceId bound) const noexcept override;
+  std::uint32_t interface_mtu(const IpAddress& destination,
+                              InterfaceId bound) const noexcept override;
   void lower_path_mtu(const IpAddress& destination, std::uint32_t mtu) noexcept override;
   void advise_failure(const IpAddress& destination) noexcept override;
   void confirm(const Path& path) noexcept override;
@@ -126,6 +128,8 @@ class Layer final : public Output,
                   InterfaceId bound) noexcept override;
   void queue_reply(const IpAddress& source, const IpAddress& destination, Protocol protocol,
                    Bytes transport_header, std::uint8_t checksum_offset) noexcept override;
+  void queue_reject(InterfaceId interface, const IpAddress& local, const IpAddress& remote,
+                    Bytes transport, ForwardReject how) noexcept override;
 
   // --- multicast (multicast.cpp) ---
   /// kNoInterface: by route. Returns the interface; every join is undone by one leave_group.

@@ -84,6 +84,10 @@ class Output {
   /// Path MTU in bytes of an IP packet: that of the outgoing interface, less if ICMP said so.
   virtual std::uint32_t path_mtu(const IpAddress& destination,
                                  InterfaceId bound) const noexcept = 0;
+  /// MTU of the interface towards `destination`, whatever the path carries: what the MSS option is
+  /// based on (RFC 1191 §3.1).
+  virtual std::uint32_t interface_mtu(const IpAddress& destination,
+                                      InterfaceId bound) const noexcept = 0;
   /// Records a smaller path MTU (RFC 1191 §6.3); the transport has verified the quoted packet.
   virtual void lower_path_mtu(const IpAddress& destination, std::uint32_t mtu) noexcept = 0;
   /// RFC 1122 §3.3.1.4 / RFC 9293 §3.8.3: R1 was reached, the route or neighbor may be dead.
@@ -101,6 +105,10 @@ class Output {
   /// A TCP segment for a stranger (RST); `header` is the whole TCP header, checksum not filled in.
   virtual void queue_reply(const IpAddress& source, const IpAddress& destination, Protocol protocol,
                            Bytes transport_header, std::uint8_t checksum_offset) noexcept = 0;
+  /// An ICMP error about a TCP segment from `remote` to `local` that began with these bytes (a SYN
+  /// that was held). Not for ForwardReject::reset.
+  virtual void queue_reject(InterfaceId interface, const IpAddress& local, const IpAddress& remote,
+                            Bytes transport, ForwardReject how) noexcept = 0;
 
  protected:
   ~Output() = default;

@@ -31,8 +31,17 @@ void Sockets::forward_reject(FlowId flow, ForwardReject how) noexcept {
   syn.flags = wire::TcpFlag::syn;
   syn.interface = h->interface;
   s.release(*h);
-  (void)how;
-  input_.reply_reset(syn);
+  if (how == ForwardReject::reset || !syn.tuple.is_v4()) return input_.reply_reset(syn);
+  wire::TcpRepr repr;
+  repr.source_port = syn.tuple.remote_port;
+  repr.destination_port = syn.tuple.local_port;
+  repr.seq = syn.seq;
+  repr.flags = syn.flags;
+  std::array<std::byte, wire::kTcpMinHeaderLen> header{};
+  Writer writer{header};
+  wire::emit(repr, writer, 0);
+  s.out.queue_reject(syn.interface, syn.tuple.local_address(), syn.tuple.remote_address(), header,
+                     how);
 }
 
 void Sockets::forward_drop(FlowId flow) noexcept {

@@ -197,15 +197,20 @@ void Shared::trace_segment(TraceKind kind, const Connection* c, Seq seq, Seq ack
   trace(record);
 }
 
-std::uint16_t Shared::path_mss(const Tuple& tuple, InterfaceId bound) const noexcept {
+std::uint16_t Shared::mss_for(const Tuple& tuple, std::uint32_t mtu) noexcept {
   const std::uint32_t headers = tuple.is_v4() ? kV4Headers : kV6Headers;
-  const std::uint32_t mtu = out.path_mtu(tuple.remote_address(), bound);
   return static_cast<std::uint16_t>(
       std::clamp(mtu > headers ? mtu - headers : 0U, kLeastMss, 65535U - headers));
 }
 
+std::uint16_t Shared::path_mss(const Tuple& tuple, InterfaceId bound) const noexcept {
+  return mss_for(tuple, out.path_mtu(tuple.remote_address(), bound));
+}
+
+//= RFC 9293 §3.7.1 MUST-67; RFC 1191 §3.1
+// What the interface takes, whatever the path to the peer carries.
 std::uint16_t Shared::advertised_mss(const Tuple& tuple, const Settings& settings) const noexcept {
-  std::uint16_t mss = path_mss(tuple, settings.bound);
+  std::uint16_t mss = mss_for(tuple, out.interface_mtu(tuple.remote_address(), settings.bound));
   if (settings.max_segment != 0) mss = std::min(mss, settings.max_segment);
   return mss;
 }

@@ -140,6 +140,7 @@ class Shared {
   // --- sizes ---
   /// Payload of the largest segment the path carries, without options.
   std::uint16_t path_mss(const Tuple& tuple, InterfaceId bound) const noexcept;
+  static std::uint16_t mss_for(const Tuple& tuple, std::uint32_t mtu) noexcept;
   /// What the MSS option of our SYN says (RFC 9293 §3.7.1).
   std::uint16_t advertised_mss(const Tuple& tuple, const Settings& settings) const noexcept;
   WindowScale offered_scale(const Settings& settings) const noexcept;
