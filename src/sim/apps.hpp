@@ -34,7 +34,11 @@ struct StreamPlan {
   Duration read_pause;             ///< after each chunk
   bool answer_first = false;       ///< send only when the peer has finished
   std::uint32_t receive_buffer = 0, send_buffer = 0;  ///< 0: the stack's defaults
+  bool keep_alive = false;  ///< a minute idle, then ten probes: a dead peer is noticed
 };
+
+/// Sets what the plan says about a socket's options; accepted sockets inherit them.
+void set_options(Host& host, SocketId socket, const StreamPlan& plan);
 
 /// One end of a TCP connection. Done when both directions have ended or an error was told.
 class StreamPeer final : public Application {
@@ -62,7 +66,6 @@ class StreamPeer final : public Application {
   Instant finished_at() const noexcept { return finished_at_; }
 
  private:
-  void set_buffers(SocketId socket);
   void pump(Instant now);
   void write(Instant now);
   bool write_piece(Instant now);

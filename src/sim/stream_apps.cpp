@@ -43,14 +43,17 @@ bool Pattern::matches(std::uint64_t offset, Bytes bytes) const noexcept {
   return true;
 }
 
-void StreamPeer::set_buffers(SocketId socket) {
-  Stack& stack = host_.stack();
-  if (plan_.receive_buffer != 0) {
-    (void)stack.set_option(socket, SocketOption::receive_buffer, plan_.receive_buffer, host_.now());
-  }
-  if (plan_.send_buffer != 0) {
-    (void)stack.set_option(socket, SocketOption::send_buffer, plan_.send_buffer, host_.now());
-  }
+void set_options(Host& host, SocketId socket, const StreamPlan& plan) {
+  const auto set = [&](SocketOption option, std::int64_t value) {
+    (void)host.stack().set_option(socket, option, value, host.now());
+  };
+  if (plan.receive_buffer != 0) set(SocketOption::receive_buffer, plan.receive_buffer);
+  if (plan.send_buffer != 0) set(SocketOption::send_buffer, plan.send_buffer);
+  if (!plan.keep_alive) return;
+  set(SocketOption::keep_idle, Duration::seconds(60).count_nanos());
+  set(SocketOption::keep_interval, Duration::seconds(10).count_nanos());
+  set(SocketOption::keep_count, 10);
+  set(SocketOption::keep_alive, 1);
 }
 
 void StreamPeer::connect(const Endpoint& remote, const std::optional<Endpoint>& local) {
@@ -60,7 +63,7 @@ void StreamPeer::connect(const Endpoint& remote, const std::optional<Endpoint>& 
   if (!id) return finish(id.error(), now);
   socket_ = *id;
   host_.watch(socket_, *this);
-  set_buffers(socket_);
+  set_options(host_, socket_, plan_);
   if (local) {
     if (const auto bound = stack.bind(socket_, *local, now); !bound) {
       return finish(bound.error(), now);
@@ -217,13 +220,7 @@ StreamServer::StreamServer(Host& host, const Endpoint& local, const StreamPlan& 
   }
   listener_ = *id;
   host.watch(listener_, *this);
-  // Buffer sizes of accepted connections are the listener's.
-  if (plan.receive_buffer != 0) {
-    (void)stack.set_option(listener_, SocketOption::receive_buffer, plan.receive_buffer, now);
-  }
-  if (plan.send_buffer != 0) {
-    (void)stack.set_option(listener_, SocketOption::send_buffer, plan.send_buffer, now);
-  }
+  set_options(host, listener_, plan);
   SocketResult<void> result = stack.bind(listener_, local, now);
   if (result) result = stack.listen(listener_, backlog, now);
   if (!result) error_ = result.error();

@@ -96,7 +96,9 @@ Instant World::next_deadline() {
 }
 
 void World::turn() {
-  while (!actions_.empty() && actions_.front().at <= now_) {
+  const std::uint64_t added_later = sequence_;  // what an action adds is for the next turn
+  while (!actions_.empty() && actions_.front().at <= now_ &&
+         actions_.front().sequence < added_later) {
     std::ranges::pop_heap(actions_, [](const Action& x, const Action& y) {
       return x.at != y.at ? x.at > y.at : x.sequence > y.sequence;
     });
