@@ -1,0 +1,130 @@
+// TCP through whole stacks: ARP before the first SYN, loopback, IPv6 and mapped addresses.
+#include <gtest/gtest.h>
+
+#include "core/testing.hpp"
+
+namespace tidewire {
+namespace {
+
+using testing::at;
+using testing::Frame;
+using testing::Host;
+
+/// Moves frames between two interfaces; super-segments arrive as coalesced frames.
+void carry(Host& from, Host& to, InterfaceId into) {
+  (void)from.poll();
+  const std::vector<Frame> frames = std::move(from.out.frames);
+  const std::vector<std::uint32_t> sizes = std::move(from.out.seg_sizes);
+  from.out.clear();
+  for (std::size_t i = 0; i < frames.size(); ++i) {
+    RxFrame rx;
+    rx.head = frames[i];
+    rx.ingress = to.now;
+    if (sizes[i] != 0) {
+      rx.seg_size = static_cast<std::uint16_t>(sizes[i]);
+      rx.segs = static_cast<std::uint16_t>((frames[i].size() - 54 + sizes[i] - 1) / sizes[i]);
+    }
+    to.stack.on_frames(into, {&rx, 1}, to.now);
+  }
+}
+
+SocketId listen(Host& host, std::string_view where) {
+  const Endpoint endpoint = at(where);
+  const SocketId id = host.stack.open(SocketKind::tcp, endpoint.address.family()).value();
+  EXPECT_TRUE(host.stack.bind(id, endpoint, host.now));
+  EXPECT_TRUE(host.stack.listen(id, 8, host.now));
+  return id;
+}
+
+std::size_t drain(Host& host, SocketId id) {
+  std::vector<std::byte> buffer(100'000);
+  std::size_t total = 0;
+  for (;;) {
+    const auto n = host.stack.receive(id, buffer, {}, host.now);
+    if (!n || *n == 0) return total;
+    total += *n;
+  }
+}
+
+TEST(TcpStack, TransferOverEthernetStartsWithArp) {
+  testing::Pair net;
+  const SocketId listener = listen(net.b, "10.0.0.2:80");
+  const SocketId client = net.a.stack.open(SocketKind::tcp, Family::v4).value();
+  ASSERT_TRUE(net.a.stack.connect(client, at("10.0.0.2:80"), net.a.now));
+  const std::vector<std::byte> data(200'000, std::byte{0x5a});
+  std::size_t written = 0;
+  std::size_t read = 0;
+  SocketId server;
+  for (int round = 0; round < 2000 && read < data.size(); ++round) {
+    carry(net.a, net.b, net.ib);
+    carry(net.b, net.a, net.ia);
+    net.advance(Duration::millis(1));
+    if (!server) server = net.b.stack.accept(listener, net.b.now).value_or(SocketId{});
+    if (written < data.size()) {
+      written += net.a.stack.send(client, Bytes{data}.subspan(written), {}, net.a.now).value_or(0);
+    }
+    if (server) read += drain(net.b, server);
+  }
+  EXPECT_EQ(read, data.size());
+  EXPECT_EQ(net.a.stack.info(client)->retransmits, 0U);
+}
+
+class TcpLoopback : public ::testing::TestWithParam<std::pair<const char*, const char*>> {};
+
+TEST_P(TcpLoopback, ConnectsAndTransfers) {
+  Host host;
+  const InterfaceId lo = host.loopback();
+  const SocketId listener = listen(host, GetParam().first);
+  const Endpoint to = at(GetParam().second);
+  const SocketId client = host.stack.open(SocketKind::tcp, to.address.family()).value();
+  ASSERT_TRUE(host.stack.connect(client, to, host.now));
+  host.run_loopback(lo);
+  const auto server = host.stack.accept(listener, host.now);
+  ASSERT_TRUE(server);
+  EXPECT_EQ(host.stack.remote_endpoint(client).value(), to);
+  EXPECT_EQ(host.stack.remote_endpoint(*server)->address.family(),
+            at(GetParam().first).address.family());
+  ASSERT_TRUE(host.stack.send(client, testing::bytes_of("hello"), {}, host.now));
+  host.run_loopback(lo);
+  std::array<std::byte, 16> buffer{};
+  EXPECT_EQ(host.stack.receive(*server, buffer, {}, host.now).value_or(0), 5U);
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, TcpLoopback,
+                         ::testing::Values(std::pair{"127.0.0.1:80", "127.0.0.1:80"},
+                                           std::pair{"0.0.0.0:80", "127.0.0.1:80"},
+                                           std::pair{"[::1]:80", "[::1]:80"},
+                                           std::pair{"[::]:80", "[::1]:80"},
+                                           std::pair{"[::]:80", "127.0.0.1:80"},
+                                           std::pair{"[::]:80", "[::ffff:127.0.0.1]:80"},
+                                           std::pair{"0.0.0.0:80", "[::ffff:127.0.0.1]:80"}));
+
+TEST(TcpStack, NobodyListensRefusesAtOnce) {
+  for (const char* where : {"127.0.0.1:81", "[::1]:81"}) {
+    Host host;
+    const InterfaceId lo = host.loopback();
+    const SocketId client = host.stack.open(SocketKind::tcp, at(where).address.family()).value();
+    ASSERT_TRUE(host.stack.connect(client, at(where), host.now));
+    host.run_loopback(lo);
+    EXPECT_EQ(host.stack.take_error(client), SocketError::connection_refused) << where;
+  }
+}
+
+//= RFC 9293 §3.5
+// A socket that connects to its own address and port opens simultaneously with itself.
+TEST(TcpStack, SocketConnectsToItself) {
+  Host host;
+  const InterfaceId lo = host.loopback();
+  const SocketId self = host.stack.open(SocketKind::tcp, Family::v4).value();
+  ASSERT_TRUE(host.stack.bind(self, at("127.0.0.1:999"), host.now));
+  ASSERT_TRUE(host.stack.connect(self, at("127.0.0.1:999"), host.now));
+  host.run_loopback(lo);
+  EXPECT_EQ(host.stack.info(self)->state, TcpState::established);
+  ASSERT_TRUE(host.stack.send(self, testing::bytes_of("me"), {}, host.now));
+  host.run_loopback(lo);
+  std::array<std::byte, 16> buffer{};
+  EXPECT_EQ(host.stack.receive(self, buffer, {}, host.now).value_or(0), 2U);
+}
+
+}  // namespace
+}  // namespace tidewire
