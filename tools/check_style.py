@@ -19,7 +19,7 @@ NO_MACROS = ("src/core/", "src/wire/", "src/base/")
 UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK|for now|not implemented|placeholder)\b")
 # Paths and hosts of one machine; brackets keep this file from finding itself.
 MACHINE = re.compile(r"/wor[k]/|/roo[t]/|/hom[e]/\w+/|bash_job[s]|\bartifactor[y]\b|\bnexu[s]\b|"
-                     r"\.interna[l]\b")
+                     r"\w+\.\w+\.interna[l]\b")
 TEXTS = ("*.cpp", "*.hpp", "*.py", "*.sh", "*.md", "*.txt", "*.cmake", "*.1", "*.json", "*.tsv", "dev",
          ".ci/run")
 

@@ -56,7 +56,7 @@ class TcpRelay final : public runtime::IoHandler, public SocketUser {
   runtime::WatchId watch_;
   SocketId socket_;
   FlowId flow_;
-  bool host_full_ = false;      ///< the host's socket takes no more for now
+  bool host_full_ = false;      ///< the host's socket takes no more at present
   bool stack_full_ = false;     ///< the send ring has no room
   bool host_finished_ = false;  ///< FIN from the host, passed on
   bool peer_finished_ = false;  ///< FIN from the virtual network, passed on
