@@ -10,10 +10,15 @@ LossRecovery::LossRecovery(MemoryProvider& memory, const RecoveryConfig& config,
       rate_(now),
       mss_(std::max<std::uint32_t>(config.mss, 1)),
       sack_(config.sack),
+      rack_on_(config.rack),
       recovery_point_(snd_nxt - 1),
+      recovery_start_(snd_nxt),
       high_rxt_(snd_nxt),
       rescue_rxt_(snd_nxt),
-      rto_una_(snd_nxt) {
+      rto_una_(snd_nxt),
+      spurious_until_(snd_nxt),
+      timer_from_(now),
+      probe_from_(now) {
   board_.reset(snd_nxt);
 }
 
@@ -26,8 +31,19 @@ void LossRecovery::on_sent(SeqRange range, std::uint32_t seg_size, Instant now,
                            bool probe) noexcept {
   const RateSnapshot rate = rate_.on_send(now, in_flight());
   const bool again = range.start.before(board_.high_data());
+  if (board_.empty() || range.start == board_.una()) timer_from_ = now;
   board_.on_sent({range, seg_size, now, rate, probe});
-  if (again) force_first_ = false;
+  if (again) {
+    force_first_ = false;
+    spurious_.on_retransmit(range.size(), now);
+  } else {
+    probe_from_ = now;
+  }
+  if (probe_due_) {
+    probe_due_ = false;
+    probe_.on_sent(range.end, again);
+    timer_from_ = now;
+  }
   if (phase_ != RecoveryPhase::recovery) return;
   prr_.on_sent(range.size());
   if (!again) return;
@@ -41,8 +57,9 @@ void LossRecovery::on_sent(SeqRange range, std::uint32_t seg_size, Instant now,
 
 void LossRecovery::take_rtt(const AckEvent& event, const Delivered& d, RttEstimator& rtt,
                             AckOutcome& out) const noexcept {
-  //= RFC 6298 §3 (Karn): data sent twice gives no sample, unless timestamps tell which one arrived
-  if (!d.oldest_sent_at.is_never()) {
+  //= RFC 6298 §3 (Karn): data sent twice gives no sample, unless timestamps tell which one arrived;
+  // nor does what waited with it for the gap to close.
+  if (!d.oldest_sent_at.is_never() && !d.with_retransmitted) {
     out.rtt = std::max(event.now - d.oldest_sent_at, Duration::nanos(1));
   } else if (d.acked > 0 && event.echoed_rtt) {
     out.rtt = event.echoed_rtt;
@@ -85,13 +102,16 @@ AckOutcome LossRecovery::on_ack(const AckEvent& event, RttEstimator& rtt) noexce
   out.was_in_recovery = in_recovery();
   flight_at_loss_ = board_.outstanding();
   const Delivered d =
-      board_.on_ack(event.seg_ack, sack_ ? event.sack_blocks : std::span<const SeqRange>{});
+      board_.on_ack(event.seg_ack, sack_ ? event.sack_blocks : std::span<const SeqRange>{},
+                    {event.now, rtt.min_rtt(), event.echoed_rtt});
   out.acked = d.acked;
   out.dsack = d.dsack.has_value();
   out.restart_rto = d.acked > 0;
+  if (d.acked > 0) timer_from_ = probe_from_ = event.now;
   out.delivered = count_duplicates(event, d);
   delivered_at_loss_ = out.delivered;
   take_rtt(event, d, rtt, out);
+  if (out.rtt) probe_.on_rtt_sample();
   if (d.any) {
     out.rate = rate_.on_delivered(out.delivered, d.newest.rate, d.newest.sent_at,
                                   d.newest.retransmitted, rtt.min_rtt(), event.now);
@@ -100,16 +120,50 @@ AckOutcome LossRecovery::on_ack(const AckEvent& event, RttEstimator& rtt) noexce
     board_.forget_sacks();
     out.reneged = true;
   }
+  check_spurious(event, d, out);
   if (phase_ >= RecoveryPhase::recovery && board_.una().at_or_after(recovery_point_)) {
     out.left_recovery = in_recovery();
     leave();
   }
-  detect_loss(d, out);
+  rack_.on_delivered(d, event.now);
+  rack_.on_round(out.dsack, out.left_recovery, board_.una(), board_.high_data());
+  detect_loss(d, rtt, event.now, out);
+  check_probe(event, d, out);
   out.in_flight = in_flight();
-  if (phase_ == RecoveryPhase::recovery && !out.entered_recovery) {
+  if (in_recovery() && !out.entered_recovery) {
     prr_.on_ack(out.delivered, out.in_flight, mss_, d.acked > 0 && out.newly_lost == 0);
   }
   return out;
+}
+
+//= RFC 3522 §3.2; RFC 3708
+void LossRecovery::check_spurious(const AckEvent& event, const Delivered& d,
+                                  AckOutcome& out) noexcept {
+  if (!spurious_.active()) return;
+  const bool recovering = phase_ >= RecoveryPhase::recovery;
+  if (!recovering && board_.una().after(spurious_until_)) return spurious_.stop();
+  bool mistaken = recovering && d.acked > 0 && spurious_.on_progress(event.echoed_rtt, event.now);
+  if (d.dsack && d.dsack->start.at_or_after(recovery_start_) &&
+      d.dsack->end.at_or_before(recovery_point_)) {
+    mistaken = spurious_.on_dsack(d.dsack->size()) || mistaken;
+  }
+  if (!mistaken) return;
+  spurious_.stop();
+  out.spurious = true;
+  if (!recovering) return;
+  board_.undo_lost();
+  leave();
+}
+
+//= RFC 8985 §7.4.2
+void LossRecovery::check_probe(const AckEvent& event, const Delivered& d,
+                               AckOutcome& out) noexcept {
+  const bool duplicate = d.acked == 0 && !d.new_sack_info;
+  if (!probe_.on_ack(event.seg_ack, out.dsack, duplicate)) return;
+  if (phase_ >= RecoveryPhase::recovery || out.spurious) return;
+  // What the probe repaired was a loss all the same: one reduction, and nothing left to repair.
+  out.entered_recovery = true;
+  out.left_recovery = true;
 }
 
 void LossRecovery::leave() noexcept {
@@ -117,11 +171,20 @@ void LossRecovery::leave() noexcept {
   dup_acks_ = 0;
   dup_bytes_ = 0;
   force_first_ = false;
+  spurious_until_ = board_.high_data();
 }
 
-void LossRecovery::detect_loss(const Delivered& d, AckOutcome& out) noexcept {
-  if (sack_) out.newly_lost = board_.mark_lost_by_sack(mss_);
-  if (phase_ == RecoveryPhase::recovery) {
+void LossRecovery::detect_loss(const Delivered& d, const RttEstimator& rtt, Instant now,
+                               AckOutcome& out) noexcept {
+  if (uses_rack()) {
+    const Rack::Found found =
+        rack_.detect(board_, rtt, mss_, phase_ >= RecoveryPhase::recovery, now);
+    out.newly_lost = found.lost;
+    reordering_at_ = found.look_again;
+  } else if (sack_) {
+    out.newly_lost = board_.mark_lost_by_sack(mss_);
+  }
+  if (in_recovery()) {
     //= RFC 6582 §3.2: a partial ACK shows the next hole
     if (!sack_ && d.acked > 0) out.newly_lost += board_.mark_head_lost();
     return;
@@ -131,7 +194,9 @@ void LossRecovery::detect_loss(const Delivered& d, AckOutcome& out) noexcept {
   const bool old = !sack_ && !board_.una().after(recovery_point_);
   //= RFC 6675 §5: three duplicate ACKs, or SACK shows that the first segment is lost
   //= RFC 5681 §3.2
-  if (dup_acks_ >= Scoreboard::kDupThresh && !old) out.newly_lost += board_.mark_head_lost();
+  if (!uses_rack() && dup_acks_ >= Scoreboard::kDupThresh && !old) {
+    out.newly_lost += board_.mark_head_lost();
+  }
   if (out.newly_lost > 0) {
     enter_recovery(out);
   } else {
@@ -144,7 +209,11 @@ void LossRecovery::detect_loss(const Delivered& d, AckOutcome& out) noexcept {
 void LossRecovery::enter_recovery(AckOutcome& out) noexcept {
   phase_ = RecoveryPhase::recovery;
   recovery_point_ = board_.high_data();
+  recovery_start_ = board_.una();
   high_rxt_ = board_.una();
+  probe_.reset();
+  probe_due_ = false;
+  spurious_.start();
   // A new recovery may rescue again, but not for the same data.
   rescued_ = rescued_ && !board_.una().after(rescue_rxt_);
   force_first_ = true;
@@ -160,16 +229,54 @@ void LossRecovery::start_reduction(std::uint64_t ssthresh) noexcept {
   prr_.force(mss_);
 }
 
-std::uint64_t LossRecovery::on_rto() noexcept {
-  first_rto_ = phase_ != RecoveryPhase::loss || board_.una() != rto_una_;
+TimerPlan LossRecovery::timer(const RttEstimator& rtt, const RttConfig& config) const noexcept {
+  if (board_.empty()) return {};
+  const Instant rto = timer_from_ + rtt.rto(config);
+  if (reordering_at_ < rto) return {reordering_at_, TimerMode::reordering};
+  //= RFC 8985 §7.2
+  const bool quiet = phase_ == RecoveryPhase::open && board_.sacked() == 0;
+  if (uses_rack() && quiet && !probe_due_ && probe_.may_probe()) {
+    const Instant probe = probe_from_ + TailProbe::timeout(rtt, board_.outstanding() <= mss_);
+    if (probe < rto) return {probe, TimerMode::tail_probe};
+  }
+  return {rto, TimerMode::rto};
+}
+
+std::uint64_t LossRecovery::on_rto(const RttEstimator& rtt, Instant now) noexcept {
   rto_una_ = board_.una();
   phase_ = RecoveryPhase::loss;
   recovery_point_ = board_.high_data();
+  recovery_start_ = board_.una();
   dup_acks_ = 0;
   dup_bytes_ = 0;
   force_first_ = true;
+  probe_.reset();
+  probe_due_ = false;
+  spurious_.start();
+  timer_from_ = now;
+  reordering_at_ = Instant::never();
+  //= RFC 2018 §8
   const bool reneged = !board_.empty() && board_.runs().front().sacked;
-  return board_.mark_all_lost(reneged);
+  if (reneged || !uses_rack()) return board_.mark_all_lost(reneged);
+  return rack_.mark_after_timeout(board_, rtt, now);
+}
+
+AckOutcome LossRecovery::on_reordering_timer(const RttEstimator& rtt, Instant now) noexcept {
+  AckOutcome out;
+  out.prior_in_flight = in_flight();
+  out.was_in_recovery = in_recovery();
+  flight_at_loss_ = board_.outstanding();
+  delivered_at_loss_ = 0;
+  detect_loss({}, rtt, now, out);
+  out.in_flight = in_flight();
+  return out;
+}
+
+bool LossRecovery::on_probe_timer(Instant now) noexcept {
+  if (!probe_.may_probe() || board_.empty()) return false;
+  probe_due_ = true;
+  timer_from_ = now;
+  return true;
 }
 
 std::uint64_t LossRecovery::on_path_mtu(std::uint32_t mss) noexcept {
@@ -188,7 +295,12 @@ std::optional<LossRecovery::Retransmit> LossRecovery::next_retransmit(
                                                                    : RetransmitCause::partial_ack;
     return Retransmit{*lost, cause};
   }
-  if (phase_ != RecoveryPhase::recovery || !sack_ || new_data_available) return std::nullopt;
+  if (new_data_available) return std::nullopt;
+  if (probe_due_) {
+    const auto last = board_.last_segment();
+    if (last) return Retransmit{*last, RetransmitCause::tail_probe};
+  }
+  if (!in_recovery() || !sack_ || rack_on_) return std::nullopt;
   //= RFC 6675 §4 NextSeg() (3)
   if (const auto hole = board_.next_hole(high_rxt_)) {
     return Retransmit{*hole, RetransmitCause::speculative};
@@ -209,7 +321,7 @@ std::uint64_t LossRecovery::allowance(std::uint64_t cwnd, bool uses_prr) const n
     const std::uint64_t out = in_flight();
     bytes = cwnd > out ? cwnd - out : 0;
   }
-  return force_first_ ? std::max<std::uint64_t>(bytes, mss_) : bytes;
+  return force_first_ || probe_due_ ? std::max<std::uint64_t>(bytes, mss_) : bytes;
 }
 
 }  // namespace tidewire::tcp

@@ -9,8 +9,11 @@
 #include "base/time.hpp"
 #include "core/tcp/recover/delivery_rate.hpp"
 #include "core/tcp/recover/prr.hpp"
+#include "core/tcp/recover/rack.hpp"
 #include "core/tcp/recover/rtt.hpp"
 #include "core/tcp/recover/scoreboard.hpp"
+#include "core/tcp/recover/spurious.hpp"
+#include "core/tcp/recover/tail_probe.hpp"
 
 namespace tidewire::tcp {
 
@@ -65,12 +68,25 @@ struct AckOutcome {
 
 struct RecoveryConfig {
   bool sack = true;  ///< negotiated
+  bool rack = true;  ///< RACK-TLP (RFC 8985); needs SACK, else RFC 6675
   std::uint32_t mss = 536;
   RttConfig rtt;
 };
 
-/// Composes scoreboard, RTT, PRR and delivery rate. Knows no congestion controller: the caller
-/// passes its decisions in (ssthresh on entering recovery) and asks for permission out.
+/// What the one retransmission timer stands for (RFC 8985 §8).
+enum class TimerMode : std::uint8_t {
+  none,
+  rto,         ///< call on_rto()
+  tail_probe,  ///< call on_probe_timer()
+  reordering,  ///< call on_reordering_timer()
+};
+struct TimerPlan {
+  Instant at = Instant::never();
+  TimerMode mode = TimerMode::none;
+};
+
+/// Composes scoreboard, RACK-TLP, PRR, delivery rate and undo. Knows no congestion controller: the
+/// caller passes its decisions in (ssthresh on entering recovery) and asks for permission out.
 /// Without SACK each duplicate ACK stands for one segment that left the network (RFC 6582 and the
 /// window inflation of RFC 5681 §3.2, expressed as a smaller pipe).
 class LossRecovery {
@@ -87,12 +103,29 @@ class LossRecovery {
   /// After on_ack reported entered_recovery: the controller's new ssthresh.
   void start_reduction(std::uint64_t ssthresh) noexcept;
 
-  //= RFC 6298 §5.4 to §5.6; RFC 2018 §8
-  /// The retransmission timer expired. Everything unSACKed is lost. Returns bytes newly lost.
-  /// The caller backs off the RTT estimator and tells the controller.
-  std::uint64_t on_rto() noexcept;
-  /// True for the first timeout of the data at snd.una: ssthresh is reduced (RFC 5681 §3.1).
-  bool first_rto() const noexcept { return first_rto_; }
+  //= RFC 6298 §5.1 to §5.3; RFC 8985 §7.2, §8
+  /// When the retransmission timer is due and for what. To be asked again after everything that was
+  /// sent or acknowledged and after every expiry.
+  TimerPlan timer(const RttEstimator& rtt, const RttConfig& config) const noexcept;
+
+  //= RFC 6298 §5.4 to §5.6; RFC 2018 §8; RFC 8985 §6.3
+  /// The retransmission timer expired. The first segment is lost, and with RACK what is as old as
+  /// it should be, without it everything unSACKed. Returns bytes newly lost. The caller backs off
+  /// the RTT estimator and tells the controller.
+  std::uint64_t on_rto(const RttEstimator& rtt, Instant now) noexcept;
+  /// True if a timeout now is the first one of the data at snd.una, which reduces ssthresh (RFC
+  /// 5681 §3.1). To be asked before on_rto().
+  bool first_rto() const noexcept {
+    return phase_ != RecoveryPhase::loss || board_.una() != rto_una_;
+  }
+  //= RFC 8985 §6.2 step 5
+  /// The reordering window of something passed; the outcome is like that of an ACK that delivered
+  /// nothing.
+  AckOutcome on_reordering_timer(const RttEstimator& rtt, Instant now) noexcept;
+  //= RFC 8985 §7.3
+  /// The probe timeout expired: allowance() and next_retransmit() let one segment out, new data if
+  /// there is any, else the last one again. False: no probe now; the RTO is left.
+  bool on_probe_timer(Instant now) noexcept;
 
   //= RFC 1191 §6.4
   /// The path carries only `mss` bytes a segment from now on: what is out in larger ones is sent
@@ -125,27 +158,40 @@ class LossRecovery {
   void take_rtt(const AckEvent& event, const Delivered& d, RttEstimator& rtt,
                 AckOutcome& out) const noexcept;
   std::uint64_t count_duplicates(const AckEvent& event, const Delivered& d) noexcept;
-  void detect_loss(const Delivered& d, AckOutcome& out) noexcept;
+  void detect_loss(const Delivered& d, const RttEstimator& rtt, Instant now,
+                   AckOutcome& out) noexcept;
   void enter_recovery(AckOutcome& out) noexcept;
   void leave() noexcept;
+  void check_spurious(const AckEvent& event, const Delivered& d, AckOutcome& out) noexcept;
+  void check_probe(const AckEvent& event, const Delivered& d, AckOutcome& out) noexcept;
+  bool uses_rack() const noexcept { return sack_ && rack_on_; }
 
   Scoreboard board_;
   DeliveryRate rate_;
   Prr prr_;
+  Rack rack_;
+  TailProbe probe_;
+  SpuriousDetector spurious_;
   std::uint32_t mss_;
   RecoveryPhase phase_ = RecoveryPhase::open;
   bool sack_;
-  bool first_rto_ = true;
+  bool rack_on_;
   bool force_first_ = false;  // the first retransmission of a recovery needs no permission
+  bool probe_due_ = false;
+  bool rescued_ = false;
   std::uint32_t dup_acks_ = 0;
   std::uint64_t dup_bytes_ = 0;  // without SACK: bytes that duplicate ACKs showed to have arrived
   std::uint64_t flight_at_loss_ = 0;
   std::uint64_t delivered_at_loss_ = 0;  // by the ACK that began the recovery
   Seq recovery_point_;
-  Seq high_rxt_;    // end of the highest data sent again in this recovery
-  Seq rescue_rxt_;  // no second rescue before this is acknowledged
-  bool rescued_ = false;
-  Seq rto_una_;  // snd.una at the last timeout
+  Seq recovery_start_;  // snd.una when it began
+  Seq high_rxt_;        // end of the highest data sent again in this recovery
+  Seq rescue_rxt_;      // no second rescue before this is acknowledged
+  Seq rto_una_;         // snd.una at the last timeout
+  Seq spurious_until_;  // a report of duplicates after this means something else
+  Instant timer_from_;  // the RTO counts from here
+  Instant probe_from_;  // the probe timeout counts from here
+  Instant reordering_at_ = Instant::never();
 };
 
 }  // namespace tidewire::tcp

@@ -25,6 +25,7 @@ TEST(LossRecovery, OneLossIsRepairedOnceWithoutATimeout) {
       TestFlow::Setup setup;
       setup.sack = sack;
       setup.controller = controller;
+      setup.rack = false;
       TestFlow flow(setup);
       flow.drop = [](std::uint32_t ordinal, std::uint32_t) { return ordinal == 100; };
       ASSERT_TRUE(flow.run());
@@ -41,6 +42,7 @@ TEST(LossRecovery, LimitedTransmitSendsNewDataOnTheFirstDuplicates) {
   for (const bool sack : {true, false}) {
     TestFlow::Setup setup;
     setup.sack = sack;
+    setup.rack = false;
     TestFlow flow(setup);
     flow.send();
     const std::uint32_t before = flow.nxt;  // the initial window: 10
@@ -84,7 +86,9 @@ TEST(LossRecovery, NewRenoRepairsOneHoleARoundTrip) {
 
 // req: RFC6675-5
 TEST(LossRecovery, SackRepairsManyHolesInOneRoundTrip) {
-  TestFlow flow({});
+  TestFlow::Setup setup;
+  setup.rack = false;
+  TestFlow flow(setup);
   flow.drop = [](std::uint32_t ordinal, std::uint32_t) {
     return ordinal >= 100 && ordinal < 160 && ordinal % 4 == 0;
   };
@@ -98,6 +102,7 @@ TEST(LossRecovery, SackRepairsManyHolesInOneRoundTrip) {
 TEST(LossRecovery, TheEndOfTheFlightIsRescued) {
   TestFlow::Setup setup;
   setup.segments = 20;
+  setup.rack = false;
   TestFlow flow(setup);
   // The first and the last of the flight; what lies between shows the first to be lost.
   flow.drop = [](std::uint32_t ordinal, std::uint32_t) { return ordinal == 11 || ordinal == 20; };
@@ -112,6 +117,7 @@ TEST(LossRecovery, ATimeoutRepairsATailLoss) {
     TestFlow::Setup setup;
     setup.segments = 10;
     setup.sack = sack;
+    setup.rack = false;
     TestFlow flow(setup);
     flow.drop = [](std::uint32_t ordinal, std::uint32_t) { return ordinal > 7 && ordinal < 12; };
     ASSERT_TRUE(flow.run());
@@ -142,6 +148,7 @@ TEST(LossRecovery, EverythingArrivesUnderRandomLoss) {
     setup.controller = seed % 2 == 0 ? "cubic" : "reno";
     setup.segments = 2000;
     setup.timestamps = seed % 5 != 0;
+    setup.rack = seed % 7 < 4;
     setup.start = Seq{static_cast<std::uint32_t>(seed * 0x13579bdf)};
     TestFlow flow(setup);
     Rng rng(RandomSeed{seed, 77});

@@ -89,6 +89,7 @@ void Scoreboard::on_sent(const Emission& emission) noexcept {
   run.is_probe = emission.is_probe;
   run.sent_at = emission.now;
   run.rate = emission.rate;
+  run.order = ++emissions_;
   ::new (static_cast<void*>(runs_ + tail_)) Run(run);
   ++tail_;
   outstanding_ += run.size();
@@ -96,6 +97,7 @@ void Scoreboard::on_sent(const Emission& emission) noexcept {
 }
 
 void Scoreboard::resend(const Emission& emission, SeqRange range) noexcept {
+  ++emissions_;
   std::size_t i = find(range.start);
   if (runs_[i].start != range.start) {
     i = split(i, range.start);
@@ -115,11 +117,12 @@ void Scoreboard::resend(const Emission& emission, SeqRange range) noexcept {
     run.is_probe = emission.is_probe;
     run.sent_at = emission.now;
     run.rate = emission.rate;
+    run.order = emissions_;
   }
 }
 
 // Data of `run` is newly known to have arrived.
-void Scoreboard::settle(const Run& run, Seq prior_high_sacked, Delivered& out) noexcept {
+void Scoreboard::settle(const Run& run, const Before& before, Delivered& out) noexcept {
   out.delivered += run.size();
   if (run.lost) {
     lost_ -= run.size();
@@ -132,15 +135,26 @@ void Scoreboard::settle(const Run& run, Seq prior_high_sacked, Delivered& out) n
     out.newest = {run.sent_at, run.end, run.retransmitted(), run.rate};
     out.any = true;
   }
-  if (run.retransmitted()) return;
+  if (run.retransmitted() && before.clock.answers_original(run.sent_at)) {
+    out.original_answered = true;
+  } else if (!out.rack || !run.sent_before(out.rack_sent_at, out.rack_order, out.rack_end)) {
+    out.rack = true;
+    out.rack_sent_at = run.sent_at;
+    out.rack_order = run.order;
+    out.rack_end = run.end;
+  }
+  if (run.retransmitted()) {
+    out.with_retransmitted = true;
+    return;
+  }
   out.oldest_sent_at = earlier(out.oldest_sent_at, run.sent_at);
   if (out.newest_clean_sent_at.is_never() || run.sent_at > out.newest_clean_sent_at) {
     out.newest_clean_sent_at = run.sent_at;
   }
-  if (run.start.before(prior_high_sacked)) out.reordered = true;
+  if (run.start.before(before.high_sacked)) out.reordered = true;
 }
 
-void Scoreboard::ack_through(Seq ack, Seq prior_high_sacked, Delivered& out) noexcept {
+void Scoreboard::ack_through(Seq ack, const Before& before, Delivered& out) noexcept {
   while (head_ < tail_ && runs_[head_].start.before(ack)) {
     Run& run = runs_[head_];
     Run done = run;
@@ -148,7 +162,7 @@ void Scoreboard::ack_through(Seq ack, Seq prior_high_sacked, Delivered& out) noe
     if (run.sacked) {
       sacked_ -= done.size();
     } else {
-      settle(done, prior_high_sacked, out);
+      settle(done, before, out);
     }
     if (done.end == run.end) {
       ++head_;
@@ -172,7 +186,7 @@ void Scoreboard::ack_through(Seq ack, Seq prior_high_sacked, Delivered& out) noe
 }
 
 //= RFC 6675 §3; RFC 2018 §5
-void Scoreboard::apply_block(SeqRange block, Seq prior_high_sacked, Delivered& out) noexcept {
+void Scoreboard::apply_block(SeqRange block, const Before& before, Delivered& out) noexcept {
   block.start = later(block.start, una_);
   if (!block.start.before(block.end) || block.end.after(high_data_)) return;
   std::size_t i = find(block.start);
@@ -205,7 +219,7 @@ void Scoreboard::apply_block(SeqRange block, Seq prior_high_sacked, Delivered& o
       i = second - 1;
     }
     Run& sacked = runs_[i];
-    settle(sacked, prior_high_sacked, out);
+    settle(sacked, before, out);
     sacked.sacked = true;
     sacked.lost = sacked.in_flight_again = false;
     sacked_ += sacked.size();
@@ -235,11 +249,12 @@ void Scoreboard::merge_sacked(std::size_t first, std::size_t last) noexcept {
   if (to + 1 < last) erase(to + 1, last);
 }
 
-Delivered Scoreboard::on_ack(Seq seg_ack, std::span<const SeqRange> sack_blocks) noexcept {
+Delivered Scoreboard::on_ack(Seq seg_ack, std::span<const SeqRange> sack_blocks,
+                             const AckClock& clock) noexcept {
   Delivered out;
-  const Seq prior_high_sacked = high_sacked_;
+  const Before before{high_sacked_, clock};
   if (seg_ack.after(una_) && seg_ack.at_or_before(high_data_)) {
-    ack_through(seg_ack, prior_high_sacked, out);
+    ack_through(seg_ack, before, out);
   }
   //= RFC 2883 §4, §5
   if (!sack_blocks.empty()) {
@@ -252,7 +267,7 @@ Delivered Scoreboard::on_ack(Seq seg_ack, std::span<const SeqRange> sack_blocks)
       sack_blocks = sack_blocks.subspan(1);
     }
   }
-  for (const SeqRange block : sack_blocks) apply_block(block, prior_high_sacked, out);
+  for (const SeqRange block : sack_blocks) apply_block(block, before, out);
   out.reneged = head_ < tail_ && runs_[head_].sacked;
   return out;
 }
@@ -308,18 +323,27 @@ std::uint64_t Scoreboard::mark_lost_by_sack(std::uint32_t mss) noexcept {
   return marked;
 }
 
+// The first unSACKed segment as a run of its own; tail_ if there is none.
+std::size_t Scoreboard::head_segment() noexcept {
+  std::size_t i = head_;
+  while (i < tail_ && runs_[i].sacked) ++i;
+  if (i == tail_ || runs_[i].size() <= runs_[i].seg_size) return i;
+  const std::size_t second = split(i, runs_[i].start + runs_[i].seg_size);
+  return second == tail_ ? i : second - 1;
+}
+
 std::uint64_t Scoreboard::mark_head_lost() noexcept {
-  for (std::size_t i = head_; i < tail_; ++i) {
-    if (runs_[i].sacked) continue;
-    if (runs_[i].lost) return 0;
-    if (runs_[i].size() > runs_[i].seg_size) {
-      const std::size_t second = split(i, runs_[i].start + runs_[i].seg_size);
-      if (second != tail_) i = second - 1;
-    }
-    lose(runs_[i]);
-    return runs_[i].size();
-  }
-  return 0;
+  std::size_t i = head_;
+  while (i < tail_ && runs_[i].sacked) ++i;
+  if (i == tail_ || runs_[i].lost) return 0;
+  i = head_segment();
+  lose(runs_[i]);
+  return runs_[i].size();
+}
+
+std::uint64_t Scoreboard::mark_head_lost_again() noexcept {
+  const std::size_t i = head_segment();
+  return i == tail_ ? 0 : lose_again(runs_[i]);
 }
 
 std::uint64_t Scoreboard::mark_all_lost(bool forget_sacks) noexcept {

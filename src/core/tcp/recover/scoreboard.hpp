@@ -24,11 +24,33 @@ struct Run {
   bool lost = false;                ///< deemed lost
   bool in_flight_again = false;     ///< a retransmission, not deemed lost, is out
   bool is_probe = false;            ///< a path-MTU probe: its loss is no congestion signal
+  std::uint32_t order = 0;          ///< of emissions, for those of one instant; wraps
   Instant sent_at{};                ///< of the last transmission
   RateSnapshot rate{};
 
   std::uint32_t size() const noexcept { return Seq::span(start, end); }
+  //= RFC 8985 §6.2 RACK_sent_after(); emissions of one instant are told apart by their order
+  bool sent_before(Instant other_sent_at, std::uint32_t other_order, Seq other_end) const noexcept {
+    if (sent_at != other_sent_at) return sent_at < other_sent_at;
+    if (order != other_order) return Seq{order}.before(Seq{other_order});
+    return end.before(other_end);
+  }
   bool retransmitted() const noexcept { return transmissions > 1; }
+};
+
+/// When an ACK came and what it shows of time; RFC 8985 §6.2 tells by it whether an ACKed
+/// retransmission was the one that arrived.
+struct AckClock {
+  Instant now{};
+  Duration min_rtt{};                  ///< zero: not known
+  std::optional<Duration> echoed_rtt;  ///< from the timestamps option
+
+  //= RFC 8985 §6.2 step 2
+  /// True if data sent again at `sent_at` cannot be what this ACK answers.
+  bool answers_original(Instant sent_at) const noexcept {
+    const Duration age = now - sent_at;
+    return age < min_rtt || (echoed_rtt && *echoed_rtt > age + Duration::millis(1));
+  }
 };
 
 /// What one ACK delivered, gathered over its cumulative part and its SACK blocks.
@@ -37,13 +59,19 @@ struct Delivered {
   std::uint64_t sacked = 0;          ///< bytes newly SACKed
   std::uint64_t delivered = 0;       ///< bytes not known to be delivered before this ACK
   std::uint64_t delivered_lost = 0;  ///< of these, bytes that had been deemed lost
+  bool with_retransmitted = false;   ///< some of it had been sent more than once
   bool any = false;                  ///< `newest` is set
   struct {
     Instant sent_at;
     Seq end;
     bool retransmitted = false;
     RateSnapshot rate;
-  } newest;                                   ///< the data sent last of what was delivered
+  } newest;           ///< the data sent last of what was delivered
+  bool rack = false;  ///< `rack_sent_at` and `rack_end` are set
+  std::uint32_t rack_order = 0;
+  Instant rack_sent_at{};  ///< as newest, without retransmissions that were not needed
+  Seq rack_end;
+  bool original_answered = false;  ///< data sent again was acked, but the original had arrived
   Instant oldest_sent_at = Instant::never();  ///< earliest sent, never retransmitted; for the RTT
   Instant newest_clean_sent_at = Instant::never();  ///< latest sent, never retransmitted
   bool reordered = false;         ///< never-retransmitted data below already SACKed data arrived
@@ -82,29 +110,41 @@ class Scoreboard {
 
   //= RFC 6675 §3, §5 Update()
   /// An acceptable ACK and its SACK blocks (D-SACK first, if it has one). Blocks that make no sense
-  /// (RFC 2018: outside what is in flight) are ignored.
-  Delivered on_ack(Seq seg_ack, std::span<const SeqRange> sack_blocks) noexcept;
+  /// (outside what is in flight) are ignored.
+  Delivered on_ack(Seq seg_ack, std::span<const SeqRange> sack_blocks,
+                   const AckClock& clock = {}) noexcept;
 
   //= RFC 6675 §4 IsLost()
   /// Marks what the SACK information shows to be lost; returns bytes newly marked.
   std::uint64_t mark_lost_by_sack(std::uint32_t mss) noexcept;
   /// Marks the first unSACKed segment lost (third duplicate ACK, partial ACK without SACK).
   std::uint64_t mark_head_lost() noexcept;
+  /// The same after a timeout: its retransmission, if it had one, is lost too.
+  std::uint64_t mark_head_lost_again() noexcept;
   //= RFC 2018 §8; RFC 6298 §5.4
   /// After an RTO: all that is outstanding and unSACKed is lost and to be sent again; with
   /// `forget_sacks` (reneging shown) SACK information is discarded too.
   std::uint64_t mark_all_lost(bool forget_sacks) noexcept;
-  /// Marks unSACKed data lost for which lost(const Run&) says so (RACK); the run may be cut by the
-  /// caller's rule only as a whole. A retransmission in flight may be lost again.
+  enum class Fate : std::uint8_t { keep, lost, stop };
+  /// Asks fate(const Run&) about each run that is unSACKed and has a copy in the network, in the
+  /// order of sequence numbers until it says stop, and marks what it calls lost; a retransmission
+  /// can be lost again. Returns bytes newly marked.
   template <typename F>
-  std::uint64_t mark_lost_if(F&& lost) noexcept {
+  std::uint64_t judge(F&& fate) noexcept {
     std::uint64_t marked = 0;
     for (std::size_t i = head_; i < tail_; ++i) {
       Run& run = runs_[i];
-      if (run.sacked || (run.lost && !run.in_flight_again) || !lost(std::as_const(run))) continue;
-      marked += lose_again(run);
+      if (run.sacked || (run.lost && !run.in_flight_again)) continue;
+      const Fate f = fate(std::as_const(run));
+      if (f == Fate::stop) break;
+      if (f == Fate::lost) marked += lose_again(run);
     }
     return marked;
+  }
+  /// The same where lost(const Run&) is a yes or no.
+  template <typename F>
+  std::uint64_t mark_lost_if(F&& lost) noexcept {
+    return judge([&](const Run& run) { return lost(run) ? Fate::lost : Fate::keep; });
   }
   /// Discards all SACK information (the peer has reneged).
   void forget_sacks() noexcept;
@@ -138,16 +178,21 @@ class Scoreboard {
   std::size_t memory_used() const noexcept { return capacity_ * sizeof(Run); }
 
  private:
+  struct Before {
+    Seq high_sacked;
+    AckClock clock;
+  };
   std::size_t find(Seq s) const noexcept;  // the run that contains s
   std::size_t split(std::size_t i, Seq at) noexcept;
   bool make_room(std::size_t n) noexcept;
   void erase(std::size_t first, std::size_t last) noexcept;
+  std::size_t head_segment() noexcept;
   void resend(const Emission& emission, SeqRange range) noexcept;
   void lose(Run& run) noexcept;                 // not lost yet
   std::uint64_t lose_again(Run& run) noexcept;  // its retransmission too
-  void settle(const Run& run, Seq prior_high_sacked, Delivered& out) noexcept;
-  void ack_through(Seq ack, Seq prior_high_sacked, Delivered& out) noexcept;
-  void apply_block(SeqRange block, Seq prior_high_sacked, Delivered& out) noexcept;
+  void settle(const Run& run, const Before& before, Delivered& out) noexcept;
+  void ack_through(Seq ack, const Before& before, Delivered& out) noexcept;
+  void apply_block(SeqRange block, const Before& before, Delivered& out) noexcept;
   void merge_sacked(std::size_t first, std::size_t last) noexcept;
 
   MemoryProvider* memory_;
@@ -160,6 +205,7 @@ class Scoreboard {
   Seq high_sacked_;
   Seq lost_up_to_;           // below this IsLost() was decided
   mutable Seq resend_from_;  // below this nothing lost waits to be sent again
+  std::uint32_t emissions_ = 0;
   std::uint64_t outstanding_ = 0;
   std::uint64_t sacked_ = 0;
   std::uint64_t lost_ = 0;

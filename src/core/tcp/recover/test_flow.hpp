@@ -24,13 +24,15 @@ struct TestFlow {
     std::uint32_t segments = 1000;
     bool sack = true;
     bool timestamps = true;
+    bool rack = true;
     std::string_view controller = "cubic";
     Seq start{0xffff0000U};
     std::uint64_t window = 400;  ///< the receiver's, in segments
     Duration delay = Duration::millis(20);
   };
   struct Counts {
-    std::uint32_t transmissions = 0, again = 0, timeouts = 0, recoveries = 0, spurious = 0;
+    std::uint32_t transmissions = 0, again = 0, timeouts = 0, probes = 0, recoveries = 0,
+                  spurious = 0;
     std::map<RetransmitCause, std::uint32_t> causes;
   };
 
@@ -46,7 +48,7 @@ struct TestFlow {
 
   explicit TestFlow(const Setup& s)
       : setup(s),
-        recovery(memory, {.sack = s.sack, .mss = kMss, .rtt = {}}, s.start, {}),
+        recovery(memory, {.sack = s.sack, .rack = s.rack, .mss = kMss, .rtt = {}}, s.start, {}),
         cc(*ControllerRegistry().make(s.controller, {.mss = kMss, .now = {}})) {}
 
   Seq at(std::uint32_t segment) const { return setup.start + segment * kMss; }
@@ -62,7 +64,6 @@ struct TestFlow {
       const Duration extra = jitter ? jitter(counts.transmissions) : Duration::zero();
       wire.emplace(now + setup.delay + extra, Packet{segment, now});
     }
-    if (rto_at.is_never()) rto_at = now + rtt.rto(config);
   }
 
   void send() {
@@ -122,7 +123,10 @@ struct TestFlow {
       event.echoed_rtt = now - *echo;
     }
     if (event.seg_ack.before(recovery.scoreboard().una())) return;
-    const AckOutcome o = recovery.on_ack(event, rtt);
+    apply(recovery.on_ack(event, rtt), cumulative);
+  }
+
+  void apply(const AckOutcome& o, std::uint32_t cumulative) {
     if (o.entered_recovery) {
       ++counts.recoveries;
       cc.on_recovery({.now = now, .edge = RecoveryEdge::enter, .in_flight = o.prior_in_flight});
@@ -148,25 +152,31 @@ struct TestFlow {
     if (o.left_recovery) {
       cc.on_recovery({.now = now, .edge = RecoveryEdge::exit, .in_flight = o.in_flight});
     }
-    if (o.restart_rto) {
-      rto_at = recovery.scoreboard().empty() ? Instant::never() : now + rtt.rto(config);
-    }
   }
 
-  void timeout() {
+  void timeout(TimerMode mode) {
+    if (mode == TimerMode::reordering) {
+      apply(recovery.on_reordering_timer(rtt, now), received);
+      return;
+    }
+    if (mode == TimerMode::tail_probe) {
+      if (recovery.on_probe_timer(now)) ++counts.probes;
+      return;
+    }
     ++counts.timeouts;
     const std::uint64_t flight = recovery.in_flight();
-    (void)recovery.on_rto();
+    const bool first = recovery.first_rto();
+    (void)recovery.on_rto(rtt, now);
     rtt.back_off();
-    cc.on_rto({.now = now, .in_flight = flight, .first = recovery.first_rto()});
-    rto_at = now + rtt.rto(config);
+    cc.on_rto({.now = now, .in_flight = flight, .first = first});
   }
 
   /// Runs until all is acknowledged; false if that takes more than `limit`.
   bool run(Duration limit = Duration::seconds(1000)) {
     send();
     while (recovery.scoreboard().una() != at(setup.segments)) {
-      Instant next = rto_at;
+      const TimerPlan plan = recovery.timer(rtt, config);
+      Instant next = later(plan.at, now);
       if (!wire.empty()) next = earlier(next, wire.begin()->first);
       if (!acks.empty()) next = earlier(next, acks.begin()->first);
       if (next.is_never() || next > Instant{} + limit) return false;
@@ -180,7 +190,7 @@ struct TestFlow {
         acks.erase(acks.begin());
         take_ack(ack.cumulative, ack.blocks, ack.echo);
       } else {
-        timeout();
+        timeout(plan.mode);
       }
       send();
       if (check) check();
@@ -195,7 +205,6 @@ struct TestFlow {
   RttEstimator rtt;
   RttConfig config;
   Instant now;
-  Instant rto_at = Instant::never();
   std::uint32_t nxt = 0;
   std::uint32_t received = 0;
   std::uint32_t acks_sent = 0;

@@ -1,0 +1,75 @@
+#include "core/tcp/recover/rack.hpp"
+
+#include <algorithm>
+#include <limits>
+
+namespace tidewire::tcp {
+
+void Rack::on_delivered(const Delivered& d, Instant now) noexcept {
+  if (d.reordered) reordering_seen_ = true;
+  if (!d.rack) return;
+  Run latest;
+  latest.sent_at = sent_at_;
+  latest.order = order_;
+  latest.end = end_;
+  const bool newer = !valid_ || latest.sent_before(d.rack_sent_at, d.rack_order, d.rack_end);
+  rtt_ = now - d.rack_sent_at;
+  if (!newer) return;
+  sent_at_ = d.rack_sent_at;
+  order_ = d.rack_order;
+  end_ = d.rack_end;
+  valid_ = true;
+}
+
+void Rack::on_round(bool dsack, bool left_recovery, Seq snd_una, Seq snd_nxt) noexcept {
+  if (in_dsack_round_ && snd_una.after(dsack_round_)) in_dsack_round_ = false;
+  if (dsack && !in_dsack_round_) {
+    in_dsack_round_ = true;
+    dsack_round_ = snd_nxt;
+    if (multiplier_ < 255) ++multiplier_;
+    persist_ = kPersist;
+  } else if (left_recovery) {
+    if (persist_ > 0) --persist_;
+    if (persist_ == 0) multiplier_ = 1;
+  }
+}
+
+Duration Rack::reordering_window(const RttEstimator& rtt, std::uint64_t sacked_segments,
+                                 bool in_recovery) const noexcept {
+  if (!reordering_seen_ && (in_recovery || sacked_segments >= Scoreboard::kDupThresh)) {
+    return Duration::zero();
+  }
+  return std::min(rtt.min_rtt() * multiplier_ / 4, rtt.srtt());
+}
+
+Rack::Found Rack::detect(Scoreboard& board, const RttEstimator& rtt, std::uint32_t mss,
+                         bool in_recovery, Instant now) const noexcept {
+  Found found;
+  if (!valid_) return found;
+  const Duration window =
+      reordering_window(rtt, board.sacked() / std::max<std::uint32_t>(mss, 1), in_recovery);
+  Instant last = Instant::from_nanos(std::numeric_limits<std::int64_t>::min());
+  const bool in_order = board.sent_again() == 0;
+  found.lost = board.judge([&](const Run& run) {
+    if (!run.sent_before(sent_at_, order_, end_)) {
+      // Original transmissions lie in the order they were sent.
+      return in_order ? Scoreboard::Fate::stop : Scoreboard::Fate::keep;
+    }
+    const Instant due = run.sent_at + rtt_ + window;
+    if (due <= now) return Scoreboard::Fate::lost;
+    last = later(last, due);
+    return Scoreboard::Fate::keep;
+  });
+  if (last > now) found.look_again = last;
+  return found;
+}
+
+std::uint64_t Rack::mark_after_timeout(Scoreboard& board, const RttEstimator& rtt,
+                                       Instant now) const noexcept {
+  const Duration window = reordering_window(rtt, 0, true);
+  const Duration old = (valid_ ? rtt_ : rtt.srtt()) + window;
+  return board.mark_head_lost_again() +
+         board.mark_lost_if([&](const Run& run) { return run.sent_at + old <= now; });
+}
+
+}  // namespace tidewire::tcp

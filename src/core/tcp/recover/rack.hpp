@@ -1,0 +1,58 @@
+// Loss detection by time (RFC 8985 §6).
+#pragma once
+
+#include <cstdint>
+
+#include "base/seq.hpp"
+#include "base/time.hpp"
+#include "core/tcp/recover/rtt.hpp"
+#include "core/tcp/recover/scoreboard.hpp"
+
+namespace tidewire::tcp {
+
+/// RACK: data is lost if something sent later has arrived and a reordering window has passed.
+/// Needs SACK.
+class Rack {
+ public:
+  //= RFC 8985 §6.2 steps 2 and 3
+  /// An ACK delivered `d`.
+  void on_delivered(const Delivered& d, Instant now) noexcept;
+  //= RFC 8985 §6.2 step 4
+  /// Adapts the reordering window to duplicate reports; once per round trip.
+  void on_round(bool dsack, bool left_recovery, Seq snd_una, Seq snd_nxt) noexcept;
+
+  struct Found {
+    std::uint64_t lost = 0;                 ///< bytes newly marked
+    Instant look_again = Instant::never();  ///< when what is still within the window is due
+  };
+  //= RFC 8985 §6.2 step 5
+  /// Marks what is lost by now.
+  Found detect(Scoreboard& board, const RttEstimator& rtt, std::uint32_t mss, bool in_recovery,
+               Instant now) const noexcept;
+  //= RFC 8985 §6.3
+  /// After a timeout: the first segment, and what is older than a round trip and the window.
+  std::uint64_t mark_after_timeout(Scoreboard& board, const RttEstimator& rtt,
+                                   Instant now) const noexcept;
+
+  /// How long data may be overtaken before it counts as lost.
+  Duration reordering_window(const RttEstimator& rtt, std::uint64_t sacked_segments,
+                             bool in_recovery) const noexcept;
+  bool reordering_seen() const noexcept { return reordering_seen_; }
+  Duration round_trip() const noexcept { return rtt_; }
+
+ private:
+  static constexpr std::uint8_t kPersist = 16;  // recoveries for which a wider window is kept
+
+  Instant sent_at_;  // of the latest data known to have arrived
+  Seq end_;
+  std::uint32_t order_ = 0;
+  Duration rtt_;
+  bool valid_ = false;
+  bool reordering_seen_ = false;
+  bool in_dsack_round_ = false;
+  Seq dsack_round_;
+  std::uint8_t multiplier_ = 1;
+  std::uint8_t persist_ = kPersist;
+};
+
+}  // namespace tidewire::tcp

@@ -1,0 +1,181 @@
+#include "core/tcp/recover/rack.hpp"
+
+#include <gtest/gtest.h>
+
+#include "core/tcp/recover/test_flow.hpp"
+
+namespace tidewire::tcp {
+namespace {
+
+constexpr std::uint32_t kMss = TestFlow::kMss;
+
+Instant at_ms(std::int64_t ms) { return Instant{} + Duration::millis(ms); }
+
+struct RackTest : ::testing::Test {
+  void SetUp() override {
+    board.reset(Seq{0});
+    rtt.on_sample(Duration::millis(100), at_ms(0));
+  }
+  void send(std::uint32_t segment, std::int64_t ms) {
+    ASSERT_TRUE(board.reserve());
+    board.on_sent({{Seq{segment * kMss}, Seq{segment * kMss + kMss}}, kMss, at_ms(ms), {}, false});
+  }
+  Rack::Found sack(std::uint32_t segment, std::int64_t ms) {
+    const SeqRange block{Seq{segment * kMss}, Seq{segment * kMss + kMss}};
+    const Delivered d = board.on_ack(board.una(), {&block, 1}, {at_ms(ms), rtt.min_rtt(), {}});
+    rack.on_delivered(d, at_ms(ms));
+    return rack.detect(board, rtt, kMss, false, at_ms(ms));
+  }
+
+  HeapMemory memory{1 << 20};
+  Scoreboard board{memory};
+  RttEstimator rtt;
+  Rack rack;
+};
+
+// req: RFC8985-6.2-3, RFC8985-6.2-6, RFC8985-6.2-7
+TEST_F(RackTest, WaitsAQuarterRoundTripForReorderedData) {
+  for (std::uint32_t i = 0; i < 5; ++i) send(i, i);
+  Rack::Found found = sack(1, 101);
+  EXPECT_EQ(found.lost, 0U);
+  // Sent at 0, round trip 100 ms, window 25 ms.
+  EXPECT_EQ(found.look_again, at_ms(125));
+  found = rack.detect(board, rtt, kMss, false, at_ms(125));
+  EXPECT_EQ(found.lost, kMss);
+  EXPECT_TRUE(found.look_again.is_never());
+}
+
+// req: RFC8985-3.3.2-1
+TEST_F(RackTest, DoesNotWaitAfterThreeSegmentsIfNothingWasEverReordered) {
+  for (std::uint32_t i = 0; i < 5; ++i) send(i, i);
+  (void)sack(2, 102);
+  (void)sack(3, 103);
+  EXPECT_EQ(sack(4, 104).lost, 2 * kMss);
+}
+
+// req: RFC8985-6.2-4, RFC8985-3.3.2-2, RFC8985-3.3.2-3, RFC8985-6.2-5
+TEST_F(RackTest, TheWindowWidensWithDuplicateReportsUpToTheRoundTrip) {
+  for (std::uint32_t i = 0; i < 5; ++i) send(i, i);
+  (void)sack(3, 103);
+  EXPECT_FALSE(rack.reordering_seen());
+  (void)sack(2, 103);
+  EXPECT_TRUE(rack.reordering_seen());
+  EXPECT_EQ(rack.reordering_window(rtt, 3, true), Duration::millis(25));
+  rack.on_round(true, false, Seq{0}, Seq{5000});
+  EXPECT_EQ(rack.reordering_window(rtt, 3, true), Duration::millis(50));
+  rack.on_round(true, false, Seq{1000}, Seq{9000});  // the same round trip
+  EXPECT_EQ(rack.reordering_window(rtt, 3, true), Duration::millis(50));
+  for (std::uint32_t i = 1; i < 9; ++i) rack.on_round(true, false, Seq{i * 9000}, Seq{i * 9000});
+  EXPECT_EQ(rack.reordering_window(rtt, 3, true), Duration::millis(100));
+  for (int i = 0; i < 16; ++i) rack.on_round(false, true, Seq{100'000}, Seq{100'000});
+  EXPECT_EQ(rack.reordering_window(rtt, 3, true), Duration::millis(25));
+}
+
+// req: RFC8985-6.2-2
+TEST_F(RackTest, ARetransmissionAckedTooEarlyProvesNothing) {
+  for (std::uint32_t i = 0; i < 3; ++i) send(i, i);
+  (void)board.mark_head_lost();
+  send(0, 90);
+  const Delivered d = board.on_ack(Seq{kMss}, {}, {at_ms(101), rtt.min_rtt(), {}});
+  rack.on_delivered(d, at_ms(101));
+  EXPECT_TRUE(d.original_answered);
+  EXPECT_EQ(rack.detect(board, rtt, kMss, false, at_ms(101)).lost, 0U);
+}
+
+// req: RFC8985-6.3-1
+TEST_F(RackTest, ATimeoutMarksTheFirstSegmentAndWhatIsOld) {
+  for (std::uint32_t i = 0; i < 5; ++i) send(i, i < 3 ? 0 : 290);
+  EXPECT_EQ(rack.mark_after_timeout(board, rtt, at_ms(300)), 3 * kMss);
+  EXPECT_EQ(board.pipe(), 2 * kMss);
+}
+
+TEST_F(RackTest, EmissionsOfOneInstantAreToldApart) {
+  send(0, 0);
+  send(1, 0);
+  (void)board.mark_head_lost();
+  send(2, 50);
+  send(0, 50);                         // after segment 2, at the same time
+  EXPECT_EQ(sack(2, 150).lost, kMss);  // segment 1 only
+  EXPECT_EQ(board.sent_again(), kMss);
+}
+
+// req: RFC8985-7.2-1, RFC8985-7.2-2, RFC8985-7.3-2, RFC8985-7.4.2-1
+TEST(TailProbe, RepairsALostTailWithoutATimeout) {
+  for (const std::uint32_t lost : {1U, 2U, 5U}) {
+    TestFlow::Setup setup;
+    setup.segments = 30;
+    TestFlow flow(setup);
+    flow.drop = [&](std::uint32_t ordinal, std::uint32_t) {
+      return ordinal > 30 - lost && ordinal <= 30;
+    };
+    ASSERT_TRUE(flow.run(Duration::seconds(5)));
+    EXPECT_EQ(flow.counts.timeouts, 0U) << lost;
+    EXPECT_EQ(flow.counts.probes, 1U) << lost;
+    EXPECT_EQ(flow.counts.again, lost);
+    EXPECT_EQ(flow.counts.recoveries, 1U) << lost;
+  }
+}
+
+// req: RFC8985-7.3-1, RFC8985-7.3-4
+TEST(TailProbe, OnlyOneIsTriedBeforeTheTimeout) {
+  TestFlow::Setup setup;
+  setup.segments = 30;
+  TestFlow flow(setup);
+  flow.drop = [&](std::uint32_t ordinal, std::uint32_t) { return ordinal >= 30 && ordinal < 33; };
+  ASSERT_TRUE(flow.run(Duration::seconds(5)));
+  EXPECT_EQ(flow.counts.probes, 1U);
+  EXPECT_EQ(flow.counts.timeouts, 2U);
+}
+
+TEST(RackFlow, ALostRetransmissionIsFoundWithoutATimeout) {
+  TestFlow flow({});
+  std::uint32_t times = 0;
+  flow.drop = [&](std::uint32_t, std::uint32_t segment) { return segment == 100 && ++times <= 3; };
+  ASSERT_TRUE(flow.run());
+  EXPECT_EQ(flow.counts.timeouts, 0U);
+  EXPECT_EQ(flow.counts.again, 3U);
+  EXPECT_EQ(flow.counts.recoveries, 1U);
+}
+
+// req: RFC8985-4-3
+TEST(RackFlow, ReorderingWithinTheWindowCausesNoRetransmission) {
+  TestFlow::Setup setup;
+  setup.segments = 5000;
+  TestFlow flow(setup);
+  Rng rng(RandomSeed{1, 2});
+  flow.jitter = [&](std::uint32_t) {
+    return Duration::micros(static_cast<std::int64_t>(rng.below(9'000)));
+  };
+  ASSERT_TRUE(flow.run());
+  EXPECT_LE(flow.counts.again, 5U);
+}
+
+TEST(RackFlow, AMistakenTimeoutIsTakenBack) {
+  TestFlow flow({});
+  flow.jitter = [&](std::uint32_t) {
+    const bool stalled = flow.now > at_ms(60) && flow.now < at_ms(300);
+    return stalled ? at_ms(700) - flow.now : Duration::zero();
+  };
+  std::uint64_t before = 0;
+  flow.check = [&] {
+    if (flow.counts.timeouts == 0) before = flow.cc.window();
+  };
+  ASSERT_TRUE(flow.run());
+  EXPECT_GE(flow.counts.timeouts, 1U);
+  EXPECT_GE(flow.counts.spurious, 1U);
+  EXPECT_GE(flow.cc.window(), before);
+}
+
+TEST(RackFlow, AMistakenFastRetransmitIsTakenBack) {
+  TestFlow flow({});
+  // One segment is overtaken by a whole round trip.
+  flow.jitter = [](std::uint32_t ordinal) {
+    return ordinal == 100 ? Duration::millis(60) : Duration::zero();
+  };
+  ASSERT_TRUE(flow.run());
+  EXPECT_EQ(flow.counts.recoveries, 1U);
+  EXPECT_EQ(flow.counts.spurious, 1U);
+}
+
+}  // namespace
+}  // namespace tidewire::tcp
