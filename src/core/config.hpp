@@ -31,12 +31,13 @@ struct TcpConfig {
   bool window_scaling = true;                   ///< RFC 7323 §2
   bool timestamps = true;                       ///< RFC 7323 §3
   bool sack = true;                             ///< RFC 2018
+  bool rack = true;                             ///< RFC 8985; false: RFC 6675
   bool nagle = true;                            ///< RFC 9293 §3.7.4
   std::uint32_t challenge_ack_per_second = 10;  ///< RFC 5961 §7, per connection
   std::uint32_t half_open_max = 4096;           ///< SYN-RECEIVED records of a listener
   std::uint32_t somaxconn = 4096;               ///< greatest accept backlog
   std::uint32_t time_wait_max = 262'144;
-  std::uint32_t out_of_order_max = 64;  ///< islands a connection keeps
+  std::uint32_t out_of_order_max = 1024;  ///< islands a connection keeps; 16 KiB at most
   std::string_view congestion_control = "cubic";
 };
 

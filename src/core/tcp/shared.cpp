@@ -116,10 +116,12 @@ bool Shared::attach_active(Connection& c) noexcept {
   auto controller = controllers.make(c.controller.empty() ? controller_name : c.controller, cc);
   if (!controller) controller = controllers.make(ControllerRegistry::kDefault, cc);
   if (!controller) return false;
-  const RecoveryConfig recovery{.sack = c.sack_on, .mss = mss, .rtt = rtt_config()};
+  const RecoveryConfig recovery{
+      .sack = c.sack_on, .rack = config().rack, .mss = mss, .rtt = rtt_config()};
   c.active = actives.acquire(pool, ctx.memory, recovery, *controller, c.snd.iss + 1, c.rcv.irs + 1,
                              c.settings.send_buffer, c.settings.receive_buffer, now());
   if (c.active == nullptr) return false;
+  c.active->rcv_ring.set_most_islands(config().out_of_order_max);
   c.active->idle_since = now();
   c.active->copied_since = now();
   return true;

@@ -111,6 +111,16 @@ class Shared {
   //= RFC 9293 §3.6.1: nobody waits for the peer's FIN any more; it does not last for ever
   void arm_orphan(Connection& c) noexcept;
 
+  // --- congestion (congestion.cpp) ---
+  /// Arms the retransmission timer for what loss recovery needs next: probe, reordering or RTO.
+  void plan_retransmit(Connection& c) noexcept;
+  /// The window, not the application or the peer, held the sender back in the current flight.
+  static bool cwnd_limited(const Connection& c) noexcept {
+    return c.active->cwnd_was_limited && c.active->cwnd_limited_until.at_or_after(c.snd.una);
+  }
+  /// Passes on what an ACK or a timer has shown.
+  void tell_controller(Connection& c, const AckOutcome& outcome, bool cwnd_limited) noexcept;
+
   // --- TIME-WAIT ---
   void time_wait_append(TimeWait& tw) noexcept;
   void time_wait_unlink(TimeWait& tw) noexcept;
@@ -166,6 +176,9 @@ class Shared {
   bool tracing() const noexcept { return ctx.trace != nullptr; }
 
  private:
+  void tell_acked(Connection& c, const AckOutcome& outcome, bool cwnd_limited) noexcept;
+  void trace_ack(const Connection& c, const AckOutcome& outcome) noexcept;
+
   RandomSeed flow_seed_;
   RandomSeed isn_seed_;
   RandomSeed timestamp_seed_;

@@ -86,7 +86,25 @@ bool Timers::gave_up(Connection& c, std::uint32_t count, std::uint32_t limit) no
 
 void Timers::retransmit(Connection& c) noexcept {
   if (c.state == TcpState::syn_sent || c.state == TcpState::syn_received) return retransmit_syn(c);
-  if (c.active != nullptr && c.snd.una != c.snd.nxt) retransmit_data(c);
+  if (c.active == nullptr || c.snd.una == c.snd.nxt) return;
+  LossRecovery& recovery = c.active->recovery;
+  const TimerPlan plan = recovery.timer(c.rtt, s.rtt_config());
+  if (plan.at > s.now()) return s.plan_retransmit(c);
+  switch (plan.mode) {
+    case TimerMode::none:
+      return;
+    case TimerMode::rto:
+      return retransmit_data(c);
+    case TimerMode::reordering:
+      s.tell_controller(c, recovery.on_reordering_timer(c.rtt, s.now()), Shared::cwnd_limited(c));
+      break;
+    case TimerMode::tail_probe:
+      // A probe of new data leaves however small it is.
+      if (recovery.on_probe_timer(s.now())) c.override_sws = true;
+      break;
+  }
+  s.plan_retransmit(c);
+  s.mark_ready(c);
 }
 
 //= RFC 9293 §3.8.3 MUST-22
@@ -130,7 +148,7 @@ void Timers::retransmit_data(Connection& c) noexcept {
   ++s.ctx.counters.tcp_timeouts;
   const std::uint64_t in_flight = a.recovery.in_flight();
   const bool first = a.recovery.first_rto();
-  const std::uint64_t lost = a.recovery.on_rto();
+  const std::uint64_t lost = a.recovery.on_rto(c.rtt, s.now());
   c.stats.lost += static_cast<std::uint32_t>(lost / std::max(1U, Shared::eff_mss(c)));
   c.rtt.back_off();
   if (!window_shut) a.cc.on_rto({.now = s.now(), .in_flight = in_flight, .first = first});
@@ -142,7 +160,7 @@ void Timers::retransmit_data(Connection& c) noexcept {
     record.c = static_cast<std::uint32_t>(lost);
     s.trace(record);
   }
-  s.arm(c, TimerKind::retransmit, s.now() + c.rtt.rto(s.rtt_config()));
+  s.plan_retransmit(c);
   s.mark_ready(c);
 }
 

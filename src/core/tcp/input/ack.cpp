@@ -56,23 +56,19 @@ void Input::feed_recovery(Connection& c, const Segment& seg) noexcept {
     event.echoed_rtt = c.timestamps.round_trip(seg.options.timestamps->echo, event.now);
   }
   if (!advances && !event.duplicate && count == 0) return;
-  const bool limited = a.cwnd_was_limited && a.cwnd_limited_until.at_or_after(c.snd.una);
+  const bool limited = Shared::cwnd_limited(c);
   const AckOutcome outcome = a.recovery.on_ack(event, c.rtt);
   if (advances) take_acknowledged(c, seg.ack);
-  tell_controller(c, outcome, limited);
+  s.tell_controller(c, outcome, limited);
   if (outcome.dsack) {
     ++c.stats.dsacks;
     ++s.ctx.counters.tcp_dsacks_in;
   }
   if (advances) {
     grow_send_buffer(c);
-    if (c.snd.una == c.snd.nxt) {
-      s.disarm(c, TimerKind::retransmit);  //= RFC 6298 §5.2
-    } else {
-      s.arm(c, TimerKind::retransmit, s.now() + c.rtt.rto(s.rtt_config()));  //= RFC 6298 §5.3
-    }
     after_ack_timers(c);
   }
+  s.plan_retransmit(c);
 }
 
 void Input::take_acknowledged(Connection& c, Seq ack) noexcept {
@@ -92,77 +88,6 @@ void Input::take_acknowledged(Connection& c, Seq ack) noexcept {
   c.rtt.end_back_off();
   c.soft_error = SocketError::none;
   s.out.confirm(c.path);
-}
-
-void Input::tell_controller(Connection& c, const AckOutcome& o, bool cwnd_limited) noexcept {
-  Active& a = *c.active;
-  const LossRecovery& r = a.recovery;
-  if (o.newly_lost > 0) {
-    c.stats.lost += static_cast<std::uint32_t>(o.newly_lost / std::max(1U, s.eff_mss(c)));
-    a.cc.on_loss({.now = s.now(), .lost = o.newly_lost, .in_flight = o.in_flight});
-    if (s.tracing()) [[unlikely]] {
-      TraceRecord record = s.trace_record(TraceKind::loss, c);
-      record.cause = c.sack_on ? LossCause::sack : LossCause::duplicate_acks;
-      record.a = c.snd.una.value();
-      record.c = static_cast<std::uint32_t>(o.newly_lost);
-      s.trace(record);
-    }
-  }
-  if (o.entered_recovery) {
-    ++c.stats.fast_retransmits;
-    ++s.ctx.counters.tcp_fast_retransmits;
-    a.cc.on_recovery({.now = s.now(), .edge = RecoveryEdge::enter, .in_flight = o.prior_in_flight});
-    a.recovery.start_reduction(a.cc.ssthresh());
-  }
-  if (o.spurious) {
-    ++c.stats.spurious;
-    ++s.ctx.counters.tcp_spurious;
-    a.cc.on_spurious(s.now());
-  }
-  AckSample sample;
-  sample.now = s.now();
-  sample.acked = o.acked;
-  sample.delivered = o.delivered;
-  sample.lost = o.newly_lost;
-  sample.prior_in_flight = o.prior_in_flight;
-  sample.in_flight = o.in_flight;
-  sample.rtt = o.rtt.value_or(Duration::zero());
-  sample.srtt = c.rtt.srtt();
-  sample.min_rtt = c.rtt.min_rtt();
-  sample.delivery_rate = o.rate.bytes_per_second();
-  sample.total_delivered = r.delivery_rate().delivered();
-  sample.prior_delivered = o.rate.prior_delivered;
-  sample.snd_una_offset = c.stats.bytes_acked;
-  sample.snd_nxt_offset = c.stats.bytes_acked + Seq::span(c.snd.una, c.snd.nxt);
-  sample.app_limited = o.rate.app_limited;
-  sample.cwnd_limited = cwnd_limited;
-  sample.in_recovery = o.was_in_recovery || r.in_recovery();
-  a.cc.on_ack(sample);
-  if (o.rate.valid()) c.stats.delivery_rate = sample.delivery_rate;
-  if (o.left_recovery) {
-    a.cc.on_recovery({.now = s.now(), .edge = RecoveryEdge::exit, .in_flight = o.in_flight});
-  }
-  if (s.tracing()) [[unlikely]]
-    trace_ack(c, o);
-}
-
-void Input::trace_ack(const Connection& c, const AckOutcome& o) noexcept {
-  TraceRecord record = s.trace_record(TraceKind::congestion, c);
-  const auto clip = [](std::uint64_t v) noexcept {
-    return static_cast<std::uint32_t>(std::min<std::uint64_t>(v, 0xffffffffU));
-  };
-  record.a = clip(c.active->cc.window());
-  record.b = clip(c.active->cc.ssthresh());
-  record.c = clip(o.in_flight);
-  record.d = c.active->recovery.in_recovery() ? 1 : 0;
-  s.trace(record);
-  if (!o.rtt) return;
-  record = s.trace_record(TraceKind::rtt, c);
-  record.a = static_cast<std::uint32_t>(o.rtt->count_micros());
-  record.b = static_cast<std::uint32_t>(c.rtt.srtt().count_micros());
-  record.c = static_cast<std::uint32_t>(c.rtt.rttvar().count_micros());
-  record.d = static_cast<std::uint32_t>(c.rtt.rto(s.rtt_config()).count_micros());
-  s.trace(record);
 }
 
 //= RFC 9293 §3.8.6.1 MUST-36

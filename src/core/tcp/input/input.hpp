@@ -64,8 +64,6 @@ class Input {
   Verdict process_ack(Connection& c, Segment& seg) noexcept;
   void update_window(Connection& c, const Segment& seg) noexcept;
   void feed_recovery(Connection& c, const Segment& seg) noexcept;
-  void tell_controller(Connection& c, const AckOutcome& outcome, bool cwnd_limited) noexcept;
-  void trace_ack(const Connection& c, const AckOutcome& outcome) noexcept;
   void take_acknowledged(Connection& c, Seq ack) noexcept;
   void after_ack_timers(Connection& c) noexcept;
   Verdict fin_acknowledged(Connection& c) noexcept;

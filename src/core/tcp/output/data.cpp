@@ -217,10 +217,7 @@ Sender::Step Sender::emit(Connection& c, Outgoing& out, bool fin) noexcept {
     c.stats.retransmits += segs;
     c.stats.bytes_retransmitted += out.text;
   }
-  //= RFC 6298 §5.1
-  if (!s.armed(c, TimerKind::retransmit)) {
-    s.arm(c, TimerKind::retransmit, s.now() + c.rtt.rto(s.rtt_config()));
-  }
+  s.plan_retransmit(c);
   return Step::sent;
 }
 

@@ -237,7 +237,7 @@ TimerPlan LossRecovery::timer(const RttEstimator& rtt, const RttConfig& config) 
   const bool quiet = phase_ == RecoveryPhase::open && board_.sacked() == 0;
   if (uses_rack() && quiet && !probe_due_ && probe_.may_probe()) {
     const Instant probe = probe_from_ + TailProbe::timeout(rtt, board_.outstanding() <= mss_);
-    if (probe < rto) return {probe, TimerMode::tail_probe};
+    return {earlier(probe, rto), TimerMode::tail_probe};
   }
   return {rto, TimerMode::rto};
 }

@@ -112,7 +112,8 @@ TEST(TailProbe, RepairsALostTailWithoutATimeout) {
     EXPECT_EQ(flow.counts.timeouts, 0U) << lost;
     EXPECT_EQ(flow.counts.probes, 1U) << lost;
     EXPECT_EQ(flow.counts.again, lost);
-    EXPECT_EQ(flow.counts.recoveries, 1U) << lost;
+    // One lost segment shows only with the next ACK beyond it.
+    EXPECT_EQ(flow.counts.recoveries, lost == 1 ? 0U : 1U) << lost;
   }
 }
 
@@ -153,7 +154,7 @@ TEST(RackFlow, ReorderingWithinTheWindowCausesNoRetransmission) {
 TEST(RackFlow, AMistakenTimeoutIsTakenBack) {
   TestFlow flow({});
   flow.jitter = [&](std::uint32_t) {
-    const bool stalled = flow.now > at_ms(60) && flow.now < at_ms(300);
+    const bool stalled = flow.now > at_ms(60) && flow.now < at_ms(690);
     return stalled ? at_ms(700) - flow.now : Duration::zero();
   };
   std::uint64_t before = 0;

@@ -1,0 +1,94 @@
+// Between loss recovery and the congestion controller, which do not know each other.
+#include <algorithm>
+
+#include "core/tcp/shared.hpp"
+
+namespace tidewire::tcp {
+
+//= RFC 6298 §5.1 to §5.3; RFC 8985 §8
+void Shared::plan_retransmit(Connection& c) noexcept {
+  const TimerPlan plan = c.active->recovery.timer(c.rtt, rtt_config());
+  if (plan.mode == TimerMode::none) {
+    disarm(c, TimerKind::retransmit);
+  } else {
+    arm(c, TimerKind::retransmit, plan.at);
+  }
+}
+
+void Shared::tell_controller(Connection& c, const AckOutcome& o, bool cwnd_limited) noexcept {
+  Active& a = *c.active;
+  if (o.newly_lost > 0) {
+    c.stats.lost += static_cast<std::uint32_t>(o.newly_lost / std::max(1U, eff_mss(c)));
+    a.cc.on_loss({.now = now(), .lost = o.newly_lost, .in_flight = o.in_flight});
+    if (tracing()) [[unlikely]] {
+      TraceRecord record = trace_record(TraceKind::loss, c);
+      record.cause = c.sack_on ? LossCause::rack : LossCause::duplicate_acks;
+      record.a = c.snd.una.value();
+      record.c = static_cast<std::uint32_t>(o.newly_lost);
+      trace(record);
+    }
+  }
+  if (o.entered_recovery) {
+    ++c.stats.fast_retransmits;
+    ++ctx.counters.tcp_fast_retransmits;
+    a.cc.on_recovery({.now = now(), .edge = RecoveryEdge::enter, .in_flight = o.prior_in_flight});
+    a.recovery.start_reduction(a.cc.ssthresh());
+  }
+  if (o.spurious) {
+    ++c.stats.spurious;
+    ++ctx.counters.tcp_spurious;
+    a.cc.on_spurious(now());
+  }
+  if (o.delivered > 0 || o.acked > 0) tell_acked(c, o, cwnd_limited);
+  if (o.left_recovery) {
+    a.cc.on_recovery({.now = now(), .edge = RecoveryEdge::exit, .in_flight = o.in_flight});
+  }
+  if (tracing()) [[unlikely]]
+    trace_ack(c, o);
+}
+
+void Shared::tell_acked(Connection& c, const AckOutcome& o, bool cwnd_limited) noexcept {
+  Active& a = *c.active;
+  const LossRecovery& r = a.recovery;
+  AckSample sample;
+  sample.now = now();
+  sample.acked = o.acked;
+  sample.delivered = o.delivered;
+  sample.lost = o.newly_lost;
+  sample.prior_in_flight = o.prior_in_flight;
+  sample.in_flight = o.in_flight;
+  sample.rtt = o.rtt.value_or(Duration::zero());
+  sample.srtt = c.rtt.srtt();
+  sample.min_rtt = c.rtt.min_rtt();
+  sample.delivery_rate = o.rate.bytes_per_second();
+  sample.total_delivered = r.delivery_rate().delivered();
+  sample.prior_delivered = o.rate.prior_delivered;
+  sample.snd_una_offset = c.stats.bytes_acked;
+  sample.snd_nxt_offset = c.stats.bytes_acked + Seq::span(c.snd.una, c.snd.nxt);
+  sample.app_limited = o.rate.app_limited;
+  sample.cwnd_limited = cwnd_limited;
+  sample.in_recovery = o.was_in_recovery || r.in_recovery();
+  a.cc.on_ack(sample);
+  if (o.rate.valid()) c.stats.delivery_rate = sample.delivery_rate;
+}
+
+void Shared::trace_ack(const Connection& c, const AckOutcome& o) noexcept {
+  TraceRecord record = trace_record(TraceKind::congestion, c);
+  const auto clip = [](std::uint64_t v) noexcept {
+    return static_cast<std::uint32_t>(std::min<std::uint64_t>(v, 0xffffffffU));
+  };
+  record.a = clip(c.active->cc.window());
+  record.b = clip(c.active->cc.ssthresh());
+  record.c = clip(o.in_flight);
+  record.d = c.active->recovery.in_recovery() ? 1 : 0;
+  trace(record);
+  if (!o.rtt) return;
+  record = trace_record(TraceKind::rtt, c);
+  record.a = static_cast<std::uint32_t>(o.rtt->count_micros());
+  record.b = static_cast<std::uint32_t>(c.rtt.srtt().count_micros());
+  record.c = static_cast<std::uint32_t>(c.rtt.rttvar().count_micros());
+  record.d = static_cast<std::uint32_t>(c.rtt.rto(rtt_config()).count_micros());
+  trace(record);
+}
+
+}  // namespace tidewire::tcp
