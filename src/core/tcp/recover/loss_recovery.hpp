@@ -44,7 +44,7 @@ struct AckEvent {
   bool duplicate = false;
   std::uint32_t segments = 1;  ///< ACK segments this stands for
   /// From the timestamps option; only if the ACK advances snd.una.
-  std::optional<Duration> echoed_rtt;
+  std::optional<Duration> echoed_rtt{};
   Instant now{};
 };
 
