@@ -223,4 +223,11 @@ void Stack::forward_drop(FlowId flow) noexcept {
   impl_->datagrams.forward_drop(flow);
 }
 
+void Stack::forward_refuse(SocketId socket, ForwardReject how, Instant now) noexcept {
+  if (impl_ == nullptr) return;
+  impl_->at(now);
+  if (socket.kind == SocketKind::tcp) return impl_->tcp.abort(socket);
+  impl_->datagrams.forward_refuse(socket, how);
+}
+
 }  // namespace tidewire

@@ -48,6 +48,8 @@ void LinePrinter::on_packet(Side side, Medium medium, Bytes frame, Instant now) 
   Line line;
   line.at = now;
   line.text = timestamp(now - origin_) + arrow(side) + wire::pretty(medium, frame);
+  line.is_packet = true;
+  line.frame_hash = hash_of(frame);
   const std::size_t link = medium == Medium::ethernet ? kEthernetHeader : 0;
   if (frame.size() > link) {
     const auto ip = wire::Ipv4View::parse(frame.subspan(link), SIZE_MAX);

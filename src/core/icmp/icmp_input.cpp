@@ -87,8 +87,7 @@ void Layer::on_icmp(const Packet& packet) noexcept {
 //= RFC 1122 §3.2.2.6
 void Layer::on_echo_request(const Packet& packet, Bytes data) noexcept {
   const ForwardPolicy& policy = interfaces_.get(packet.interface)->forwarding;
-  const bool for_owner =
-      policy.icmp_echo && packet.cast == Cast::unicast && (!packet.to_us || policy.include_local);
+  const bool for_owner = policy.icmp_echo && packet.cast == Cast::unicast && !packet.to_us;
   if (for_owner) return upper_.deliver(packet, policy);
   if (!packet.to_us) return context_.drop(DropReason::ip_not_for_us, packet.interface);
   IpAddress source = packet.destination;

@@ -2,6 +2,8 @@
 #include <algorithm>
 
 #include "core/udp/sockets.hpp"
+#include "wire/ipv4.hpp"
+#include "wire/udp.hpp"
 
 namespace tidewire::udp {
 
@@ -69,31 +71,62 @@ SocketResult<SocketId> Sockets::forward_accept(FlowId id) noexcept {
   return *opened;
 }
 
-void Sockets::forward_reject(FlowId id, ForwardReject how) noexcept {
-  Flow* flow = get_flow(id);
-  if (flow == nullptr) return;
-  ip::Complaint why = ip::Complaint::port_unreachable;
+namespace {
+
+ip::Complaint complaint_of(ForwardReject how) noexcept {
   switch (how) {
     case ForwardReject::host_unreachable:
-      why = ip::Complaint::host_unreachable;
-      break;
+      return ip::Complaint::host_unreachable;
     case ForwardReject::network_unreachable:
-      why = ip::Complaint::net_unreachable;
-      break;
+      return ip::Complaint::net_unreachable;
     case ForwardReject::prohibited:
-      why = ip::Complaint::prohibited;
-      break;
+      return ip::Complaint::prohibited;
     case ForwardReject::reset:
     case ForwardReject::port_unreachable:
       break;
   }
+  return ip::Complaint::port_unreachable;
+}
+
+}  // namespace
+
+void Sockets::forward_reject(FlowId id, ForwardReject how) noexcept {
+  Flow* flow = get_flow(id);
+  if (flow == nullptr) return;
   const Bytes quote = Bytes{flow->quote}.first(flow->quote_len);
   // The stack answers for the foreign address, as its owner would.
   ip_.complain({flow->interface, flow->key.remote, flow->key.local,
                 static_cast<std::uint8_t>(flow->protocol), quote.first(flow->header_len),
                 quote.subspan(flow->header_len), false},
-               why);
+               complaint_of(how));
   remove_flow(*flow);
+}
+
+// The datagram itself is gone by now; its headers are written again for the quote.
+void Sockets::forward_refuse(SocketId id, ForwardReject how) noexcept {
+  Socket* socket = get(id);
+  if (socket == nullptr) return;
+  const bool udp_v4 =
+      socket->transparent && socket->protocol == Protocol::udp && socket->remote.address.is_v4();
+  if (udp_v4) {
+    std::array<std::byte, wire::kIpv4MinHeaderLen + wire::kUdpHeaderLen> quote{};
+    Writer writer{quote};
+    wire::emit(wire::Ipv4Repr{.source = socket->remote.address,
+                              .destination = socket->local.address,
+                              .protocol = wire::protocol::udp,
+                              .payload_len = wire::kUdpHeaderLen},
+               writer);
+    wire::emit(wire::UdpRepr{.source_port = socket->remote.port,
+                             .destination_port = socket->local.port,
+                             .payload_len = 0},
+               writer, std::uint16_t{0});
+    const Bytes bytes{quote};
+    ip_.complain(
+        {socket->path.interface, socket->remote.address, socket->local.address, wire::protocol::udp,
+         bytes.first(wire::kIpv4MinHeaderLen), bytes.subspan(wire::kIpv4MinHeaderLen), false},
+        complaint_of(how));
+  }
+  close(id);
 }
 
 void Sockets::forward_drop(FlowId id) noexcept {

@@ -85,7 +85,9 @@ SocketResult<SendMeta> Sockets::address(Socket& socket, const DatagramTarget& ta
 SocketResult<void> Sockets::check_size(const Socket& socket, const SendMeta& meta,
                                        std::size_t size) const noexcept {
   const IpAddress& to = meta.destination.address;
-  if (size + overhead(to) > 65'535) return fail(SocketError::message_too_long);
+  // An echo message brings its header along.
+  const std::size_t headers = overhead(to) - (socket.protocol == Protocol::udp ? 0 : 8);
+  if (size + headers > 65'535) return fail(SocketError::message_too_long);
   const std::size_t piece =
       meta.segment_size == 0 ? size : std::min<std::size_t>(meta.segment_size, size);
   const bool segmented = meta.segment_size != 0 && size > meta.segment_size;
@@ -93,7 +95,7 @@ SocketResult<void> Sockets::check_size(const Socket& socket, const SendMeta& met
   if (segmented && (size + piece - 1) / piece > kSegmentsMax) return fail(SocketError::invalid);
   if (segmented || to.is_v6() || socket.mtu_discover == 2) {
     const std::uint32_t mtu = ip_.path_mtu(to, meta.bound);
-    if (piece + overhead(to) > mtu) return fail(SocketError::message_too_long);
+    if (piece + headers > mtu) return fail(SocketError::message_too_long);
   }
   return {};
 }

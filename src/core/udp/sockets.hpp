@@ -121,6 +121,7 @@ class Sockets {
   SocketResult<SocketId> forward_accept(FlowId flow) noexcept;
   void forward_reject(FlowId flow, ForwardReject how) noexcept;
   void forward_drop(FlowId flow) noexcept;
+  void forward_refuse(SocketId socket, ForwardReject how) noexcept;
 
  private:
   /// kEchoRequest keeps the echo requests of forwarded flows apart from replies to our own.

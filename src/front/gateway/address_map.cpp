@@ -43,6 +43,9 @@ Result<Endpoint, ForwardReject> map_destination(const GatewayConfig& config, Pro
     return Endpoint{to_gateway ? IpAddress::loopback(Family::v4) : destination.address,
                     destination.port, 0};
   }
+  if (config.network.prefix_len != 0 && config.network.contains(destination.address)) {
+    return fail(ForwardReject::host_unreachable);
+  }
   if (destination.address.is_multicast() || destination.address.is_limited_broadcast()) {
     return fail(ForwardReject::network_unreachable);
   }

@@ -15,6 +15,11 @@ namespace tidewire::gateway {
 struct GatewayConfig {
   /// The gateway's own address on the link. Flows to it go to the host's 127.0.0.1.
   IpAddress address = IpAddress::v4(10, 0, 2, 2);
+  /// The network behind the link: what is in it and nobody's does not exist. An empty one (/0)
+  /// means none.
+  IpCidr network;
+  /// Where published ports lead that name no target.
+  IpAddress default_target;
   /// DNS queries to this address go to the host's resolver.
   IpAddress resolver = IpAddress::v4(10, 0, 2, 3);
   /// The host's resolver; none: no DNS there.

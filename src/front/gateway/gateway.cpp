@@ -22,6 +22,12 @@ void Gateway::serve(InterfaceId interface) {
       interface, {.tcp = true, .udp = true, .icmp_echo = true, .include_local = true});
 }
 
+Endpoint target_of(const Context& context, const PublishSpec& spec) {
+  Endpoint target = spec.target;
+  if (target.address.is_unspecified()) target.address = context.config.default_target;
+  return target;
+}
+
 Result<PublishSpec, std::string> Gateway::publish(const PublishSpec& spec) {
   if (spec.protocol == Protocol::udp) {
     PublishedUdp& port = published_udp_.emplace_back(context_);

@@ -23,6 +23,14 @@ TEST(MapDestination, GatewayStandsForTheHostsLoopback) {
   EXPECT_EQ(map_destination(config, Protocol::udp, at("127.0.0.53:53")), at("127.0.0.53:53"));
 }
 
+TEST(MapDestination, NobodyElseIsOnTheVirtualNetwork) {
+  GatewayConfig config;
+  config.network = {config.address, 24};
+  EXPECT_EQ(map_destination(config, Protocol::tcp, at("10.0.2.77:80")).error(),
+            ForwardReject::host_unreachable);
+  EXPECT_TRUE(map_destination(config, Protocol::tcp, at("10.0.3.77:80")));
+}
+
 TEST(MapDestination, NoHostForbidsEveryWayToTheHost) {
   GatewayConfig config;
   config.allow_host = false;

@@ -81,7 +81,8 @@ void PublishedTcp::on_io(int, std::uint32_t, Instant now) {
   for (int i = 0; i < kAcceptAtOnce; ++i) {
     runtime::Fd fd(accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (!fd) return;
-    relays_.accept_inward(std::move(fd), {context_.config.address, 0, 0}, spec_.target, now);
+    relays_.accept_inward(std::move(fd), {context_.config.address, 0, 0},
+                          target_of(context_, spec_), now);
   }
 }
 
@@ -136,7 +137,7 @@ PublishedUdp::Peer* PublishedUdp::peer_for(const Endpoint& host, Instant now) {
   const auto socket = context_.stack.open(SocketKind::udp, Family::v4);
   if (!socket) return nullptr;
   if (!context_.stack.bind(*socket, {context_.config.address, 0, 0}, now) ||
-      !context_.stack.connect(*socket, spec_.target, now)) {
+      !context_.stack.connect(*socket, target_of(context_, spec_), now)) {
     context_.stack.close(*socket, now);
     return nullptr;
   }

@@ -21,6 +21,8 @@ struct PublishSpec {
   friend bool operator==(const PublishSpec&, const PublishSpec&) = default;
 };
 
+/// Where connections to it go.
+Endpoint target_of(const Context& context, const PublishSpec& spec);
 /// The error is one line that names the right form.
 Result<PublishSpec, std::string> parse_publish(std::string_view text);
 std::string to_string(const PublishSpec& spec);

@@ -1,0 +1,132 @@
+#include "apps/link_station.hpp"
+
+#include <fmt/core.h>
+
+#include "apps/failure.hpp"
+#include "apps/packet_tap.hpp"
+#include "device/factory.hpp"
+#include "device/wrap/capture.hpp"
+#include "device/wrap/impaired_device.hpp"
+#include "runtime/clock.hpp"
+#include "wire/pretty.hpp"
+
+namespace tidewire::apps {
+
+namespace {
+
+constexpr std::size_t kStackMemory = std::size_t{1} << 30;
+
+StackConfig stack_config(const NetworkOptions& options) {
+  StackConfig config;
+  config.timer_accuracy = Duration::micros(250);
+  config.tcp.congestion_control = options.congestion_control;
+  return config;
+}
+
+/// On a real link strangers look on: the stack's secrets come from the operating system.
+RandomSeed secret_seed() {
+  return {draw_seed() << 32 ^ draw_seed(), draw_seed() << 32 ^ draw_seed()};
+}
+
+}  // namespace
+
+LinkDevice::LinkDevice(const StationOptions& options, Instant origin, int status) {
+  const NetworkOptions& network = options.network;
+  const bool impaired = network.spec.impairs();
+  const std::string what = options.tap.empty() ? "veth:" + options.veth : "tap:" + options.tap;
+  auto opened =
+      device::open_device(what, {.offloads = !impaired && !options.no_offload, .mac = {}});
+  if (!opened) throw Failure(opened.error(), status);
+  device_ = std::move(*opened);
+  if (impaired) {
+    device_ = std::make_unique<device::ImpairedDevice>(
+        std::move(device_),
+        device::ImpairedDevice::Options{
+            .spec = network.spec, .seed = {*network.seed, 0}, .origin = origin});
+  }
+  if (!network.pcap.empty()) {
+    pcap_file_ = std::make_unique<FileSink>(network.pcap, status);
+    pcap_ = std::make_unique<device::PcapngWriter>(
+        *pcap_file_, Duration::nanos(runtime::Clock::wall_nanos(Instant{})));
+    device_ = std::make_unique<device::Capture>(std::move(device_), *pcap_);
+  }
+  if (network.print) {
+    const Medium medium = device_->capabilities().medium;
+    device_ = std::make_unique<PacketTap>(
+        std::move(device_), PacketTap::FrameHook{}, [medium, origin](Bytes packet, Instant now) {
+          fmt::print(stderr, "{:.6f} > {}\n",
+                     static_cast<double>((now - origin).count_micros()) / 1e6,
+                     wire::pretty(medium, packet));
+        });
+  }
+}
+
+InterfaceId attach_link(runtime::Driver& driver, Stack& stack, device::Device& device,
+                        const char* name, const IpCidr& address,
+                        const std::optional<IpAddress>& gateway, Instant now, int status) {
+  const device::Capabilities link = device.capabilities();
+  const auto interface = stack.add_interface({.name = name,
+                                              .medium = link.medium,
+                                              .mac = link.mac,
+                                              .mtu = link.mtu,
+                                              .trusted = link.rx_trusted},
+                                             now);
+  if (!interface) throw Failure("cannot add the interface to the stack", status);
+  if (!stack.add_address(*interface, address, now)) {
+    throw Failure("the stack does not take the address " + to_string(address), status);
+  }
+  if (gateway &&
+      !stack.add_route({.destination = {}, .gateway = *gateway, .interface = *interface})) {
+    throw Failure("the router " + to_string(*gateway) + " is not on the link " + to_string(address),
+                  status);
+  }
+  driver.attach(stack, *interface, device);
+  return *interface;
+}
+
+LinkStation::LinkStation(const StationOptions& options, int status)
+    : origin_(runtime::Clock::now()),
+      options_(options),
+      memory_(kStackMemory),
+      stack_(stack_config(options_.network), memory_, secret_seed(), origin_),
+      device_(options_, origin_, status) {
+  driver_.add_stack(stack_, nullptr);
+  const auto loopback = stack_.add_interface({.name = "lo",
+                                              .medium = Medium::ip,
+                                              .mac = {},
+                                              .mtu = 65'535,
+                                              .loopback = true,
+                                              .trusted = true},
+                                             origin_);
+  if (loopback) driver_.attach(stack_, *loopback, loopback_);
+  (void)attach_link(driver_, stack_, *device_, "link0", options_.address, options_.gateway, origin_,
+                    status);
+  watchdog_ = std::make_unique<runtime::Watchdog>(
+      driver_, runtime::WatchdogOptions{},
+      [](const std::string& line) { fmt::print(stderr, "tidewire: {}\n", line); });
+  watchdog_->watch(stack_, "stack");
+}
+
+bool has_unfinished_connections(const Stack& stack) {
+  SocketId after;
+  while (const auto info = stack.next_socket(after)) {
+    after = info->id;
+    if (info->protocol != Protocol::tcp) continue;
+    if (info->state != TcpState::closed && info->state != TcpState::listen &&
+        info->state != TcpState::time_wait) {
+      return true;
+    }
+  }
+  return false;
+}
+
+void LinkStation::drain(Duration patience) {
+  const Instant until = runtime::Clock::now() + patience;
+  (void)driver_.run_until([this] { return !has_unfinished_connections(stack_); }, until);
+}
+
+std::string LinkStation::reachable_at(std::uint16_t port, bool) const {
+  return to_string(Endpoint{options_.address.address, port, 0}) + " on the link";
+}
+
+}  // namespace tidewire::apps

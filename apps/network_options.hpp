@@ -1,0 +1,38 @@
+// The options that describe a network, shared by subcommands.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "device/net_spec.hpp"
+#include "front/gateway/publish.hpp"
+
+namespace tidewire::apps {
+
+struct NetworkOptions {
+  std::string net;
+  std::optional<std::uint64_t> seed;
+  std::vector<std::string> publish;
+  bool no_host = false;
+  std::string congestion_control = "cubic";
+  std::string pcap;
+  bool print = false;
+
+  // Filled in by check().
+  device::NetSpec spec;
+  std::vector<gateway::PublishSpec> published;
+  bool seed_drawn = false;
+
+  void add_to(CLI::App& command);
+  /// Parses the words and draws a seed if none was given. Throws Failure with `status`.
+  void check(int status);
+};
+
+/// 64 bits from the operating system.
+std::uint64_t draw_seed();
+
+}  // namespace tidewire::apps

@@ -1,0 +1,102 @@
+#include "apps/program.hpp"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cstring>
+#include <set>
+
+#include "apps/failure.hpp"
+#include "apps/virtual_network.hpp"
+#include "front/posix/features.hpp"
+#include "runtime/clock.hpp"
+
+namespace tidewire::apps {
+
+Program::Program(runtime::Driver& driver, posix::Backend& backend, ProgramConfig config)
+    : driver_(driver), name_(config.argv.front()), interceptor_(backend) {
+  posix::InterceptorConfig start;
+  start.argv = std::move(config.argv);
+  start.features = posix::probe_features();
+  if (const std::string unknown = switch_off(start.features, config.without); !unknown.empty()) {
+    throw Failure("--without: there is no feature called " + unknown, kOwnFailure);
+  }
+  start.allow_io_uring = config.allow_io_uring;
+  start.hooks = std::move(config.hooks);
+  if (auto started = interceptor_.start(std::move(start)); !started) {
+    throw Failure(started.error(), kOwnFailure);
+  }
+  signals_ = std::make_unique<posix::SignalRelay>();
+  auto& poller = driver_.poller();
+  if (auto watch = poller.add(interceptor_.descriptor(), runtime::kIoRead, *this)) watch_ = *watch;
+  if (auto watch = poller.add(signals_->descriptor(), runtime::kIoRead, *this)) {
+    signal_watch_ = *watch;
+  }
+  driver_.add_task(*this);
+}
+
+Program::~Program() {
+  driver_.remove_task(*this);
+  driver_.poller().remove(watch_);
+  driver_.poller().remove(signal_watch_);
+}
+
+int Program::run() {
+  (void)driver_.run_until([this] { return interceptor_.program_ended(); });
+  const posix::Ending& ending = interceptor_.ending();
+  if (ending.exec_errno != 0) {
+    const char* hint = ending.exec_errno == ENOENT ? "; it is looked for in PATH" : "";
+    fmt::print(stderr, "tidewire: cannot execute {}: {}{}\n", name_,
+               std::strerror(ending.exec_errno), hint);
+  }
+  if (!interceptor_.all_ended()) {
+    // Give what the program left behind the chance to end by itself, then end it.
+    const Instant until = runtime::Clock::now() + Duration::millis(200);
+    (void)driver_.run_until([this] { return interceptor_.all_ended(); }, until);
+    interceptor_.end_all();
+  }
+  interceptor_.process(runtime::Clock::now());
+  return ending.status;
+}
+
+Instant Program::next_deadline() { return interceptor_.next_deadline(); }
+
+void Program::on_io(int fd, std::uint32_t, Instant) {
+  // The interceptor is processed in every turn of the loop.
+  if (fd != signals_->descriptor()) return;
+  while (const auto number = signals_->next()) interceptor_.forward_signal(*number);
+}
+
+std::unique_ptr<posix::Backend> make_backend(VirtualNetwork&) {
+  throw Failure("no stack backend", kOwnFailure);
+}
+
+posix::NetdHooks make_hooks(VirtualNetwork&, std::vector<gateway::PublishSpec> published,
+                            bool quiet) {
+  posix::NetdHooks hooks;
+  auto told = std::make_shared<std::set<std::pair<bool, std::uint16_t>>>();
+  hooks.on_listen = [told, quiet, published = std::move(published)](posix::Transport transport,
+                                                                    const Endpoint& at,
+                                                                    const std::string& program) {
+    const bool udp = transport == posix::Transport::udp;
+    // An ephemeral UDP port belongs to a client.
+    if (quiet || at.port == 0 || (udp && at.port >= 32'768)) return;
+    const bool known = std::ranges::any_of(published, [&](const gateway::PublishSpec& spec) {
+      return spec.target.port == at.port && (spec.protocol == Protocol::udp) == udp;
+    });
+    if (known || !told->emplace(udp, at.port).second) return;
+    if (at.address.unmapped().is_loopback()) {
+      fmt::print(stderr, "tidewire: {} listens on {}: only programs of this run reach it\n",
+                 program, to_string(at));
+      return;
+    }
+    const int host_port = at.port < 1024 ? at.port + 8000 : at.port;
+    fmt::print(
+        stderr,
+        "tidewire: {} listens on port {}{}; to reach it from this host add --publish {}:{}{}\n",
+        program, at.port, udp ? "/udp" : "", host_port, at.port, udp ? "/udp" : "");
+  };
+  return hooks;
+}
+
+}  // namespace tidewire::apps

@@ -1,0 +1,162 @@
+// tidewire run: an unmodified program over a described network.
+#include <fmt/core.h>
+
+#include <cstring>
+#include <fstream>
+#include <memory>
+
+#include "apps/commands.hpp"
+#include "apps/failure.hpp"
+#include "apps/program.hpp"
+#include "apps/virtual_network.hpp"
+#include "front/posix/kernel_backend.hpp"
+#include "runtime/clock.hpp"
+
+namespace tidewire::apps {
+
+namespace {
+
+constexpr const char* kFooter =
+    "The program is found through PATH and gets its internet sockets from a virtual host: "
+    "10.0.2.15,\n"
+    "gateway 10.0.2.2 (host.tidewire). Its connections to localhost reach programs of the same "
+    "run,\n"
+    "or else cross the network to this host's localhost.\n"
+    "Exit status: the program's; 128+n if signal n ended it; 127 not found, 126 not executable,\n"
+    "125 failures of tidewire itself.\n"
+    "Examples:\n"
+    "  tidewire run --net 'delay=20ms loss=1% rate=50mbit' --seed 7 -- curl -O "
+    "http://localhost:8080/f\n"
+    "  tidewire run --publish 8080:8000 -- python3 -m http.server 8000\n"
+    "  tidewire run --net 'down.rate=1mbit up.rate=256kbit delay=150ms' --print -- wget "
+    "example.org\n"
+    "  tidewire run -- sh -c 'redis-server --save \"\" & sleep 1; redis-benchmark -q -n 10000'";
+
+struct RunOptions {
+  NetworkOptions network;
+  std::vector<std::string> argv;
+  std::string json;
+  std::string backend = "stack";
+  std::string without;
+  bool quiet = false;
+  bool io_uring = false;
+};
+
+/// Quoted for a shell where needed.
+std::string shell_word(const std::string& word) {
+  constexpr std::string_view kPlain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=,@%+";
+  if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) return word;
+  std::string quoted = "'";
+  for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
+
+std::string repeat_command(const RunOptions& options) {
+  std::string command = "tidewire run";
+  if (!options.network.net.empty()) command += " --net " + shell_word(options.network.net);
+  command += " --seed " + std::to_string(*options.network.seed);
+  for (const std::string& spec : options.network.publish)
+    command += " --publish " + shell_word(spec);
+  if (options.network.no_host) command += " --no-host";
+  if (options.network.congestion_control != "cubic") {
+    command += " --cc " + shell_word(options.network.congestion_control);
+  }
+  command += " --";
+  for (const std::string& word : options.argv) command += " " + shell_word(word);
+  return command;
+}
+
+int run_on_kernel(const RunOptions& options) {
+  if (!options.network.net.empty() || !options.network.publish.empty() || !options.json.empty() ||
+      !options.network.pcap.empty() || options.network.print) {
+    throw Failure(
+        "--backend kernel uses this host's own sockets: --net, --publish, --json, --pcap "
+        "and --print need the stack",
+        kOwnFailure);
+  }
+  runtime::Driver driver;
+  posix::KernelBackend backend;
+  Program program(driver, backend,
+                  {.argv = options.argv,
+                   .without = options.without,
+                   .allow_io_uring = options.io_uring,
+                   .hooks = {}});
+  return program.run();
+}
+
+void write_json(const std::string& path, const report::RunReport& report) {
+  std::ofstream file(path, std::ios::trunc);
+  file << report::to_json(report);
+  file.close();
+  if (!file)
+    fmt::print(stderr, "tidewire: {} could not be written: {}\n", path, std::strerror(errno));
+}
+
+int run_on_stack(RunOptions& options) {
+  options.network.check(kOwnFailure);
+  if (!options.json.empty()) {
+    std::ofstream probe(options.json, std::ios::app);
+    if (!probe) {
+      throw Failure("cannot write " + options.json + ": " + std::strerror(errno), kOwnFailure);
+    }
+  }
+  VirtualNetwork network(options.network, kOwnFailure);
+  const std::unique_ptr<posix::Backend> backend = make_backend(network);
+  Program program(network.driver(), *backend,
+                  {.argv = options.argv,
+                   .without = options.without,
+                   .allow_io_uring = options.io_uring,
+                   .hooks = make_hooks(network, options.network.published, options.quiet)});
+  const int status = program.run();
+  network.drain(Duration::seconds(20));
+
+  report::RunReport report = network.report();
+  report.command = options.argv;
+  report.backend = "stack";
+  report.exit_status = status;
+  if (!options.json.empty()) write_json(options.json, report);
+  if (const auto problem = network.capture_problem())
+    fmt::print(stderr, "tidewire: {}\n", *problem);
+  if (!options.quiet) {
+    fmt::print(stderr, "{}", report::summary(report));
+    if (options.network.seed_drawn) {
+      fmt::print(stderr, "  repeat with: {}\n", repeat_command(options));
+    }
+  }
+  return status;
+}
+
+}  // namespace
+
+void add_run(CLI::App& app, int& status) {
+  auto options = std::make_shared<RunOptions>();
+  CLI::App* command = app.add_subcommand("run", "Run a program over the network you describe");
+  command->footer(kFooter);
+  command->add_option("program", options->argv, "The program and its arguments (after --)")
+      ->required()
+      ->type_name("");
+  options->network.add_to(*command);
+  command->add_option("--json", options->json, "Write the summary as JSON to FILE")
+      ->type_name("FILE")
+      ->group("Output");
+  command->add_flag("-q,--quiet", options->quiet, "Print no summary and no hints")->group("Output");
+  command
+      ->add_option("--backend", options->backend,
+                   "stack; or kernel: this host's sockets, to tell faults apart")
+      ->check(CLI::IsMember({"stack", "kernel"}))
+      ->capture_default_str();
+  command->add_flag("--io-uring", options->io_uring,
+                    "Let the program use io_uring (its sockets then are this host's)");
+  command
+      ->add_option("--without", options->without,
+                   "Behave as on a kernel without these features (comma separated)")
+      ->type_name("FEATURES")
+      ->group("");
+  command->positionals_at_end();
+  command->callback([options, &status] {
+    status = options->backend == "kernel" ? run_on_kernel(*options) : run_on_stack(*options);
+  });
+}
+
+}  // namespace tidewire::apps

@@ -1,0 +1,120 @@
+#include "apps/station.hpp"
+
+#include <netdb.h>
+
+#include "apps/failure.hpp"
+#include "apps/link_station.hpp"
+#include "apps/virtual_network.hpp"
+#include "runtime/sockaddr.hpp"
+
+namespace tidewire::apps {
+
+namespace {
+
+class VirtualStation final : public Station {
+ public:
+  VirtualStation(const NetworkOptions& options, int status) : network_(options, status) {}
+
+  runtime::Driver& driver() noexcept override { return network_.driver(); }
+  Stack& stack() noexcept override { return network_.host(); }
+  void drain(Duration patience) override { network_.drain(patience); }
+  std::string reachable_at(std::uint16_t port, bool udp) const override {
+    for (const auto& spec : published_) {
+      if (spec.target.port == port && (spec.protocol == Protocol::udp) == udp) {
+        return to_string(spec.host) + " of this host";
+      }
+    }
+    return to_string(Endpoint{kHostAddress, port, 0}) + " inside the virtual network only";
+  }
+  void note(const std::vector<gateway::PublishSpec>& published) { published_ = published; }
+
+ private:
+  std::optional<IpAddress> host_alias() const override { return kGatewayAddress; }
+
+  VirtualNetwork network_;
+  std::vector<gateway::PublishSpec> published_;
+};
+
+}  // namespace
+
+void StationOptions::add_to(CLI::App& command) {
+  network.add_to(command);
+  command.add_option("--tap", tap, "Stand on this TAP interface of the host instead")
+      ->type_name("NAME")
+      ->group("Link");
+  command.add_option("--veth", veth, "Stand on this end of a veth pair instead (packet socket)")
+      ->type_name("NAME")
+      ->group("Link");
+  command.add_option("--addr", addr, "Our address there, for example 192.0.2.2/24")
+      ->type_name("A/P")
+      ->group("Link");
+  command.add_option("--gw", gw, "The router there")->type_name("A")->group("Link");
+  command.add_flag("--no-offload", no_offload, "One packet a frame, checksums computed here")
+      ->group("Link");
+}
+
+void StationOptions::check(int status) {
+  network.check(status);
+  if (!tap.empty() && !veth.empty()) throw Failure("choose one of --tap and --veth", status);
+  if (!on_link()) {
+    if (!addr.empty() || !gw.empty()) {
+      throw Failure("--addr and --gw need --tap NAME or --veth NAME", status);
+    }
+    return;
+  }
+  if (!network.publish.empty()) {
+    throw Failure(
+        "--publish belongs to the virtual network; on a link the address itself is "
+        "reachable",
+        status);
+  }
+  if (addr.empty()) {
+    throw Failure("which address on the link? Give one with --addr, for example 192.0.2.2/24",
+                  status);
+  }
+  const auto cidr = parse_cidr(addr);
+  if (!cidr || !cidr->address.is_v4()) {
+    throw Failure("--addr " + addr + ": the form is A.B.C.D/PREFIX, for example 192.0.2.2/24",
+                  status);
+  }
+  address = *cidr;
+  if (gw.empty()) return;
+  gateway = parse_ip(gw);
+  if (!gateway || !gateway->is_v4()) throw Failure("--gw " + gw + ": no IPv4 address", status);
+}
+
+std::unique_ptr<Station> Station::make(const StationOptions& options,
+                                       const std::optional<gateway::PublishSpec>& publish,
+                                       int status) {
+  if (options.on_link()) return std::make_unique<LinkStation>(options, status);
+  NetworkOptions network = options.network;
+  if (publish && network.published.empty()) network.published.push_back(*publish);
+  auto station = std::make_unique<VirtualStation>(network, status);
+  station->note(network.published);
+  return station;
+}
+
+IpAddress Station::resolve(const std::string& name, int status) {
+  const auto alias = host_alias();
+  if (alias && name == "host.tidewire") return *alias;
+  const auto seen_from_here = [&](const IpAddress& address) {
+    return alias && address.is_loopback() ? *alias : address;
+  };
+  if (const auto literal = parse_ip(name)) {
+    if (!literal->is_v4()) throw Failure(name + ": only IPv4 addresses can be reached", status);
+    return seen_from_here(*literal);
+  }
+  addrinfo hints{};
+  hints.ai_family = AF_INET;
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  if (const int error = getaddrinfo(name.c_str(), nullptr, &hints, &found); error != 0) {
+    throw Failure(name + ": " + gai_strerror(error), status);
+  }
+  runtime::SocketAddress address;
+  std::memcpy(&address.storage, found->ai_addr, found->ai_addrlen);
+  freeaddrinfo(found);
+  return seen_from_here(runtime::to_endpoint(address).address);
+}
+
+}  // namespace tidewire::apps

@@ -1,0 +1,80 @@
+// A virtual host, a described link and a gateway to the real host, in one process.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "apps/file_sink.hpp"
+#include "apps/link_observer.hpp"
+#include "apps/network_options.hpp"
+#include "device/backends/loopback.hpp"
+#include "device/backends/sim_link.hpp"
+#include "front/gateway/gateway.hpp"
+#include "report/recorder.hpp"
+#include "report/run_report.hpp"
+#include "runtime/driver.hpp"
+#include "runtime/pool_memory.hpp"
+#include "runtime/watchdog.hpp"
+
+namespace tidewire::apps {
+
+inline constexpr IpAddress kHostAddress = IpAddress::v4(10, 0, 2, 15);
+inline constexpr IpAddress kGatewayAddress = IpAddress::v4(10, 0, 2, 2);
+inline constexpr IpAddress kResolverAddress = IpAddress::v4(10, 0, 2, 3);
+
+/// Everything is driven by driver().run() in the caller's thread.
+class VirtualNetwork {
+ public:
+  /// `options` were checked. Opens the published ports. Throws Failure with `status`.
+  VirtualNetwork(const NetworkOptions& options, int status);
+  ~VirtualNetwork();
+  VirtualNetwork(const VirtualNetwork&) = delete;
+  VirtualNetwork& operator=(const VirtualNetwork&) = delete;
+
+  runtime::Driver& driver() noexcept { return driver_; }
+  /// 10.0.2.15, with 127.0.0.1 and ::1 of its own; the default route leads over the link.
+  Stack& host() noexcept { return host_; }
+  InterfaceId host_interface() const noexcept { return host_interface_; }
+  InterfaceId host_loopback() const noexcept { return host_loopback_; }
+  gateway::Gateway& gateway() noexcept { return *gateway_; }
+  report::Recorder& recorder() noexcept { return recorder_; }
+
+  /// Pumps until nothing is on its way any more: the sockets of the host have delivered what their
+  /// owners left, the relays have passed it on. Ends earlier without progress for `patience`.
+  void drain(Duration patience);
+  /// Everything but the command and its status.
+  report::RunReport report() const;
+  /// One line if a capture could not be written completely.
+  std::optional<std::string> capture_problem() const;
+
+ private:
+  void make_link(const NetworkOptions& options);
+  std::unique_ptr<device::Device> open_end(device::SimLink::End end, const NetworkOptions& options);
+  void configure_host();
+  void configure_gateway(const NetworkOptions& options, int status);
+  bool busy();
+
+  Instant origin_;
+  NetworkOptions options_;
+  runtime::PoolMemory host_memory_;
+  runtime::PoolMemory gateway_memory_;
+  Stack host_;
+  Stack gateway_stack_;
+  LinkObserver observer_;
+  std::unique_ptr<FileSink> pcap_file_;
+  std::unique_ptr<device::PcapngWriter> pcap_;
+  std::shared_ptr<device::SimLink> link_;
+  device::Loopback loopback_;
+  std::unique_ptr<device::Device> host_device_;
+  std::unique_ptr<device::Device> gateway_device_;
+  runtime::Driver driver_;
+  report::Recorder recorder_;
+  std::unique_ptr<report::LinePrinter> printer_;
+  std::unique_ptr<gateway::Gateway> gateway_;
+  std::unique_ptr<runtime::Watchdog> watchdog_;
+  InterfaceId host_interface_ = kNoInterface;
+  InterfaceId host_loopback_ = kNoInterface;
+};
+
+}  // namespace tidewire::apps
