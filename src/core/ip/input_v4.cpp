@@ -213,7 +213,6 @@ void Layer::dispatch(Packet& packet) noexcept {
   const link::Interface* interface = interfaces_.get(packet.interface);
   switch (packet.protocol) {
     case Protocol::tcp:
-      context_.counters.tcp_segs_in += packet.segs;
       return upper_.deliver(packet, interface->forwarding);
     case Protocol::udp:
       context_.counters.udp_in += packet.segs;

@@ -43,6 +43,11 @@ SocketResult<InterfaceId> Layer::add_interface(const InterfaceConfig& config) no
 
 //= RFC 1122 §3.3.1.1
 SocketResult<void> Layer::add_address(InterfaceId interface, const IpCidr& cidr) noexcept {
+  const link::Interface* owner = interfaces_.get(interface);
+  // IPv6 needs neighbor discovery, which only loopback can do without.
+  if (owner != nullptr && cidr.address.is_v6() && !owner->loopback) {
+    return fail(SocketError::not_supported);
+  }
   if (auto r = interfaces_.add_address(interface, cidr); !r) return r;
   paths_changed();
   const IpCidr network{cidr.network(), cidr.prefix_len};
