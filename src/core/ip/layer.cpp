@@ -140,6 +140,7 @@ SocketResult<Hop> Layer::route(const IpAddress& destination, InterfaceId bound) 
     if (interfaces_.loopback() == kNoInterface) return fail(SocketError::network_unreachable);
     return Hop{interfaces_.loopback(), destination};
   }
+  if (destination.is_loopback()) return fail(SocketError::network_unreachable);
   const bool group = destination.is_multicast() || destination.is_limited_broadcast();
   if (group && bound != kNoInterface && interfaces_.get(bound) != nullptr) {
     return Hop{bound, destination};

@@ -65,6 +65,10 @@ SendResult Layer::send(HeaderBuffer& headers, const OutPacket& packet, Path& pat
   SendResult result;
   if (!refresh(path, target_of(packet), bound, result)) return result;
   link::Interface& interface = *interfaces_.get(path.interface);
+  if (packet.source.is_loopback() && !interface.loopback) {
+    //= RFC 1122 §3.2.1.3
+    return failure(SocketError::invalid);
+  }
   if (interface.blocked || sink_ == nullptr) return {Sent::full, SocketError::none, 0};
   const std::size_t payload = size_of(packet.payload);
   const std::size_t piece = ip_header_len(packet) + packet.transport_header_len +

@@ -113,7 +113,6 @@ bool Reassembly::fits(Queue& queue, const Fragment& fragment, std::uint32_t size
       return false;
   }
   if (!grow(queue, end)) {
-    context_.drop(DropReason::fragment_limit, queue.interface);
     remove(queue);
     return false;
   }
@@ -138,9 +137,15 @@ Reassembly::Overlap Reassembly::overlap_of(const Queue& queue, std::uint32_t fir
 bool Reassembly::grow(Queue& queue, std::uint32_t end) noexcept {
   if (queue.chunk != nullptr && queue.chunk->capacity >= end) return true;
   const ChunkSize wanted = chunk_for(end);
-  if (!make_room(chunk_bytes(wanted), &queue)) return false;
+  if (!make_room(chunk_bytes(wanted), &queue)) {
+    context_.drop(DropReason::fragment_limit, queue.interface);
+    return false;
+  }
   Chunk* chunk = chunks_.acquire(wanted);
-  if (chunk == nullptr) return false;
+  if (chunk == nullptr) {
+    context_.drop(DropReason::no_memory, queue.interface);
+    return false;
+  }
   if (queue.chunk != nullptr) std::memcpy(chunk->data, queue.chunk->data, queue.end);
   release_chunk(queue);
   queue.chunk = chunk;

@@ -72,6 +72,8 @@ SocketResult<SendMeta> Sockets::address(Socket& socket, const DatagramTarget& ta
     return fail(SocketError::network_unreachable);
   } else if (auto hop = ip_.route(to, meta.bound); !hop) {
     return fail(hop.error());
+  } else if (from.is_loopback() && !ip_.interfaces().get(hop->interface)->loopback) {
+    return fail(SocketError::invalid);
   }
   meta.tos = target.tos >= 0 ? static_cast<std::uint8_t>(target.tos) : socket.tos;
   const std::uint8_t ttl = to.is_multicast() ? socket.multicast_ttl : socket.ttl;
