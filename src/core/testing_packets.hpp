@@ -96,7 +96,7 @@ inline Frame is_at(const MacAddress& sender_mac, std::string_view sender,
                arp(wire::ArpOperation::reply, sender_mac, sender, target_mac, target));
 }
 
-inline wire::EthernetView ethernet_of(const Frame& frame) {
+inline wire::EthernetView ethernet_of(Bytes frame) {
   return wire::EthernetView::parse(frame).value();
 }
 inline wire::ArpView arp_of(const Frame& frame) {
@@ -106,12 +106,12 @@ inline bool is_arp(const Frame& frame) {
   return ethernet_of(frame).ether_type() == wire::EtherType::arp;
 }
 /// The IPv4 packet of a frame without link header.
-inline wire::Ipv4View ip_of(const Frame& frame) { return wire::Ipv4View::parse(frame).value(); }
+inline wire::Ipv4View ip_of(Bytes frame) { return wire::Ipv4View::parse(frame).value(); }
 inline wire::Icmpv4View icmp_of(const Frame& frame) {
   return wire::Icmpv4View::parse(ip_of(frame).payload()).value();
 }
 inline bool is_icmp(const Frame& frame) { return ip_of(frame).protocol() == wire::protocol::icmp; }
-inline std::string udp_text(const Frame& frame) {
+inline std::string udp_text(Bytes frame) {
   return text_of(wire::UdpView::parse(ip_of(frame).payload()).value().payload());
 }
 

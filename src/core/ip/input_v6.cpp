@@ -42,9 +42,6 @@ DropReason reason_of(wire::ParseError error) noexcept {
       return DropReason::ip_bad_version;
     case wire::ParseError::bad_total_length:
       return DropReason::ip_bad_total_length;
-    case wire::ParseError::bad_extension_header:
-    case wire::ParseError::bad_option_length:
-      return DropReason::ip_unsupported_header;
     default:
       return DropReason::ip_truncated;
   }
@@ -72,7 +69,7 @@ void Layer::on_ipv6(Arrival& arrival) noexcept {
   const auto upper = wire::find_upper_layer(*view);
   Offence offence{id, source, destination, view->next_header(), view->packet(), {}, false};
   if (!upper) {
-    context_.drop(reason_of(upper.error().error), id);
+    context_.drop(DropReason::ip_unsupported_header, id);
     if (!upper.error().report) return;
     return complain(offence, Complaint::parameter_problem, upper.error().pointer);
   }

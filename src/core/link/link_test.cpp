@@ -55,7 +55,7 @@ TEST_F(Link, KeepsTheLatestOfTooManyDatagrams) {
   learn("10.0.0.2", 2);
   const auto out = host.sent();
   ASSERT_GT(out.size(), 50U);
-  EXPECT_EQ(udp_text(frame_of(ethernet_of(out.back()).payload())), "last");
+  EXPECT_EQ(udp_text(ethernet_of(out.back()).payload()), "last");
 }
 
 // req: RFC1122-2.3.2.1-2
@@ -251,7 +251,7 @@ TEST_F(Link, ABroadcastFrameCarriesABroadcastAddress) {
     const auto out = host.sent();
     ASSERT_EQ(out.size(), 1U);
     EXPECT_TRUE(ethernet_of(out[0]).destination().is_broadcast());
-    EXPECT_EQ(ip_of(frame_of(ethernet_of(out[0]).payload())).destination(), at(all).address);
+    EXPECT_EQ(ip_of(ethernet_of(out[0]).payload()).destination(), at(all).address);
   }
 }
 
