@@ -31,10 +31,12 @@ SocketResult<std::size_t> Sockets::send(Connection& c, Bytes data, SendOptions o
   if (data.empty()) return std::size_t{0};
   const std::size_t written = c.active->snd_ring.write(data);
   if (written == 0) {
+    // Without memory nothing but an ACK makes room; if none is to come the caller must know.
+    const bool no_memory = c.active->snd_ring.room() > 0;
+    c.active->starved = no_memory && !c.active->snd_ring.empty();
     s.update_events(c);
-    return fail(c.active->snd_ring.room() > 0 && c.active->snd_ring.empty()
-                    ? SocketError::no_buffers
-                    : SocketError::would_block);
+    return fail(no_memory && !c.active->starved ? SocketError::no_buffers
+                                                : SocketError::would_block);
   }
   options.urgent = options.urgent && written == data.size();
   after_write(c, written, options);
