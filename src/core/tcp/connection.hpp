@@ -212,7 +212,8 @@ struct HalfOpen : ListNode<ReadyTag> {
   bool acked : 1 = false;  ///< the ACK came, but accept is deferred or the queue was full
   bool sent : 1 = false;
   bool in_table : 1 = true;
-  Instant sent_at;  ///< of the first SYN-ACK: the first round trip
+  bool waited : 1 = false;  ///< the SYN-ACK found the next hop unresolved
+  Instant sent_at;          ///< of the first SYN-ACK: the first round trip
 };
 static_assert(sizeof(HalfOpen) <= 128);
 
