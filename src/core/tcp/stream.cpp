@@ -188,8 +188,8 @@ void Sockets::after_read(Connection& c, std::size_t bytes) noexcept {
   if (may_receive(c.state) && !c.fin_received) {
     tune_receive_buffer(c, bytes);
     //= RFC 9293 §3.8.6.2.2 MUST-39
-    const std::uint64_t free = std::min<std::uint64_t>(ring.window(), c.settings.window_clamp);
-    if (c.rcv.window.worth_update(c.rcv.nxt, free, ring.limit(), c.rcv.mss)) {
+    const Shared::Space space = Shared::receive_space(c);
+    if (c.rcv.window.worth_update(c.rcv.nxt, space.free, space.capacity, c.rcv.mss)) {
       c.ack.now();
       s.mark_ready(c);
     }
