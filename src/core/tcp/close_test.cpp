@@ -155,7 +155,7 @@ TEST(TcpClose, FinIsSentAgain) {
   t.accept();
   t.close();
   t.out("F. 1(0) ack 1");
-  t.pass(200);
+  t.pass(201);
   t.out("F. 1(0) ack 1");
   t.in("F. 1(0) ack 2");
   t.out(". 2(0) ack 2");

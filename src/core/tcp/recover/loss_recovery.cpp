@@ -189,7 +189,10 @@ void LossRecovery::detect_loss(const Delivered& d, const RttEstimator& rtt, Inst
   }
   if (in_recovery()) {
     //= RFC 6582 §3.2: a partial ACK shows the next hole
-    if (!sack_ && d.acked > 0) out.newly_lost += board_.mark_head_lost();
+    if (!sack_ && d.acked > 0) {
+      out.newly_lost += board_.mark_head_lost();
+      force_first_ = true;  // the hole is sent again at once, whatever the arithmetic leaves
+    }
     return;
   }
   if (phase_ == RecoveryPhase::loss) return;
