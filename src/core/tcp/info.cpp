@@ -23,8 +23,8 @@ std::string_view limit_of(const Connection& c) noexcept {
     return c.snd.una == c.snd.nxt ? "application" : "acknowledgement";
   }
   const std::int32_t usable = Seq::distance(c.snd.nxt, c.snd.una + c.snd.wnd);
-  const auto segment = static_cast<std::int32_t>(
-      std::min(Shared::eff_mss(c), Seq::span(c.snd.nxt, end)));
+  const auto segment =
+      static_cast<std::int32_t>(std::min(Shared::eff_mss(c), Seq::span(c.snd.nxt, end)));
   if (usable < segment) return "receiver window";
   if (c.active->cwnd_was_limited) return "cwnd";
   return c.ListNode<ReadyTag>::linked() ? "link" : "nagle";

@@ -26,7 +26,7 @@ struct Flight : Trace {
 // req: RFC9293-MUST-18 RFC6298-2.2-1 RFC6298-5.4-1 RFC6298-5.5-1 RFC6298-5.6-1 RFC6298-5-1
 // req: RFC9293-3.10.8-1 RFC1122-4.2.3.1-1 RFC9293-MUST-19
 TEST(TcpLoss, TimeoutSendsTheFirstSegmentAgainAndBacksOff) {
-  Flight t{3};
+  Flight t{3, "<mss 1000>"};
   EXPECT_EQ(t.host.engine.info(t.socket)->srtt, Duration::millis(100));
   const std::int64_t rto = t.host.engine.info(t.socket)->rto.count_millis();
   EXPECT_EQ(rto, 300);  // 100 + max(200, 4 * 50)
@@ -47,7 +47,7 @@ TEST(TcpLoss, TimeoutSendsTheFirstSegmentAgainAndBacksOff) {
 
 // req: RFC6298-5.2-1 RFC6298-5.3-1
 TEST(TcpLoss, AnAckRestartsTheTimerAndTheLastStopsIt) {
-  Flight t{3};
+  Flight t{3, "<mss 1000>"};
   t.pass(100);
   t.in(". 1(0) ack 1001");
   const std::int64_t rto = t.host.engine.info(t.socket)->rto.count_millis();
@@ -135,7 +135,18 @@ TEST(TcpLoss, TimeoutSendsTheLeftEdgeEvenIfItWasSacked) {
   t.in(". 1(0) ack 1001 <sack 1001-3001>");  // the peer reneged: its left edge is SACKed data
   t.skip();
   t.pass(5000);
+  t.out("P. 3001(1000) ack 1");  // the tail probe
   t.out(". 1001(1000) ack 1");
+}
+
+// req: RFC8985-7.2-1
+TEST(TcpLoss, ALostTailIsProbedBeforeTheTimeout) {
+  Flight t{3};
+  t.pass(100);
+  t.in(". 1(0) ack 1001");
+  t.pass(250);
+  t.out("P. 2001(1000) ack 1");
+  EXPECT_EQ(t.host.engine.info(t.socket)->timeouts, 0U);
 }
 
 // req: RFC6298-3-1

@@ -191,7 +191,8 @@ void LossRecovery::detect_loss(const Delivered& d, const RttEstimator& rtt, Inst
     //= RFC 6582 §3.2: a partial ACK shows the next hole
     if (!sack_ && d.acked > 0) {
       out.newly_lost += board_.mark_head_lost();
-      force_first_ = true;  // the hole is sent again at once, whatever the arithmetic leaves
+      force_first_ =
+          out.newly_lost > 0;  // the hole is sent again at once, whatever the arithmetic leaves
     }
     return;
   }
@@ -295,8 +296,9 @@ std::optional<LossRecovery::Retransmit> LossRecovery::next_retransmit(
   if (const auto lost = board_.next_lost()) {
     const RetransmitCause cause = phase_ < RecoveryPhase::recovery ? RetransmitCause::path_mtu
                                   : phase_ == RecoveryPhase::loss  ? RetransmitCause::rto
-                                  : sack_ || force_first_          ? RetransmitCause::fast
-                                                                   : RetransmitCause::partial_ack;
+                                  : sack_ || dup_acks_ >= Scoreboard::kDupThresh
+                                      ? RetransmitCause::fast
+                                      : RetransmitCause::partial_ack;
     return Retransmit{*lost, cause};
   }
   if (new_data_available) return std::nullopt;
