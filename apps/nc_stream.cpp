@@ -36,7 +36,9 @@ NcStream::~NcStream() {
 
 void NcStream::on_event(std::uint16_t bits, Instant now) {
   if (finished_) return;
-  if ((bits & (kConnected | kReadable)) != 0) connected_ = true;
+  if ((bits & kConnected) != 0 || ((bits & kReadable) != 0 && (bits & kError) == 0)) {
+    connected_ = true;
+  }
   if ((bits & kError) != 0) {
     (void)pump_out(now);  // what arrived before the error
     return finish(stack_.take_error(socket_), now);

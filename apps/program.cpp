@@ -67,13 +67,36 @@ void Program::on_io(int fd, std::uint32_t, Instant) {
   while (const auto number = signals_->next()) interceptor_.forward_signal(*number);
 }
 
-std::unique_ptr<posix::Backend> make_backend(VirtualNetwork&) {
-  throw Failure("no stack backend", kOwnFailure);
+std::unique_ptr<posix::StackBackend> make_backend(VirtualNetwork& network) {
+  posix::StackBackendConfig config;
+  config.host_gateway = kGatewayAddress;
+  config.interfaces = {
+      {network.host_loopback(),
+       {.name = "lo",
+        .index = 1,
+        .address = {IpAddress::loopback(Family::v4), 8},
+        .mac = {},
+        .mtu = 65'536,
+        .loopback = true}},
+      {network.host_interface(),
+       {.name = "eth0",
+        .index = 2,
+        .address = {kHostAddress, 24},
+        .mac = {{0x02, 0x00, 0x0a, 0x00, 0x02, 0x0f}},
+        .mtu = network.mtu(),
+        .loopback = false}},
+  };
+  auto backend = std::make_unique<posix::StackBackend>(network.host(), std::move(config));
+  network.driver().set_owner(network.host(), backend.get());
+  return backend;
 }
 
-posix::NetdHooks make_hooks(VirtualNetwork&, std::vector<gateway::PublishSpec> published,
-                            bool quiet) {
+posix::NetdHooks make_hooks(VirtualNetwork& network, posix::StackBackend& backend,
+                            std::vector<gateway::PublishSpec> published, bool quiet) {
   posix::NetdHooks hooks;
+  hooks.on_open = [&network, &backend](posix::SocketRef ref, const std::string& program) {
+    if (const auto id = backend.socket_id(ref)) network.recorder().set_program(*id, program);
+  };
   auto told = std::make_shared<std::set<std::pair<bool, std::uint16_t>>>();
   hooks.on_listen = [told, quiet, published = std::move(published)](posix::Transport transport,
                                                                     const Endpoint& at,

@@ -8,6 +8,7 @@
 #include "front/gateway/publish.hpp"
 #include "front/posix/interceptor.hpp"
 #include "front/posix/signal_relay.hpp"
+#include "front/posix/stack_backend.hpp"
 #include "runtime/driver.hpp"
 
 namespace tidewire::apps {
@@ -48,10 +49,10 @@ class Program final : public runtime::Task, public runtime::IoHandler {
 };
 
 /// The sockets of the virtual host for intercepted programs.
-std::unique_ptr<posix::Backend> make_backend(VirtualNetwork& network);
+std::unique_ptr<posix::StackBackend> make_backend(VirtualNetwork& network);
 
 /// Names the programs of flows, and says how to reach listeners that are not published.
-posix::NetdHooks make_hooks(VirtualNetwork& network, std::vector<gateway::PublishSpec> published,
-                            bool quiet);
+posix::NetdHooks make_hooks(VirtualNetwork& network, posix::StackBackend& backend,
+                            std::vector<gateway::PublishSpec> published, bool quiet);
 
 }  // namespace tidewire::apps

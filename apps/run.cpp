@@ -93,6 +93,24 @@ void write_json(const std::string& path, const report::RunReport& report) {
     fmt::print(stderr, "tidewire: {} could not be written: {}\n", path, std::strerror(errno));
 }
 
+int run_program(const RunOptions& options, VirtualNetwork& network) {
+  const std::unique_ptr<posix::StackBackend> backend = make_backend(network);
+  int status = kOwnFailure;
+  {
+    Program program(
+        network.driver(), *backend,
+        {.argv = options.argv,
+         .without = options.without,
+         .allow_io_uring = options.io_uring,
+         .hooks = make_hooks(network, *backend, options.network.published, options.quiet)});
+    status = program.run();
+  }
+  // What the programs left in their sockets is still delivered, as a kernel would.
+  network.drain(Duration::seconds(20));
+  network.driver().set_owner(network.host(), nullptr);
+  return status;
+}
+
 int run_on_stack(RunOptions& options) {
   options.network.check(kOwnFailure);
   if (!options.json.empty()) {
@@ -102,14 +120,7 @@ int run_on_stack(RunOptions& options) {
     }
   }
   VirtualNetwork network(options.network, kOwnFailure);
-  const std::unique_ptr<posix::Backend> backend = make_backend(network);
-  Program program(network.driver(), *backend,
-                  {.argv = options.argv,
-                   .without = options.without,
-                   .allow_io_uring = options.io_uring,
-                   .hooks = make_hooks(network, options.network.published, options.quiet)});
-  const int status = program.run();
-  network.drain(Duration::seconds(20));
+  const int status = run_program(options, network);
 
   report::RunReport report = network.report();
   report.command = options.argv;

@@ -105,7 +105,7 @@ std::unique_ptr<device::Device> VirtualNetwork::open_end(device::SimLink::End en
     };
   }
   const auto frames = [this, side](const TxFrame& frame, Instant now) {
-    recorder_.on_packet(side, frame.headers.subspan(frame.network_offset), now);
+    recorder_.on_packet(side, frame.headers.subspan(frame.network_offset), frame.segs, now);
   };
   return std::make_unique<PacketTap>(std::move(device), frames, std::move(packets));
 }

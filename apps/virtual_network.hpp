@@ -37,6 +37,8 @@ class VirtualNetwork {
   Stack& host() noexcept { return host_; }
   InterfaceId host_interface() const noexcept { return host_interface_; }
   InterfaceId host_loopback() const noexcept { return host_loopback_; }
+  /// Of the link, in bytes of an IP packet.
+  std::uint32_t mtu() const noexcept { return host_device_->capabilities().mtu; }
   gateway::Gateway& gateway() noexcept { return *gateway_; }
   report::Recorder& recorder() noexcept { return recorder_; }
 

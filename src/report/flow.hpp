@@ -40,7 +40,8 @@ struct FlowRecord {
   std::string program;
   TcpState state = TcpState::closed;  ///< of `host`, the last one seen
   bool established = false;
-  bool reset = false;
+  bool aborted = false;  ///< ended by a reset, a time-out or a refusal instead of FINs
+  bool ended = false;    ///< closed: the next SYN with these addresses is another flow
   Instant opened, last;
   FlowDirection up;    ///< sent by `host`
   FlowDirection down;  ///< sent by `remote`

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "wire/ipv4.hpp"
-#include "wire/udp.hpp"
+#include "wire/tcp.hpp"
 
 namespace tidewire::report {
 
@@ -95,7 +95,9 @@ Recorder::Names* Recorder::names_of(Source& source, const TraceRecord& record) {
     names.flow->inside = true;
   } else {
     names.flow = flow_for({Protocol::tcp, names.local, names.remote}, record.at, true);
-    if (names.flow != nullptr) names.flow->inward = passive;
+    if (names.flow != nullptr && passive) names.flow->inward = true;
+    const auto program = programs_.find(record.socket);
+    if (names.flow != nullptr && program != programs_.end()) names.flow->program = program->second;
   }
   return &source.sockets.emplace(record.socket, names).first->second;
 }
@@ -119,9 +121,6 @@ FlowRecord* Recorder::flow_for(const Key& key, Instant now, bool fresh) {
   flow.host = key.host;
   flow.remote = key.remote;
   flow.opened = flow.last = now;
-  if (const auto program = programs_.find(key.host); program != programs_.end()) {
-    flow.program = program->second;
-  }
   open_[key] = &flow;
   return &flow;
 }
@@ -132,12 +131,16 @@ void Recorder::apply(Names& names, const TraceRecord& record) {
   flow.last = later(flow.last, record.at);
   switch (record.kind) {
     case TraceKind::segment_out:
-      ++sent.packets;
+      // Packets on the link are counted by its taps.
+      if (flow.host.address.is_loopback() || flow.host.address == flow.remote.address) {
+        ++sent.packets;
+      }
       add_data(sent, record.c, record.at);
       break;
     case TraceKind::retransmission:
       ++sent.retransmitted_packets;
       sent.retransmitted_bytes += record.c;
+      sent.bytes -= std::min<std::uint64_t>(sent.bytes, record.c);  // counted as sent as well
       if (static_cast<std::size_t>(record.cause) < kLossCauses) {
         ++sent.retransmissions[static_cast<std::size_t>(record.cause)];
       }
@@ -149,48 +152,82 @@ void Recorder::apply(Names& names, const TraceRecord& record) {
       sent.cwnd_max = std::max(sent.cwnd_max, record.a);
       break;
     case TraceKind::state:
-      if (!names.swapped) flow.state = static_cast<TcpState>(record.b);
-      if (record.b == static_cast<std::uint32_t>(TcpState::established)) flow.established = true;
+      if (!names.swapped) {
+        change_state(flow, static_cast<TcpState>(record.a), static_cast<TcpState>(record.b));
+      }
       break;
     default:
       break;
   }
 }
 
-void Recorder::set_program(const Endpoint& local, std::string program) {
-  const Endpoint plain{local.address.unmapped(), local.port, 0};
-  for (auto& [key, flow] : open_) {
-    if (key.host == plain && flow->program.empty()) flow->program = program;
-  }
-  programs_[plain] = std::move(program);
+void Recorder::change_state(FlowRecord& flow, TcpState from, TcpState to) {
+  flow.state = to;
+  if (to == TcpState::established) flow.established = true;
+  if (to != TcpState::closed && to != TcpState::time_wait) return;
+  flow.ended = true;
+  flow.aborted = to == TcpState::closed && from != TcpState::last_ack &&
+                 from != TcpState::time_wait && from != TcpState::closing &&
+                 from != TcpState::fin_wait_2;
 }
 
-void Recorder::on_packet(Side side, Bytes ip_packet, Instant now) {
+void Recorder::set_program(SocketId socket, const std::string& program) {
+  programs_[socket] = program;
+  for (const auto& source : sources_) {
+    if (source->side != Side::host) continue;
+    const auto it = source->sockets.find(socket);
+    if (it == source->sockets.end() || it->second.flow == nullptr || it->second.swapped) continue;
+    it->second.flow->program = program;
+  }
+}
+
+std::string Recorder::program_of_datagrams(Protocol protocol, const Endpoint& host) const {
+  for (const auto& source : sources_) {
+    if (source->side != Side::host) continue;
+    SocketId after;
+    while (const auto info = source->stack->next_socket(after)) {
+      after = info->id;
+      if (info->protocol != protocol) continue;
+      if (protocol == Protocol::udp && info->local.port != host.port) continue;
+      const auto it = programs_.find(info->id);
+      if (it != programs_.end()) return it->second;
+    }
+  }
+  return {};
+}
+
+void Recorder::on_packet(Side side, Bytes ip_packet, std::uint16_t segs, Instant now) {
   const auto ip = wire::Ipv4View::parse(ip_packet, SIZE_MAX);
   if (!ip || ip->fragment_offset() != 0) return;
-  const bool udp = ip->protocol() == wire::protocol::udp;
-  if (!udp && ip->protocol() != wire::protocol::icmp) return;
+  const auto protocol = static_cast<Protocol>(ip->protocol());
+  const bool tcp = protocol == Protocol::tcp;
+  if (!tcp && protocol != Protocol::udp && protocol != Protocol::icmp) return;
   Endpoint source{ip->source(), 0, 0};
   Endpoint destination{ip->destination(), 0, 0};
   std::uint64_t size = ip->total_len() - ip->header_len();
-  if (udp) {
-    const Bytes header =
-        ip_packet.subspan(std::min<std::size_t>(ip->header_len(), ip_packet.size()));
+  const Bytes header = ip_packet.subspan(std::min<std::size_t>(ip->header_len(), ip_packet.size()));
+  if (protocol != Protocol::icmp) {
     if (header.size() < 8) return;
     Reader reader(header);
     source.port = reader.u16();
     destination.port = reader.u16();
     size -= std::min<std::uint64_t>(size, 8);
   }
+  bool opens = false;
+  if (const auto view = wire::TcpView::parse(header); tcp && view) {
+    opens = view->has(wire::TcpFlag::syn) && !view->has(wire::TcpFlag::ack);
+  }
   const bool up = side == Side::host;
   const Endpoint& host = up ? source : destination;
   const Endpoint& remote = up ? destination : source;
-  FlowRecord* flow = flow_for({udp ? Protocol::udp : Protocol::icmp, host, remote}, now, false);
+  FlowRecord* flow = flow_for({protocol, host, remote}, now, opens);
   if (flow == nullptr) return;
-  if (!up && flow->up.packets == 0) flow->inward = true;
+  const bool is_new = flow->up.packets == 0 && flow->down.packets == 0;
+  if (is_new && !tcp) flow->program = program_of_datagrams(protocol, host);
+  if (is_new) flow->inward = !up;
   FlowDirection& direction = up ? flow->up : flow->down;
-  ++direction.packets;
-  add_data(direction, size, now);
+  direction.packets += segs;
+  if (!tcp) add_data(direction, size, now);
   flow->last = now;
 }
 

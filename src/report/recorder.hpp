@@ -39,10 +39,11 @@ class Recorder final : public runtime::Task {
   void forget(Stack& stack);
   void set_listener(Listener listener) { listener_ = std::move(listener); }
 
-  /// A packet that `side` put on the link. Datagrams are counted here, TCP comes from the traces.
-  void on_packet(Side side, Bytes ip_packet, Instant now);
-  /// Names the program behind flows from this local endpoint, from now on.
-  void set_program(const Endpoint& local, std::string program);
+  /// What `side` put on the link: an IP packet, or at least its headers, that stands for `segs`
+  /// packets. Datagrams and TCP's packets are counted here, the rest of TCP comes from the traces.
+  void on_packet(Side side, Bytes ip_packet, std::uint16_t segs, Instant now);
+  /// Names the program that owns a socket of the host.
+  void set_program(SocketId socket, const std::string& program);
 
   Instant next_deadline() override { return Instant::never(); }
   void run(Instant) override {}
@@ -81,13 +82,15 @@ class Recorder final : public runtime::Task {
   void take(Source& source, const TraceRecord& record);
   Names* names_of(Source& source, const TraceRecord& record);
   FlowRecord* flow_for(const Key& key, Instant now, bool fresh);
+  std::string program_of_datagrams(Protocol protocol, const Endpoint& host) const;
   void apply(Names& names, const TraceRecord& record);
+  void change_state(FlowRecord& flow, TcpState from, TcpState to);
 
   std::size_t flows_max_;
   std::vector<std::unique_ptr<Source>> sources_;
   std::deque<FlowRecord> flows_;
   std::map<Key, FlowRecord*> open_;
-  std::map<Endpoint, std::string> programs_;
+  std::unordered_map<SocketId, std::string, SocketHash> programs_;
   Listener listener_;
   std::uint64_t overflow_ = 0;
   std::uint64_t records_lost_ = 0;

@@ -53,6 +53,7 @@ void write_flow(JsonWriter& json, const FlowRecord& flow, Instant started) {
   if (flow.protocol == Protocol::tcp) {
     json.member("state", to_string(flow.state));
     json.member("established", flow.established);
+    json.member("aborted", flow.aborted);
   }
   json.member("opened_us", (flow.opened - started).count_micros());
   json.member("last_us", (flow.last - started).count_micros());

@@ -17,7 +17,8 @@ std::string flow_line(const FlowRecord& flow) {
   if (!flow.program.empty()) line += " (" + flow.program + ")";
   if (flow.protocol == Protocol::tcp) {
     line += ' ';
-    line += to_string(flow.state);
+    line += flow.aborted ? (flow.established ? "reset" : "failed")
+                         : (flow.ended ? "closed" : to_string(flow.state));
   }
   if (flow.inside) line += ", inside the run";
   return line;
