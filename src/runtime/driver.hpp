@@ -73,7 +73,9 @@ class Driver {
   bool run_until(Finished finished, Instant until = Instant::never()) {
     while (!stop_.requested()) {
       if (finished()) return true;
-      if (Instant now = turn(); now >= until) return finished();
+      const Instant now = turn();
+      // Before sleeping: what the turn did may be the end, and nothing would wake the loop again.
+      if (now >= until || finished()) return finished();
       wait(until);
     }
     stop_.clear();

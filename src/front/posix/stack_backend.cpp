@@ -95,7 +95,10 @@ void StackBackend::on_event(const Event& event, Instant now) {
     levels |= level::readable | level::acceptable;
   }
   if ((event.bits & kWritable) != 0) levels |= level::writable;
-  if ((event.bits & kUrgent) != 0) levels |= level::urgent | level::readable;
+  if ((event.bits & kUrgent) != 0) {
+    e.urgent = true;
+    levels |= level::urgent | level::readable;
+  }
   if (levels != 0) events_.push_back({found->second, levels});
 }
 
@@ -242,9 +245,16 @@ void StackBackend::sent(SocketRef socket, std::size_t bytes, bool urgent_end, In
   (void)stack_.sent(e->id, bytes, options, now);
 }
 
+// The urgent byte is taken before what follows it.
+bool StackBackend::at_urgent_byte(Entry& e) {
+  if (!e.urgent) return false;
+  e.urgent = (stack_.readiness(e.id) & kUrgent) != 0;
+  return e.urgent && stack_.get_option(e.id, SocketOption::urgent_mark).value_or(0) != 0;
+}
+
 std::span<const Bytes> StackBackend::received(SocketRef socket) {
   Entry* e = entry(socket);
-  if (e == nullptr || !e->connected) return {};
+  if (e == nullptr || !e->connected || at_urgent_byte(*e)) return {};
   const ReceivedBytes bytes = stack_.received(e->id);
   if (bytes.size() == 0) return {};
   data_ = {bytes.first, bytes.second};
@@ -258,8 +268,7 @@ void StackBackend::consumed(SocketRef socket, std::size_t bytes, Instant now) {
 
 std::optional<std::byte> StackBackend::take_urgent(SocketRef socket, Instant now) {
   Entry* e = entry(socket);
-  if (e == nullptr || (stack_.readiness(e->id) & kUrgent) == 0) return std::nullopt;
-  if (stack_.get_option(e->id, SocketOption::urgent_mark).value_or(0) == 0) return std::nullopt;
+  if (e == nullptr || !at_urgent_byte(*e)) return std::nullopt;
   std::byte byte{};
   ReceiveOptions options;
   options.urgent = true;

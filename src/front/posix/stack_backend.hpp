@@ -81,6 +81,7 @@ class StackBackend final : public Backend, public runtime::StackOwner {
     bool connecting = false;
     bool connected = false;
     bool failed = false;  ///< the last connect did
+    bool urgent = false;  ///< the stack announced an urgent byte
     int error = 0;
     std::optional<Endpoint> bound;  ///< by the program
     std::map<Option, int> options;  ///< set by the program, for a socket that is made anew
@@ -94,6 +95,7 @@ class StackBackend final : public Backend, public runtime::StackOwner {
   Entry* entry(SocketRef socket);
   SocketRef add(SocketId id, Transport transport, Family family);
   void forget(SocketRef socket);
+  bool at_urgent_byte(Entry& e);
   int renew(SocketRef ref, Entry& e);
   Endpoint outward(const Entry& e, Endpoint endpoint) const;
   PortTable& ports_of(const Entry& e);
