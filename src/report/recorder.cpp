@@ -105,11 +105,7 @@ Recorder::Names* Recorder::names_of(Source& source, const TraceRecord& record) {
 FlowRecord* Recorder::flow_for(const Key& key, Instant now, bool fresh) {
   const auto it = open_.find(key);
   if (it != open_.end()) {
-    const bool over =
-        it->second->protocol == Protocol::tcp && fresh &&
-        (it->second->state == TcpState::closed || it->second->state == TcpState::time_wait) &&
-        it->second->up.packets != 0;
-    if (!over) return it->second;
+    if (!fresh || !it->second->ended) return it->second;
   }
   if (flows_.size() >= flows_max_) {
     ++overflow_;
