@@ -132,6 +132,7 @@ void TcpRelay::on_socket(SocketId, std::uint16_t bits, Instant now) {
   if (state_ == State::connecting_stack) {
     if ((bits & (kConnected | kReadable | kPeerClosed)) == 0) return;
     state_ = State::open;
+    touch(now);
   }
   if ((bits & kWritable) != 0) stack_full_ = false;
   pump(now);
