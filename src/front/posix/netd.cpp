@@ -182,7 +182,16 @@ void Netd::run_timers() {
 void Netd::sweep() {
   for (const std::uint32_t serial : living_.dead()) {
     living_.forget(serial);
-    if (Socket* s = by_serial(serial)) app_closed(*s);
+    Socket* s = by_serial(serial);
+    if (s == nullptr) continue;
+    if (s->phase == Phase::connected && s->peer && !s->up_closed) {
+      // Bytes of the program may still wait in the twin: its end is their end.
+      s->shut_write = false;
+      s->peer_readable = true;
+      queue(*s);
+      continue;
+    }
+    app_closed(*s);
   }
 }
 
