@@ -2,10 +2,43 @@
 
 #include <sys/random.h>
 
+#include <charconv>
+#include <string_view>
+
 #include "apps/failure.hpp"
 #include "runtime/clock.hpp"
 
 namespace tidewire::apps {
+
+namespace {
+
+/// Splits off a leading number that fits 32 bits; none if there is no digit.
+std::optional<std::uint32_t> take_number(std::string_view& text) {
+  std::uint32_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{}) return std::nullopt;
+  text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+  return value;
+}
+
+std::optional<std::pair<std::uint16_t, std::uint16_t>> parse_ports(std::string_view text) {
+  const auto first = take_number(text);
+  if (!first || *first == 0 || !text.starts_with('-')) return std::nullopt;
+  text.remove_prefix(1);
+  const auto last = take_number(text);
+  if (!last || !text.empty() || *last > 65'535 || *first > *last) return std::nullopt;
+  return std::pair(static_cast<std::uint16_t>(*first), static_cast<std::uint16_t>(*last));
+}
+
+std::optional<Duration> parse_length(std::string_view text) {
+  const auto number = take_number(text);
+  if (!number) return std::nullopt;
+  if (text == "ms") return Duration::millis(*number);
+  if (text == "s") return Duration::seconds(*number);
+  return std::nullopt;
+}
+
+}  // namespace
 
 void NetworkOptions::add_to(CLI::App& command) {
   command
@@ -33,6 +66,17 @@ void NetworkOptions::add_to(CLI::App& command) {
       ->type_name("NAME")
       ->capture_default_str()
       ->group("Network");
+  command
+      .add_option("--ephemeral", ephemeral,
+                  "Ports that connections of the virtual host start from: FIRST-LAST "
+                  "(32768-60999)")
+      ->type_name("PORTS")
+      ->group("Network");
+  command
+      .add_option("--time-wait", time_wait,
+                  "How long a closed connection keeps its ports, for example 500ms (60s)")
+      ->type_name("TIME")
+      ->group("Network");
   command.add_option("--pcap", pcap, "Write every packet on the virtual link to FILE (pcapng)")
       ->type_name("FILE")
       ->group("Output");
@@ -51,6 +95,14 @@ void NetworkOptions::check(int status) {
     auto one = gateway::parse_publish(text);
     if (!one) throw Failure(one.error(), status);
     published.push_back(*one);
+  }
+  if (!ephemeral.empty() && !(ephemeral_range = parse_ports(ephemeral))) {
+    throw Failure("--ephemeral " + ephemeral + ": the form is FIRST-LAST, for example 40000-40999",
+                  status);
+  }
+  if (!time_wait.empty() && !(time_wait_length = parse_length(time_wait))) {
+    throw Failure("--time-wait " + time_wait + ": a time is a number with ms or s, for example 2s",
+                  status);
   }
   if (!seed) {
     seed = draw_seed();

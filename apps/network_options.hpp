@@ -6,8 +6,10 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "base/time.hpp"
 #include "device/net_spec.hpp"
 #include "front/gateway/publish.hpp"
 
@@ -19,6 +21,8 @@ struct NetworkOptions {
   std::vector<std::string> publish;
   bool no_host = false;
   std::string congestion_control = "cubic";
+  std::string ephemeral;  ///< "FIRST-LAST"; empty: as Linux
+  std::string time_wait;  ///< "2s", "500ms"; empty: as Linux
   std::string pcap;
   bool print = false;
 
@@ -26,6 +30,8 @@ struct NetworkOptions {
   device::NetSpec spec;
   std::vector<gateway::PublishSpec> published;
   bool seed_drawn = false;
+  std::optional<std::pair<std::uint16_t, std::uint16_t>> ephemeral_range;
+  std::optional<Duration> time_wait_length;
 
   void add_to(CLI::App& command);
   /// Parses the words and draws a seed if none was given. Throws Failure with `status`.

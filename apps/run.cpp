@@ -59,6 +59,8 @@ std::string repeat_command(const RunOptions& options) {
   for (const std::string& spec : options.network.publish)
     command += " --publish " + shell_word(spec);
   if (options.network.no_host) command += " --no-host";
+  if (!options.network.ephemeral.empty()) command += " --ephemeral " + options.network.ephemeral;
+  if (!options.network.time_wait.empty()) command += " --time-wait " + options.network.time_wait;
   if (options.network.congestion_control != "cubic") {
     command += " --cc " + shell_word(options.network.congestion_control);
   }

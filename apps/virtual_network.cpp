@@ -21,6 +21,16 @@ StackConfig stack_config(const NetworkOptions& options) {
   StackConfig config;
   config.timer_accuracy = Duration::micros(250);
   config.tcp.congestion_control = options.congestion_control;
+  if (options.time_wait_length) config.tcp.msl = *options.time_wait_length / 2;
+  return config;
+}
+
+StackConfig host_config(const NetworkOptions& options) {
+  StackConfig config = stack_config(options);
+  if (options.ephemeral_range) {
+    config.ports.ephemeral_first = options.ephemeral_range->first;
+    config.ports.ephemeral_last = options.ephemeral_range->second;
+  }
   return config;
 }
 
@@ -41,7 +51,7 @@ VirtualNetwork::VirtualNetwork(const NetworkOptions& options, int status)
       options_(options),
       host_memory_(kStackMemory),
       gateway_memory_(kStackMemory),
-      host_(stack_config(options_), host_memory_, seed_for(options, 1), origin_),
+      host_(host_config(options_), host_memory_, seed_for(options, 1), origin_),
       gateway_stack_(stack_config(options_), gateway_memory_, seed_for(options, 2), origin_),
       observer_(origin_) {
   if (!options.pcap.empty()) {
