@@ -33,16 +33,19 @@ void Layer::on_ipv4(Arrival& arrival) noexcept {
   if (!view) return context_.drop(reason_of(view.error()), arrival.interface.id);
   if (!check_ipv4(arrival, *view)) return;
   arrival.trim(view->total_len());  // link padding
-  const IpAddress destination = view->destination();
-  const Cast cast = cast_of(arrival.interface.id, destination);
-  if (cast == Cast::unicast && !interfaces_.is_local(destination)) {
-    return on_foreign(arrival, *view);
-  }
-  if (cast == Cast::unicast && arrival.link_group) {
-    //= RFC 1122 §3.3.6
-    return context_.drop(DropReason::ip_not_for_us, arrival.interface.id);
-  }
-  if (cast == Cast::multicast && !hears(arrival.interface, destination)) {
+  const std::uint32_t destination = view->destination_value();
+  const bool group = destination >> 28 == 0xe;
+  Cast cast = group ? Cast::multicast : Cast::unicast;
+  if (!group) {
+    const link::V4Role role = interfaces_.role(destination, arrival.interface.id);
+    const bool to_all = arrival.interface.loopback ? role.broadcast : role.broadcast_on;
+    if (to_all && !role.local) cast = Cast::broadcast;
+    if (cast == Cast::unicast && !role.local) return on_foreign(arrival, *view);
+    if (cast == Cast::unicast && arrival.link_group) {
+      //= RFC 1122 §3.3.6
+      return context_.drop(DropReason::ip_not_for_us, arrival.interface.id);
+    }
+  } else if (!hears(arrival.interface, view->destination())) {
     return context_.drop(DropReason::ip_not_for_us, arrival.interface.id);
   }
   accept_ipv4(arrival, *view, cast, true);
@@ -59,36 +62,32 @@ bool Layer::check_ipv4(const Arrival& arrival, const wire::Ipv4View& view) noexc
 
 //= RFC 1122 §3.2.1.3
 bool Layer::check_source(const Arrival& arrival, const wire::Ipv4View& view) noexcept {
-  const IpAddress source = view.source();
-  const std::uint32_t value = view.source_value();
+  const std::uint32_t source = view.source_value();
   const InterfaceId id = arrival.interface.id;
-  if (value >= 0xe000'0000U || interfaces_.is_broadcast(source)) {
-    context_.drop(DropReason::ip_bad_source, id);
-    return false;
-  }
-  if (value == 0) {
+  const link::V4Role role = interfaces_.role(source, id);
+  if (source == 0) {
     // Only who does not know its address yet may send so, and only to everybody (RFC 1122
     // §3.2.1.3(a)): DHCP, IGMP.
     const bool group = view.destination_value() >= 0xe000'0000U;
     if (!group) context_.drop(DropReason::ip_bad_source, id);
     return group;
   }
-  if (arrival.interface.loopback) return true;
-  if (source.is_loopback() || interfaces_.is_local(source)) {
-    context_.drop(DropReason::ip_martian, id);
+  if (source >= 0xe000'0000U || (role.broadcast && !role.local)) {
+    context_.drop(DropReason::ip_bad_source, id);
     return false;
   }
-  return true;
+  if (arrival.interface.loopback || (source >> 24 != 127 && !role.local)) return true;
+  context_.drop(DropReason::ip_martian, id);
+  return false;
 }
 
 bool Layer::check_destination(const Arrival& arrival, const wire::Ipv4View& view) noexcept {
-  const IpAddress destination = view.destination();
-  const bool class_e = view.destination_value() >= kClassE && !destination.is_limited_broadcast();
-  if (class_e || (destination.is_loopback() && !arrival.interface.loopback)) {
-    context_.drop(DropReason::ip_martian, arrival.interface.id);
-    return false;
-  }
-  return true;
+  const std::uint32_t destination = view.destination_value();
+  const bool class_e = destination >= kClassE && destination != 0xffff'ffffU;
+  const bool inside = destination >> 24 == 127 && !arrival.interface.loopback;
+  if (!class_e && !inside) return true;
+  context_.drop(DropReason::ip_martian, arrival.interface.id);
+  return false;
 }
 
 //= RFC 1122 §3.2.1.8

@@ -94,6 +94,7 @@ void Layer::on_link(InterfaceId id, LinkState state, std::uint32_t mtu) noexcept
   if (interface == nullptr) return;
   const bool up = state == LinkState::up;
   if (!up) {
+    waiting_ -= interface->outbox.count();
     store_.drain(interface->outbox);
     neighbors_.flush(id);
     routes_.forget_learned(id);

@@ -261,6 +261,7 @@ class Layer final : public Output,
   Igmp igmp_;
   icmp::RateLimit icmp_limit_;
   TxSink* sink_ = nullptr;
+  std::uint32_t waiting_ = 0;  ///< packets in all outboxes
   std::uint32_t generation_ = 1;
   bool ip_forwarding_ = false;
   RandomSeed identification_key_;

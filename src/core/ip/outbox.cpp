@@ -42,6 +42,7 @@ bool Layer::put_in_outbox(link::QueuedPacket& packet, link::Interface& interface
     return false;
   }
   interface.outbox.push(packet);
+  ++waiting_;
   return true;
 }
 
@@ -69,6 +70,7 @@ bool Layer::enqueue(link::QueuedPacket& packet, const Hop& hop) noexcept {
 }
 
 Transmit Layer::poll_outboxes(TxBudget& budget) noexcept {
+  if (waiting_ == 0) return Transmit::idle;
   bool any_blocked = false;
   for (InterfaceId id = 0; id < interfaces_.count(); ++id) {
     link::Interface& interface = *interfaces_.get(id);
@@ -92,6 +94,7 @@ bool Layer::push_queued(link::Interface& interface, link::QueuedPacket& packet,
                           : push_fragments(interface, packet, mtu, budget);
   if (!done) return false;
   (void)interface.outbox.pop();
+  --waiting_;
   store_.release(packet);
   return true;
 }

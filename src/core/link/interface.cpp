@@ -9,19 +9,10 @@ constexpr std::uint32_t host_mask(std::uint8_t prefix_len) noexcept {
   return prefix_len >= 32 ? 0 : 0xffffffffU >> prefix_len;
 }
 
-//= RFC 1122 §3.3.6
-// All ones is the standard form; all zeros is the form of old BSD hosts. /31 and /32 have neither.
-bool is_directed_broadcast(const IpCidr& cidr, const IpAddress& address) noexcept {
-  if (cidr.prefix_len > 30 || !cidr.contains(address)) return false;
-  const std::uint32_t mask = host_mask(cidr.prefix_len);
-  const std::uint32_t host = address.v4_value() & mask;
-  return host == mask || host == 0;
-}
-
 }  // namespace
 
 InterfaceTable::InterfaceTable(MemoryProvider& memory) noexcept
-    : interfaces_(memory, kNoInterface), addresses_(memory) {}
+    : interfaces_(memory, kNoInterface), addresses_(memory), v4_(memory) {}
 
 Interface* InterfaceTable::add(const InterfaceConfig& config) noexcept {
   Interface* interface = interfaces_.acquire();
@@ -51,7 +42,10 @@ SocketResult<void> InterfaceTable::add_address(InterfaceId interface, const IpCi
     }
   }
   if (!addresses_.push_back({cidr, interface})) return fail(SocketError::no_buffers);
-  return {};
+  if (rebuild()) return {};
+  addresses_.erase(addresses_.size() - 1);
+  (void)rebuild();
+  return fail(SocketError::no_buffers);
 }
 
 SocketResult<IpCidr> InterfaceTable::remove_address(InterfaceId interface,
@@ -60,39 +54,55 @@ SocketResult<IpCidr> InterfaceTable::remove_address(InterfaceId interface,
     if (addresses_[i].interface != interface || addresses_[i].cidr.address != address) continue;
     const IpCidr removed = addresses_[i].cidr;
     addresses_.erase(i);
+    (void)rebuild();  // shorter than before: needs no memory
     return removed;
   }
   return fail(SocketError::address_not_available);
 }
 
+bool InterfaceTable::rebuild() noexcept {
+  v4_.clear();
+  for (const LocalAddress& local : addresses_) {
+    if (local.cidr.address.is_v6()) continue;
+    // /31 and /32 have no broadcast address, loopback has none either.
+    const bool none = local.cidr.prefix_len > 30 || get(local.interface)->loopback;
+    const std::uint32_t mask = none ? 0 : host_mask(local.cidr.prefix_len);
+    if (!v4_.push_back({local.cidr.address.v4_value(), mask, local.interface})) return false;
+  }
+  return true;
+}
+
+//= RFC 1122 §3.3.6
+// All ones is the standard form of a directed broadcast; all zeros is that of old BSD hosts.
+V4Role InterfaceTable::role(std::uint32_t address, InterfaceId interface) const noexcept {
+  V4Role role;
+  role.broadcast = address == 0xffff'ffffU;
+  role.broadcast_on = role.broadcast || address == 0;
+  role.local = address >> 24 == 127 && loopback_ != kNoInterface;
+  for (const V4Local& own : v4_) {
+    if (own.address == address) role.local = true;
+    if (own.mask == 0 || ((own.address ^ address) & ~own.mask) != 0) continue;
+    const std::uint32_t host = address & own.mask;
+    if (host != 0 && host != own.mask) continue;
+    role.broadcast = true;
+    role.broadcast_on = role.broadcast_on || own.interface == interface;
+  }
+  return role;
+}
+
 bool InterfaceTable::is_local(const IpAddress& address) const noexcept {
-  if (address.is_v4() && address.is_loopback()) return loopback_ != kNoInterface;
+  if (address.is_v4()) return role(address.v4_value(), kNoInterface).local;
   return std::ranges::any_of(
       addresses_, [&](const LocalAddress& local) { return local.cidr.address == address; });
 }
 
 bool InterfaceTable::is_broadcast(const IpAddress& address) const noexcept {
-  if (address.is_v6()) return false;
-  if (address.is_limited_broadcast()) return true;
-  return std::ranges::any_of(addresses_, [&](const LocalAddress& local) {
-    return !get(local.interface)->loopback && is_directed_broadcast(local.cidr, address);
-  });
+  return address.is_v4() && role(address.v4_value(), kNoInterface).broadcast;
 }
 
 bool InterfaceTable::is_broadcast_on(InterfaceId interface,
                                      const IpAddress& address) const noexcept {
-  if (address.is_v6()) return false;
-  if (address.is_limited_broadcast() || address.is_unspecified()) return true;
-  return std::ranges::any_of(addresses_, [&](const LocalAddress& local) {
-    return local.interface == interface && !get(interface)->loopback &&
-           is_directed_broadcast(local.cidr, address);
-  });
-}
-
-AddressKind InterfaceTable::classify(const IpAddress& address) const noexcept {
-  if (address.is_multicast()) return AddressKind::multicast;
-  if (is_local(address)) return AddressKind::local;
-  return is_broadcast(address) ? AddressKind::broadcast : AddressKind::foreign;
+  return address.is_v4() && role(address.v4_value(), interface).broadcast_on;
 }
 
 //= RFC 6724 §5

@@ -35,8 +35,12 @@ struct LocalAddress {
   InterfaceId interface = kNoInterface;
 };
 
-/// What a destination address is to this host.
-enum class AddressKind : std::uint8_t { foreign, local, broadcast, multicast };
+/// What an IPv4 address is to this host.
+struct V4Role {
+  bool local = false;
+  bool broadcast = false;     ///< limited, or directed to any attached network
+  bool broadcast_on = false;  ///< of the network of one interface (also 0.0.0.0)
+};
 
 /// All interfaces and addresses. An InterfaceId is an index into it; interfaces are never removed.
 class InterfaceTable {
@@ -60,7 +64,8 @@ class InterfaceTable {
 
   bool is_local(const IpAddress& address) const noexcept;
   bool is_broadcast(const IpAddress& address) const noexcept;
-  AddressKind classify(const IpAddress& address) const noexcept;
+  /// All of it in one pass over plain numbers, for every packet that arrives on `interface`.
+  V4Role role(std::uint32_t address, InterfaceId interface) const noexcept;
   /// True for a broadcast address of this one interface (limited, directed, or all zeros).
   bool is_broadcast_on(InterfaceId interface, const IpAddress& address) const noexcept;
   /// The address of `interface` that suits `next_hop` best: same prefix, else the first of it;
@@ -68,8 +73,16 @@ class InterfaceTable {
   const IpAddress* best_source(InterfaceId interface, const IpAddress& next_hop) const noexcept;
 
  private:
+  /// An IPv4 address of ours; mask: its host bits, 0 if its network has no broadcast.
+  struct V4Local {
+    std::uint32_t address, mask;
+    InterfaceId interface;
+  };
+  bool rebuild() noexcept;
+
   Slab<Interface> interfaces_;
   Vec<LocalAddress> addresses_;
+  Vec<V4Local> v4_;
   InterfaceId count_ = 0;
   InterfaceId loopback_ = kNoInterface;
 };

@@ -41,20 +41,25 @@ class PacketQueue {
  public:
   bool empty() const noexcept { return list_.empty(); }
   std::uint32_t size_bytes() const noexcept { return bytes_; }
+  std::uint32_t count() const noexcept { return count_; }
   QueuedPacket* front() noexcept { return list_.front(); }
   void push(QueuedPacket& packet) noexcept {
     list_.push_back(packet);
     bytes_ += packet.size;
+    ++count_;
   }
   QueuedPacket* pop() noexcept {
     QueuedPacket* packet = list_.pop_front();
-    if (packet != nullptr) bytes_ -= packet->size;
+    if (packet == nullptr) return nullptr;
+    bytes_ -= packet->size;
+    --count_;
     return packet;
   }
 
  private:
   List<QueuedPacket, QueueTag> list_;
   std::uint32_t bytes_ = 0;
+  std::uint32_t count_ = 0;
 };
 
 /// Where the packets of one stack live. Keeps some free memory, so that steady traffic makes no
