@@ -294,6 +294,19 @@ TEST_F(Paths, TheApplicationSendsASourceRoute) {
   EXPECT_TRUE(wire::UdpView::parse(view.payload())->verify(ip("10.0.0.1"), ip("10.9.0.2")));
 }
 
+// req: RFC1191-2-1, RFC1191-3.1-1
+TEST_F(Paths, TcpDiscoversThePathAndOffersTheInterface) {
+  too_big(send(1472).at(0), 600);
+  ASSERT_EQ(path_mtu(), 600U);
+  const SocketId tcp = host.stack.open(SocketKind::tcp, Family::v4).value();
+  (void)host.stack.connect(tcp, at("10.9.0.2:7"), host.now);
+  const auto out = host.sent();
+  ASSERT_EQ(out.size(), 1U);
+  EXPECT_TRUE(ip_of(out[0]).dont_fragment());
+  // The MSS option stands first in our SYN.
+  EXPECT_EQ(wire::load_u32(ip_of(out[0]).payload().data() + 20), 0x0204'0000U + 1460);
+}
+
 // req: RFC1122-3.3.1.2-1, RFC1122-3.3.1.2-2, RFC1122-3.3.1.4-1, RFC1122-3.3.1.5-1
 TEST(DeadGateway, AnotherOneTakesOver) {
   Host host;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "core/ip/output.hpp"
 #include "core/testing_packets.hpp"
 
 namespace tidewire::testing {
@@ -56,7 +57,9 @@ TEST_F(Fragments, CompleteInEveryOrder) {
   EXPECT_EQ(host.stack.counters().ip_reassembled, 24U);
 }
 
+// req: RFC1122-3.3.2-3
 TEST_F(Fragments, TheLargestDatagram) {
+  static_assert(ip::Output::kMaxReceive == 65'507 + wire::kUdpHeaderLen);
   const Frame whole = segment(65'507);
   for (std::size_t from = 0; from < whole.size(); from += 1480) {
     const std::size_t size = std::min<std::size_t>(1480, whole.size() - from);

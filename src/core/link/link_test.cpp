@@ -100,7 +100,7 @@ TEST_F(Link, ProbesAStaleNeighborOnlyWhileItIsUsed) {
   ASSERT_TRUE(host.send_to(socket, "one", "10.0.0.2:7"));
   const auto out = host.sent();
   ASSERT_EQ(out.size(), 1U);
-  EXPECT_FALSE(is_arp(out[0]));  // the old address is good enough for now
+  EXPECT_FALSE(is_arp(out[0]));  // the old address is used meanwhile
   host.advance(Duration::millis(5001));
   const auto probe = arps();
   ASSERT_EQ(probe.size(), 1U);
