@@ -85,7 +85,8 @@ TEST_F(Udp, AComputedZeroIsSentAsAllOnes) {
   for (unsigned i = 0; i < 65'536 && !seen; ++i) {
     const char word[2] = {static_cast<char>(i >> 8), static_cast<char>(i & 0xff)};
     ASSERT_TRUE(host.send_to(socket, {word, 2}, "10.0.0.2:9"));
-    const auto view = wire::UdpView::parse(ip_of(host.sent().at(0)).payload()).value();
+    const auto out = host.sent();
+    const auto view = wire::UdpView::parse(ip_of(out.at(0)).payload()).value();
     ASSERT_NE(view.checksum(), 0);
     ASSERT_TRUE(view.verify(ip("10.0.0.1"), ip("10.0.0.2")));
     seen = view.checksum() == 0xffff;
