@@ -21,11 +21,17 @@ std::byte Pattern::at(std::uint64_t offset) const noexcept {
 }
 
 void Pattern::fill(std::uint64_t offset, MutBytes out) const noexcept {
-  std::uint64_t word = 0;
-  for (std::size_t i = 0; i < out.size(); ++i, ++offset) {
-    if (i == 0 || offset % 8 == 0) word = mix(seed_ * 0x100000001b3U + offset / 8);
-    out[i] = static_cast<std::byte>(word >> (offset % 8 * 8) & 0xff);
+  const auto word_of = [this](std::uint64_t at) noexcept {
+    return mix(seed_ * 0x100000001b3U + at / 8);
+  };
+  std::size_t i = 0;
+  for (; i < out.size() && offset % 8 != 0; ++i) out[i] = at(offset++);
+  for (; out.size() - i >= 8; i += 8, offset += 8) {
+    const std::uint64_t word = word_of(offset);
+    std::byte* const target = out.data() + i;
+    for (unsigned k = 0; k < 8; ++k) target[k] = static_cast<std::byte>(word >> (8 * k) & 0xff);
   }
+  for (; i < out.size(); ++i) out[i] = at(offset++);
 }
 
 bool Pattern::matches(std::uint64_t offset, Bytes bytes) const noexcept {
