@@ -114,7 +114,8 @@ Verdict Input::half_open_checks(HalfOpen& h, Segment& seg) noexcept {
                      Seq{seg.options.timestamps->value}.before(Seq{h.tsval});
   if (!acceptable || stale) {
     s.drop(stale ? DropReason::tcp_paws : DropReason::tcp_out_of_window, seg);
-    if (!rst) reply_half_open_ack(h);
+    // What has no length may itself be an answer: two confused ends must not ping-pong.
+    if (!rst && seg.len() > 0) reply_half_open_ack(h);
     return Verdict::done;
   }
   if (rst) {

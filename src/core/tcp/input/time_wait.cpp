@@ -37,8 +37,8 @@ void Input::time_wait_arrives(TimeWait& tw, Segment& seg, const ip::Packet& pack
   s.drop(DropReason::tcp_time_wait, seg);
   const bool old_fin = seg.has(TcpFlag::fin) && seg.end().at_or_before(tw.rcv_nxt);
   if (old_fin) s.time_wait_restart(tw);
-  // An acceptable ACK wants no answer.
-  if (seg.len() == 0 && seg.seq == tw.rcv_nxt && seg.ack.at_or_before(tw.snd_nxt)) return;
+  // An acceptable ACK wants no answer, and another one may be an answer itself.
+  if (seg.len() == 0) return;
   std::optional<wire::TcpTimestamps> timestamps;
   if (tw.timestamps != 0) {
     const Timestamps clock{s.timestamp_offset(tw.tuple)};
