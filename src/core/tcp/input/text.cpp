@@ -39,12 +39,28 @@ Verdict Input::process_text(Connection& c, Segment& seg) noexcept {
     s.reset_peer(c, SocketError::none);
     return Verdict::done;
   }
+  if (too_many_islands(c, {seg.seq, seg.seq + seg.text_len})) {
+    s.drop(DropReason::tcp_out_of_order_limit, seg);
+    owe_ack(c);
+    return Verdict::go_on;
+  }
   ++c.stats.data_segs_in;
   c.stats.last_received = s.now();
   const RecvRing::Written w = c.active->rcv_ring.write(seg.seq, seg.regions());
   c.rcv.nxt = c.active->rcv_ring.rcv_nxt();
   text_written(c, seg, w);
   return Verdict::go_on;
+}
+
+/// A text that would be one more island than a connection may have.
+bool Input::too_many_islands(const Connection& c, SeqRange text) const noexcept {
+  const Assembler& islands = c.active->rcv_ring.islands();
+  if (islands.size() < s.config().out_of_order_max || !text.start.after(c.rcv.nxt)) return false;
+  for (std::size_t i = 0; i < islands.size(); ++i) {
+    const SeqRange island = islands[i];
+    if (text.start.at_or_before(island.end) && text.end.at_or_after(island.start)) return false;
+  }
+  return true;
 }
 
 //= RFC 5681 §4.2; RFC 2018 §4; RFC 2883 §4
