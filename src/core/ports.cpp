@@ -70,6 +70,12 @@ struct PortRegistry::Impl {
     }
     return true;
   }
+  bool unshared(const Bind& wanted) noexcept {
+    for (Bind* b = holders(wanted.protocol, wanted.local.port); b != nullptr; b = b->next) {
+      if (overlap(wanted, *b)) return false;
+    }
+    return true;
+  }
   Result<BindId, SocketError> add(const Bind& wanted) noexcept {
     Bind* bind = binds.acquire(wanted);
     if (bind == nullptr) return fail(SocketError::no_buffers);
@@ -155,7 +161,8 @@ Result<BindId, SocketError> PortRegistry::bind(const BindRequest& request) noexc
 
 //= RFC 6056 §3.3.3
 // A random start, then one after the other, so that a free port is found if there is one. Ports
-// that somebody shares by reuse are left alone as long as others are free.
+// that others hold on other addresses are free here; those that somebody shares by reuse are left
+// alone as long as others are free.
 Result<BindId, SocketError> PortRegistry::bind_ephemeral(BindRequest& request) noexcept {
   if (impl_ == nullptr) return fail(SocketError::no_buffers);
   const Range range = range_of(context_.config.ports);
@@ -164,12 +171,9 @@ Result<BindId, SocketError> PortRegistry::bind_ephemeral(BindRequest& request) n
   for (const bool share : {false, true}) {
     if (share && !request.reuse_address && !request.reuse_port) break;
     for (std::uint32_t i = 0; i < range.count; ++i) {
-      const auto port = static_cast<std::uint16_t>(range.first + (start + i) % range.count);
-      wanted.local.port = port;
-      const bool free =
-          share ? impl_->free_for(wanted) : impl_->holders(wanted.protocol, port) == nullptr;
-      if (!free) continue;
-      request.local.port = port;
+      wanted.local.port = static_cast<std::uint16_t>(range.first + (start + i) % range.count);
+      if (!(share ? impl_->free_for(wanted) : impl_->unshared(wanted))) continue;
+      request.local.port = wanted.local.port;
       return impl_->add(wanted);
     }
   }

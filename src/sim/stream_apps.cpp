@@ -91,7 +91,9 @@ void StreamPeer::on_event(const Event& event, Instant now) {
   if ((event.bits & kError) != 0) {
     const SocketError error = host_.stack().take_error(socket_);
     if (error != SocketError::none) {
-      read(now);  // what came before the error still counts
+      const bool ended = saw_end_;
+      read(now);  // what came before the error still counts, but what looks like the end is none
+      saw_end_ = ended;
       return finish(error, now);
     }
   }
@@ -204,7 +206,11 @@ void StreamPeer::finish(SocketError error, Instant now) {
   next_read_ = Instant::never();
   if (!socket_) return;
   host_.unwatch(socket_);
-  host_.stack().close(socket_, now);
+  if (error == SocketError::none) {
+    host_.stack().close(socket_, now);
+  } else {
+    host_.stack().abort(socket_, now);  // an orderly close would claim that all was sent
+  }
 }
 
 std::string StreamPeer::waiting_for() const {

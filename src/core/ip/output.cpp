@@ -42,7 +42,7 @@ bool Layer::refresh(Path& path, const IpAddress& destination, InterfaceId bound,
   path.mtu = path_mtus_.get(destination, interface.mtu);
   if (interface.medium == Medium::ethernet &&
       cast_of(hop->interface, hop->next_hop) == Cast::unicast) {
-    path.neighbor = neighbors_.intern(hop->interface, hop->next_hop);
+    path.neighbor = neighbors_.intern(hop->interface, hop->next_hop) & 0x7fff'ffffU;
     if (path.neighbor == 0) {
       result = failure(SocketError::no_buffers);
       return false;
@@ -81,9 +81,16 @@ SendResult Layer::send(HeaderBuffer& headers, const OutPacket& packet, Path& pat
   }
   if (link::Neighbor* neighbor = neighbors_.get(path.neighbor)) {
     if (!neighbors_.use(*neighbor)) {
+      // Who has waited in vain is told; who comes later waits for the next attempt.
+      if (path.waited != 0 && neighbor->silent) {
+        path.waited = 0;
+        return failure(SocketError::host_unreachable);
+      }
+      path.waited = 1;
       neighbor->flow_waits = true;
       return {Sent::unresolved, SocketError::none, 0};
     }
+    path.waited = 0;
   }
   return push_direct(headers, packet, path, payload);
 }

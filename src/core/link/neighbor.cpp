@@ -156,6 +156,7 @@ bool NeighborTable::learn(InterfaceId interface, const IpAddress& address, const
 
 void NeighborTable::become_reachable(Neighbor& entry) noexcept {
   const bool news = !entry.usable();
+  entry.silent = false;
   entry.state = NeighborState::reachable;
   entry.probes = 0;
   entry.confirmed = context_.now;
@@ -212,6 +213,7 @@ void NeighborTable::on_timer(Neighbor& entry) noexcept {
 
 void NeighborTable::fail_entry(Neighbor& entry) noexcept {
   entry.state = NeighborState::failed;
+  entry.silent = true;
   timers_.schedule(entry.timer, context_.now + context_.config.ip.neighbor_stale);
   actions_.failed(entry);
   entry.flow_waits = false;

@@ -33,7 +33,8 @@ struct Neighbor : ListNode<NeighborLru> {
   std::uint8_t probes = 0;
   bool flow_waits = false;  ///< a transport was told "unresolved"
   bool asked_once = false;
-  Instant confirmed;  ///< last proof of reachability
+  bool silent = false;  ///< has not answered since it last failed
+  Instant confirmed;    ///< last proof of reachability
   Instant last_used;
   Instant last_request;
   PacketQueue queue;

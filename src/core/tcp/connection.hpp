@@ -82,6 +82,7 @@ struct Active {
   Seq cwnd_limited_until;            ///< the window held the sender back before this
   bool cwnd_was_limited = false;     ///< cwnd_limited_until is set
   bool more = false;                 ///< the last send said MSG_MORE
+  bool starved = false;              ///< a send found no memory; an ACK will free some
   Instant idle_since;                ///< when the last segment with data was sent
   std::array<SeqRange, 4> dsacks{};  ///< duplicates to report, oldest first
   std::uint8_t dsack_count = 0;
@@ -211,7 +212,8 @@ struct HalfOpen : ListNode<ReadyTag> {
   bool acked : 1 = false;  ///< the ACK came, but accept is deferred or the queue was full
   bool sent : 1 = false;
   bool in_table : 1 = true;
-  Instant sent_at;  ///< of the first SYN-ACK: the first round trip
+  bool waited : 1 = false;  ///< the SYN-ACK found the next hop unresolved
+  Instant sent_at;          ///< of the first SYN-ACK: the first round trip
 };
 static_assert(sizeof(HalfOpen) <= 128);
 

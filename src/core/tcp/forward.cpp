@@ -19,6 +19,7 @@ SocketResult<SocketId> Sockets::forward_accept(FlowId flow) noexcept {
   c->owe_syn = true;
   c->family_v6 = !c->tuple.is_v4();
   s.mark_ready(*c);
+  s.arm(*c, TimerKind::retransmit, s.now() + s.config().rto_initial);
   return s.id_of(*c);
 }
 

@@ -22,7 +22,10 @@ std::string_view limit_of(const Connection& c) noexcept {
   if (c.fin_sent || c.snd.nxt == end) {
     return c.snd.una == c.snd.nxt ? "application" : "acknowledgement";
   }
-  if (!Seq{c.snd.una + c.snd.wnd}.after(c.snd.nxt)) return "receiver window";
+  const std::int32_t usable = Seq::distance(c.snd.nxt, c.snd.una + c.snd.wnd);
+  const auto segment =
+      static_cast<std::int32_t>(std::min(Shared::eff_mss(c), Seq::span(c.snd.nxt, end)));
+  if (usable < segment) return "receiver window";
   if (c.active->cwnd_was_limited) return "cwnd";
   return c.ListNode<ReadyTag>::linked() ? "link" : "nagle";
 }

@@ -45,7 +45,8 @@ std::uint16_t Shared::bits(const Connection& c) const noexcept {
   if (c.connected && may_send(c.state)) {
     const SendRing& ring = c.active->snd_ring;
     const std::uint32_t unsent = Seq::span(c.snd.nxt, end_of_data(c));
-    if (3 * ring.room() >= ring.limit() && unsent < c.settings.not_sent_low_water) {
+    if (!c.active->starved && 3 * ring.room() >= ring.limit() &&
+        unsent < c.settings.not_sent_low_water) {
       bits |= kWritable;
     }
   }

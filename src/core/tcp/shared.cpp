@@ -230,6 +230,16 @@ OptionPolicy Shared::option_policy(const Tuple& tuple, const Settings& settings)
           .mss = advertised_mss(tuple, settings)};
 }
 
+Shared::Space Shared::receive_space(const Connection& c) noexcept {
+  Space space{c.settings.receive_buffer, c.settings.receive_buffer};
+  if (c.active != nullptr) {
+    space = {c.active->rcv_ring.window(), c.active->rcv_ring.limit()};
+  }
+  const std::uint64_t most = std::min<std::uint64_t>(c.settings.window_clamp,
+                                                     std::uint64_t{0xffff} << c.rcv.scale.shift());
+  return {std::min(space.free, most), std::min(space.capacity, most)};
+}
+
 //= RFC 9293 §3.7.1 MUST-15 MUST-16
 void Shared::apply_options(Connection& c, const SynOptions& theirs) noexcept {
   const OptionPolicy ours = option_policy(c.tuple, c.settings);

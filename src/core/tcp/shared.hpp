@@ -159,6 +159,13 @@ class Shared {
   static std::uint32_t eff_mss(const Connection& c) noexcept {
     return c.snd.mss - (c.timestamps_on ? kTimestampOptionBytes : 0U);
   }
+  /// Room for text behind rcv.nxt, and the size of the whole buffer; both as far as the window
+  /// field can tell the peer.
+  struct Space {
+    std::uint64_t free = 0;
+    std::uint64_t capacity = 0;
+  };
+  static Space receive_space(const Connection& c) noexcept;
   /// Takes over what both SYNs agreed on.
   void apply_options(Connection& c, const SynOptions& theirs) noexcept;
   /// Looks up the path MTU again; true if the segment size changed.

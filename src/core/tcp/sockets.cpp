@@ -122,6 +122,8 @@ void Sockets::start_connect(Connection& c) noexcept {
   c.retries_since = s.now();
   s.set_state(c, TcpState::syn_sent);
   s.mark_ready(c);
+  // Counts from here, also if the device never takes the SYN.
+  s.arm(c, TimerKind::retransmit, s.now() + s.config().rto_initial);
   s.update_events(c);
 }
 

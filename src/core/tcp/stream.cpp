@@ -31,10 +31,12 @@ SocketResult<std::size_t> Sockets::send(Connection& c, Bytes data, SendOptions o
   if (data.empty()) return std::size_t{0};
   const std::size_t written = c.active->snd_ring.write(data);
   if (written == 0) {
+    // Without memory nothing but an ACK makes room; if none is to come the caller must know.
+    const bool no_memory = c.active->snd_ring.room() > 0;
+    c.active->starved = no_memory && !c.active->snd_ring.empty();
     s.update_events(c);
-    return fail(c.active->snd_ring.room() > 0 && c.active->snd_ring.empty()
-                    ? SocketError::no_buffers
-                    : SocketError::would_block);
+    return fail(no_memory && !c.active->starved ? SocketError::no_buffers
+                                                : SocketError::would_block);
   }
   options.urgent = options.urgent && written == data.size();
   after_write(c, written, options);
@@ -186,8 +188,8 @@ void Sockets::after_read(Connection& c, std::size_t bytes) noexcept {
   if (may_receive(c.state) && !c.fin_received) {
     tune_receive_buffer(c, bytes);
     //= RFC 9293 §3.8.6.2.2 MUST-39
-    const std::uint64_t free = std::min<std::uint64_t>(ring.window(), c.settings.window_clamp);
-    if (c.rcv.window.worth_update(c.rcv.nxt, free, ring.limit(), c.rcv.mss)) {
+    const Shared::Space space = Shared::receive_space(c);
+    if (c.rcv.window.worth_update(c.rcv.nxt, space.free, space.capacity, c.rcv.mss)) {
       c.ack.now();
       s.mark_ready(c);
     }
@@ -198,18 +200,17 @@ void Sockets::after_read(Connection& c, std::size_t bytes) noexcept {
   s.update_events(c);
 }
 
-/// Doubles the buffer when the application took more than half of it within a round trip: the
-/// window was what limited the peer.
+/// Four times what the application took within a round trip: twice for a sender that doubles its
+/// window every round trip, twice because it learns of ours a round trip later.
 void Sockets::tune_receive_buffer(Connection& c, std::size_t bytes) noexcept {
   if (c.settings.receive_buffer_set) return;
   Active& a = *c.active;
   a.copied += bytes;
   const Duration elapsed = s.now() - a.copied_since;
   if (elapsed < c.rtt.srtt()) return;
-  if (2 * a.copied > a.rcv_ring.limit() && a.rcv_ring.limit() < s.config().receive_buffer_max) {
-    a.rcv_ring.set_limit(
-        std::min<std::size_t>(2 * a.rcv_ring.limit(), s.config().receive_buffer_max));
-  }
+  const std::size_t wanted = static_cast<std::size_t>(
+      std::min<std::uint64_t>(4 * a.copied, s.config().receive_buffer_max));
+  if (wanted > a.rcv_ring.limit()) a.rcv_ring.set_limit(wanted);
   a.copied = 0;
   a.copied_since = s.now();
 }

@@ -80,6 +80,7 @@ void Input::take_acknowledged(Connection& c, Seq ack) noexcept {
   c.snd.una = ack;
   if (bytes > 0) {
     a.snd_ring.release(bytes);
+    a.starved = false;
     c.stats.bytes_acked += bytes;
   }
   if (c.urgent_out && c.snd.una.at_or_after(c.snd.up)) c.urgent_out = false;

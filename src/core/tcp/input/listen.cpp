@@ -41,6 +41,7 @@ void Input::listen_arrives(Connection& listener, Segment& seg,
   h->listener = s.connections.index_of(listener);
   ++l.half_open;
   s.mark_ready(*h);
+  s.wheel.schedule(h->timer, s.now() + s.config().rto_initial);
 }
 
 HalfOpen* Input::make_half_open(const Segment& seg, std::optional<Seq> isn_floor) noexcept {

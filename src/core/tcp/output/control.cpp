@@ -126,7 +126,9 @@ Sender::Step Sender::serve_half_open(HalfOpen& h, TxBudget& budget) noexcept {
   packet.transport_header_len = writer.written();
   packet.checksum_offset = wire::kTcpChecksumOffset;
   ip::Path path;
+  path.waited = h.waited ? 1 : 0;
   const ip::SendResult result = s.out.send(headers, packet, path, settings.bound);
+  h.waited = path.waited != 0;
   if (result.status == ip::Sent::full || result.status == ip::Sent::unresolved) {
     s.half_waiting.push_back(h);
     return Step::waits;

@@ -14,18 +14,11 @@ constexpr std::size_t kMostRegions = 40;
 
 WireWindow Sender::window_field(const Connection& c, ReceiveWindow& window,
                                 bool syn) const noexcept {
-  std::uint64_t free = c.settings.receive_buffer;
-  std::uint64_t capacity = free;
-  if (c.active != nullptr) {
-    free = c.active->rcv_ring.window();
-    capacity = c.active->rcv_ring.limit();
-  }
-  free = std::min<std::uint64_t>(free, c.settings.window_clamp);
-  if (c.read_shut && c.fin_received) free = 0;
+  const Shared::Space space = Shared::receive_space(c);
   //= RFC 7323 §2.2
   // A SYN's window is never scaled.
-  if (syn) return Window{std::min<std::uint64_t>(free, 0xffff)} >> WindowScale{};
-  return window.advertise(c.rcv.nxt, window.offer(c.rcv.nxt, free, capacity, c.rcv.mss),
+  if (syn) return Window{std::min<std::uint64_t>(space.free, 0xffff)} >> WindowScale{};
+  return window.advertise(c.rcv.nxt, window.offer(c.rcv.nxt, space.free, space.capacity, c.rcv.mss),
                           c.rcv.scale);
 }
 
@@ -139,7 +132,7 @@ void Sender::commit(Connection& c, const Outgoing& out, const ReceiveWindow& win
     Active& a = *c.active;
     --a.dsack_count;
     std::copy_n(a.dsacks.begin() + 1, a.dsack_count, a.dsacks.begin());
-    if (a.dsack_count > 0) c.ack.now();
+    if (a.dsack_count > 0 && !c.ack.owed_now()) c.ack.now();
   }
 }
 

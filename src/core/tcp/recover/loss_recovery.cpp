@@ -12,7 +12,6 @@ LossRecovery::LossRecovery(MemoryProvider& memory, const RecoveryConfig& config,
       sack_(config.sack),
       rack_on_(config.rack),
       recovery_point_(snd_nxt - 1),
-      recovery_start_(snd_nxt),
       high_rxt_(snd_nxt),
       rescue_rxt_(snd_nxt),
       rto_una_(snd_nxt),
@@ -35,7 +34,7 @@ void LossRecovery::on_sent(SeqRange range, std::uint32_t seg_size, Instant now,
   board_.on_sent({range, seg_size, now, rate, probe});
   if (again) {
     force_first_ = false;
-    spurious_.on_retransmit(range.size(), now);
+    spurious_.on_retransmit(range, now);
   } else {
     probe_from_ = now;
   }
@@ -60,8 +59,15 @@ void LossRecovery::take_rtt(const AckEvent& event, const Delivered& d, RttEstima
   //= RFC 6298 §3 (Karn): data sent twice gives no sample, unless timestamps tell which one arrived;
   // nor does what waited with it for the gap to close.
   if (!d.oldest_sent_at.is_never() && !d.with_retransmitted) {
-    out.rtt = std::max(event.now - d.oldest_sent_at, Duration::nanos(1));
-  } else if (d.acked > 0 && event.echoed_rtt) {
+    // The receiver may have waited for the last of what it acknowledges. What it only reports was
+    // perhaps reported before, in an ACK that got lost; the echo shows that too.
+    const Instant sent_at = d.acked > 0 ? d.oldest_sent_at : d.newest_clean_sent_at;
+    out.rtt = std::max(event.now - sent_at, Duration::nanos(1));
+    if (event.echoed_rtt && *event.echoed_rtt + Duration::millis(1) < *out.rtt) {
+      out.rtt = event.echoed_rtt;
+    }
+  } else if (d.acked > 0 && event.echoed_rtt && !d.dsack) {
+    // With a report of duplicates the first ACK got lost: the time since then is not a round trip.
     out.rtt = event.echoed_rtt;
   }
   if (!out.rtt) return;
@@ -143,10 +149,7 @@ void LossRecovery::check_spurious(const AckEvent& event, const Delivered& d,
   const bool recovering = phase_ >= RecoveryPhase::recovery;
   if (!recovering && board_.una().after(spurious_until_)) return spurious_.stop();
   bool mistaken = recovering && d.acked > 0 && spurious_.on_progress(event.echoed_rtt, event.now);
-  if (d.dsack && d.dsack->start.at_or_after(recovery_start_) &&
-      d.dsack->end.at_or_before(recovery_point_)) {
-    mistaken = spurious_.on_dsack(d.dsack->size()) || mistaken;
-  }
+  if (d.dsack) mistaken = spurious_.on_dsack(*d.dsack) || mistaken;
   if (!mistaken) return;
   spurious_.stop();
   out.spurious = true;
@@ -186,7 +189,11 @@ void LossRecovery::detect_loss(const Delivered& d, const RttEstimator& rtt, Inst
   }
   if (in_recovery()) {
     //= RFC 6582 §3.2: a partial ACK shows the next hole
-    if (!sack_ && d.acked > 0) out.newly_lost += board_.mark_head_lost();
+    if (!sack_ && d.acked > 0) {
+      out.newly_lost += board_.mark_head_lost();
+      force_first_ =
+          out.newly_lost > 0;  // the hole is sent again at once, whatever the arithmetic leaves
+    }
     return;
   }
   if (phase_ == RecoveryPhase::loss) return;
@@ -209,7 +216,6 @@ void LossRecovery::detect_loss(const Delivered& d, const RttEstimator& rtt, Inst
 void LossRecovery::enter_recovery(AckOutcome& out) noexcept {
   phase_ = RecoveryPhase::recovery;
   recovery_point_ = board_.high_data();
-  recovery_start_ = board_.una();
   high_rxt_ = board_.una();
   probe_.reset();
   probe_due_ = false;
@@ -246,7 +252,6 @@ std::uint64_t LossRecovery::on_rto(const RttEstimator& rtt, Instant now) noexcep
   rto_una_ = board_.una();
   phase_ = RecoveryPhase::loss;
   recovery_point_ = board_.high_data();
-  recovery_start_ = board_.una();
   dup_acks_ = 0;
   dup_bytes_ = 0;
   force_first_ = true;
@@ -291,8 +296,9 @@ std::optional<LossRecovery::Retransmit> LossRecovery::next_retransmit(
   if (const auto lost = board_.next_lost()) {
     const RetransmitCause cause = phase_ < RecoveryPhase::recovery ? RetransmitCause::path_mtu
                                   : phase_ == RecoveryPhase::loss  ? RetransmitCause::rto
-                                  : sack_ || force_first_          ? RetransmitCause::fast
-                                                                   : RetransmitCause::partial_ack;
+                                  : sack_ || dup_acks_ >= Scoreboard::kDupThresh
+                                      ? RetransmitCause::fast
+                                      : RetransmitCause::partial_ack;
     return Retransmit{*lost, cause};
   }
   if (new_data_available) return std::nullopt;

@@ -184,7 +184,6 @@ class LossRecovery {
   std::uint64_t flight_at_loss_ = 0;
   std::uint64_t delivered_at_loss_ = 0;  // by the ACK that began the recovery
   Seq recovery_point_;
-  Seq recovery_start_;  // snd.una when it began
   Seq high_rxt_;        // end of the highest data sent again in this recovery
   Seq rescue_rxt_;      // no second rescue before this is acknowledged
   Seq rto_una_;         // snd.una at the last timeout

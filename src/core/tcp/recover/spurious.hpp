@@ -1,53 +1,49 @@
 // Notices that data was sent again for nothing, so that the reduction can be taken back.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 
+#include "base/seq_range.hpp"
 #include "base/time.hpp"
 
 namespace tidewire::tcp {
 
-/// Between entering recovery (or a timeout) and its end. Two ways to know: the first ACK after a
-/// retransmission answers the original (Eifel, RFC 3522), or the peer reports every retransmission
-/// as a duplicate (RFC 3708).
+/// From entering recovery (or a timeout) until a while after its end. Two ways to know: the first
+/// ACK after a retransmission answers the original (Eifel, RFC 3522), or the peer reports every
+/// retransmission as a duplicate (RFC 3708). What the network doubled by itself does not count.
 class SpuriousDetector {
  public:
   /// Recovery begins.
-  void start() noexcept { *this = SpuriousDetector{true}; }
+  void start() noexcept {
+    *this = SpuriousDetector{};
+    active_ = true;
+  }
   void stop() noexcept { active_ = false; }
-  /// `bytes` were sent again.
-  void on_retransmit(std::uint64_t bytes, Instant now) noexcept {
-    if (!active_) return;
-    if (sent_again_ == 0) first_at_ = now;
-    sent_again_ += bytes;
-    ever_ = true;
-  }
-  /// `bytes` were reported as received twice. True: that was all of it.
-  bool on_dsack(std::uint64_t bytes) noexcept {
-    if (!active_ || !ever_) return false;
-    sent_again_ -= bytes < sent_again_ ? bytes : sent_again_;
-    return sent_again_ == 0;
-  }
-  //= RFC 3522 §3.2
-  /// The first ACK that advances snd.una since: true if it answers a segment sent before the first
-  /// retransmission. Timestamps tick in milliseconds, so closer than that nothing is concluded.
-  bool on_progress(std::optional<Duration> echoed_rtt, Instant now) noexcept {
-    if (!active_ || !ever_ || judged_) return false;
-    judged_ = true;
-    return echoed_rtt && now - *echoed_rtt + Duration::millis(2) <= first_at_;
-  }
   bool active() const noexcept { return active_; }
 
-  SpuriousDetector() noexcept = default;
+  /// `range` was sent again.
+  void on_retransmit(SeqRange range, Instant now) noexcept;
+  //= RFC 3708 §3
+  /// `range` was reported as received twice. True: with it all retransmissions were.
+  bool on_dsack(SeqRange range) noexcept;
+  //= RFC 3522 §3.2
+  /// An ACK advanced snd.una. True: it is the first one since the first retransmission, and it
+  /// answers a segment sent before that. Timestamps tick in milliseconds, so closer than that
+  /// nothing is concluded.
+  bool on_progress(std::optional<Duration> echoed_rtt, Instant now) noexcept;
 
  private:
-  explicit SpuriousDetector(bool active) noexcept : active_(active) {}
+  static constexpr std::size_t kMost = 16;
 
+  std::array<SeqRange, kMost> unreported_{};
+  std::size_t count_ = 0;
   bool active_ = false;
   bool ever_ = false;
+  bool too_many_ = false;  // retransmissions to keep track of
   bool judged_ = false;
-  std::uint64_t sent_again_ = 0;
   Instant first_at_;
 };
 
