@@ -11,5 +11,6 @@ void add_ping(CLI::App& app, int& status);
 void add_gateway(CLI::App& app, int& status);
 void add_doctor(CLI::App& app, int& status);
 void add_demo(CLI::App& app, int& status);
+void add_perf(CLI::App& app, int& status);
 
 }  // namespace tidewire::apps

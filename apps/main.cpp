@@ -33,6 +33,7 @@ int run_command_line(int argc, char** argv) {
   tidewire::apps::add_gateway(app, status);
   tidewire::apps::add_doctor(app, status);
   tidewire::apps::add_demo(app, status);
+  tidewire::apps::add_perf(app, status);
   const bool is_run = argc > 1 && std::string_view(argv[1]) == "run";
   try {
     app.parse(argc, argv);
