@@ -64,6 +64,7 @@ void NetworkOptions::add_to(CLI::App& command) {
       ->group("Network");
   command.add_option("--cc", congestion_control, "Congestion control of both ends")
       ->type_name("NAME")
+      ->check(CLI::IsMember({"cubic", "reno"}))
       ->capture_default_str()
       ->group("Network");
   command

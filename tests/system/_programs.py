@@ -193,8 +193,8 @@ def session_members(session):
 class Surroundings:
     """How programs are started in a set of tests."""
 
-    def __init__(self, mode="stack", net="", options=(), launcher=(), slack=1.0):
-        self.mode, self.net, self.options = mode, net, list(options)
+    def __init__(self, mode="stack", net="", options=(), launcher=(), slack=1.0, label=""):
+        self.mode, self.net, self.options, self.label = mode, net, list(options), label
         self.launcher, self.slack = list(launcher), slack
 
 
@@ -384,7 +384,7 @@ def main(sets):
             if verdict == "skip" and IN_CI and os.geteuid() == 0:
                 verdict, text = "FAIL", "may not be skipped here: " + text
             tally[verdict] += 1
-            what = scenario.__name__ + (f" ({around.net})" if around.net else "")
+            what = scenario.__name__ + "".join(f" ({word})" for word in (around.label, around.net) if word)
             print(f"{verdict}  {what}  {seconds:.1f} s{'  ' if text else ''}{text}", flush=True)
     if given.keep:
         print(f"kept {top}")
