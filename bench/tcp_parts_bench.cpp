@@ -176,6 +176,7 @@ void recovery_clean(benchmark::State& state) {
     cc.on_ack({.now = now,
                .acked = o.acked,
                .delivered = o.delivered,
+               .credit = o.credit,
                .rtt = *o.rtt,
                .srtt = rtt.srtt(),
                .min_rtt = rtt.min_rtt(),

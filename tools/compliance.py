@@ -33,7 +33,8 @@ TITLES = {"RFC9293": "Transmission Control Protocol", "RFC768": "User Datagram P
           "RFC6298": "Retransmission timer", "RFC7323": "Window scale, timestamps, PAWS",
           "RFC9438": "CUBIC", "RFC6675": "SACK-based loss recovery", "RFC6582": "NewReno",
           "RFC6528": "Initial sequence numbers", "RFC6191": "TIME-WAIT and timestamps",
-          "RFC6928": "Initial window of 10", "RFC6056": "Ephemeral ports"}
+          "RFC6928": "Initial window of 10", "RFC6056": "Ephemeral ports",
+          "RFC8985": "RACK-TLP"}
 
 
 def read_table(path):

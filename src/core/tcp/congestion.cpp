@@ -54,6 +54,7 @@ void Shared::tell_acked(Connection& c, const AckOutcome& o, bool cwnd_limited) n
   sample.now = now();
   sample.acked = o.acked;
   sample.delivered = o.delivered;
+  sample.credit = o.credit;
   sample.lost = o.newly_lost;
   sample.prior_in_flight = o.prior_in_flight;
   sample.in_flight = o.in_flight;

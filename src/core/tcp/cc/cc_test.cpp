@@ -36,6 +36,7 @@ struct Path {
       cc.on_ack({.now = now,
                  .acked = acked,
                  .delivered = acked,
+                 .credit = acked,
                  .in_flight = total,
                  .rtt = rtt,
                  .srtt = rtt,
@@ -133,7 +134,7 @@ TEST(Cubic, TheCurveHasItsPlateauAtWMax) {
   EXPECT_EQ(Cubic::curve(10, Duration::seconds(900), Duration::zero(), kMss), 0U);
 }
 
-// req: RFC9438-4.6-2, RFC9438-4.7-1, RFC9438-4.4-1, RFC9438-4.5-1
+// req: RFC9438-4.6-1, RFC9438-4.6-2, RFC9438-4.4-1, RFC9438-4.5-1
 TEST(Cubic, ReducesToSeventyPercentAndComesBackAlongTheCurve) {
   // A long fat path, where the curve and not the Reno estimate rules.
   Path<Cubic> path{Cubic({.mss = kMss, .initial_window = 1000 * kMss, .initial_ssthresh = 1})};
@@ -167,6 +168,7 @@ TEST(Cubic, IsAtLeastAsFastAsRenoOnShortPaths) {
   EXPECT_NEAR(static_cast<int>(cubic.cc.window() / kMss), 20 + 28, 2);
 }
 
+// req: RFC9438-4.7-1
 TEST(Cubic, FastConvergenceGivesUpMoreAfterASecondLoss) {
   Path<Cubic> path{Cubic({.mss = kMss, .initial_window = 1000 * kMss, .initial_ssthresh = 1})};
   path.loss();
@@ -221,12 +223,52 @@ TEST(Cubic, LeavesSlowStartWhenTheRoundTripGrows) {
   EXPECT_EQ(std::string_view(path.cc.stats().phase), "avoidance");
 }
 
+// req: RFC9438-4.2-3
+TEST(Cubic, GrowsByAtMostHalfInARoundTrip) {
+  Path<Cubic> path{Cubic({.mss = kMss, .initial_window = 100 * kMss, .initial_ssthresh = 1})};
+  path.rtt = Duration::seconds(20);  // the curve would leap
+  path.loss();
+  for (int i = 0; i < 10; ++i) {
+    const std::uint64_t before = path.cc.window();
+    path.round();
+    // Within a round trip each ACK sees a larger window: a little more than half.
+    EXPECT_LE(path.cc.window(), before * 17 / 10);
+  }
+}
+
+// req: RFC9438-4.6-3
+TEST(Controllers, ReduceByWhatWasInFlightAndDoNotGrowUnused) {
+  const ControllerRegistry registry;
+  for (const std::string_view name : registry.names()) {
+    Path<AnyController> path{*registry.make(name, kConfig)};
+    for (int i = 0; i < 3; ++i) path.round();
+    const std::uint64_t window = path.cc.window();
+    path.limited = false;
+    for (int i = 0; i < 10; ++i) path.round(10 * kMss);
+    EXPECT_EQ(path.cc.window(), window) << name;
+    path.cc.on_recovery({.now = path.now, .edge = RecoveryEdge::enter, .in_flight = 20 * kMss});
+    EXPECT_LE(path.cc.ssthresh(), 14 * kMss) << name;
+  }
+}
+
+// req: RFC9438-4.6-4
+TEST(Controllers, MarksReduceDownToTwoSegmentsAndNotBelowOne) {
+  const ControllerRegistry registry;
+  for (const std::string_view name : registry.names()) {
+    AnyController cc = *registry.make(name, kConfig);
+    for (int i = 0; i < 30; ++i)
+      cc.on_ecn({.now = {}, .ce_marked = kMss, .in_flight = cc.window()});
+    EXPECT_EQ(cc.window(), 2 * kMss) << name;
+  }
+}
+
 TEST(Cubic, SurvivesExtremes) {
   Cubic cc({.mss = 1, .initial_window = 1});
   for (int i = 0; i < 100'000; ++i) {
     cc.on_ack({.now = at_ms(i * 1000LL),
                .acked = 1U << 30,
                .delivered = 1U << 30,
+               .credit = 1U << 30,
                .rtt = Duration::seconds(100),
                .srtt = Duration::seconds(100),
                .cwnd_limited = true});

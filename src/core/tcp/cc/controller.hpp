@@ -35,8 +35,10 @@ struct SentSample {
 };
 struct AckSample {
   Instant now{};
-  std::uint64_t acked = 0;            ///< by which snd.una moved
-  std::uint64_t delivered = 0;        ///< newly acked or SACKed
+  std::uint64_t acked = 0;      ///< by which snd.una moved
+  std::uint64_t delivered = 0;  ///< newly acked or SACKed
+  /// Bytes that count for growing the window: 0 on duplicate ACKs (RFC 3042 §2) and in recovery.
+  std::uint64_t credit = 0;
   std::uint64_t lost = 0;             ///< newly deemed lost
   std::uint64_t ce_marked = 0;        ///< bytes the peer reported as CE marked
   std::uint64_t prior_in_flight = 0;  ///< before this ACK

@@ -57,7 +57,7 @@ void Cubic::on_ack(const AckSample& sample) noexcept {
   }
   last_ack_ = later(last_ack_, sample.now);
   if (sample.in_recovery || !sample.cwnd_limited) return;
-  std::uint64_t acked = sample.delivered;
+  std::uint64_t acked = sample.credit;
   if (cwnd_ < ssthresh_) {
     const std::uint64_t before = cwnd_;
     slow_start(sample);
@@ -70,7 +70,7 @@ void Cubic::on_ack(const AckSample& sample) noexcept {
 void Cubic::slow_start(const AckSample& sample) noexcept {
   // RFC 9406 §4.2: only the first slow start, where nothing is known of the path.
   if (ssthresh_ == kNoLimit) hystart(sample);
-  const std::uint64_t acked = in_css_ ? sample.delivered / kCssGrowthDivisor : sample.delivered;
+  const std::uint64_t acked = in_css_ ? sample.credit / kCssGrowthDivisor : sample.credit;
   cwnd_ = std::min({cwnd_ + acked, std::max(ssthresh_, cwnd_), kMostWindow});
 }
 

@@ -16,7 +16,7 @@ void NewReno::on_ack(const AckSample& sample) noexcept {
   srtt_ = sample.srtt;
   // A window that is not used says nothing about the path (RFC 7661), and recovery is PRR's.
   if (sample.in_recovery || !sample.cwnd_limited) return;
-  std::uint64_t acked = sample.delivered;
+  std::uint64_t acked = sample.credit;
   if (cwnd_ < ssthresh_) {
     //= RFC 5681 §3.1 with RFC 3465: by what was acknowledged
     const std::uint64_t step = std::min(acked, ssthresh_ - cwnd_);

@@ -116,6 +116,10 @@ AckOutcome LossRecovery::on_ack(const AckEvent& event, RttEstimator& rtt) noexce
   if (d.acked > 0) timer_from_ = probe_from_ = event.now;
   out.delivered = count_duplicates(event, d);
   delivered_at_loss_ = out.delivered;
+  //= RFC 3042 §2
+  if (d.acked > 0 && !in_recovery()) {
+    out.credit = phase_ == RecoveryPhase::loss ? out.delivered : d.acked;
+  }
   take_rtt(event, d, rtt, out);
   if (out.rtt) probe_.on_rtt_sample();
   if (d.any) {

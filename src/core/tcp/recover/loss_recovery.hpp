@@ -50,8 +50,10 @@ struct AckEvent {
 
 /// What an ACK did. Fields for the congestion controller, the timers and the trace.
 struct AckOutcome {
-  std::uint64_t acked = 0;       ///< bytes by which snd.una moved
-  std::uint64_t delivered = 0;   ///< bytes newly delivered (acked or SACKed)
+  std::uint64_t acked = 0;      ///< bytes by which snd.una moved
+  std::uint64_t delivered = 0;  ///< bytes newly delivered (acked or SACKed)
+  /// Bytes that count for growing the window. After a timeout not what was SACKed before.
+  std::uint64_t credit = 0;
   std::uint64_t newly_lost = 0;  ///< bytes newly deemed lost
   std::uint64_t prior_in_flight = 0;
   std::uint64_t in_flight = 0;

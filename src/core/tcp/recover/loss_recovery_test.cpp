@@ -37,7 +37,7 @@ TEST(LossRecovery, OneLossIsRepairedOnceWithoutATimeout) {
   }
 }
 
-// req: RFC3042-2-1
+// req: RFC3042-2-1, RFC3042-2-2, RFC3042-2-3
 TEST(LossRecovery, LimitedTransmitSendsNewDataOnTheFirstDuplicates) {
   for (const bool sack : {true, false}) {
     TestFlow::Setup setup;
@@ -53,11 +53,17 @@ TEST(LossRecovery, LimitedTransmitSendsNewDataOnTheFirstDuplicates) {
       flow.take_ack(
           0, sack ? std::vector{SeqRange{flow.at(1), flow.at(1 + i)}} : std::vector<SeqRange>{});
       EXPECT_EQ(flow.recovery.phase(), RecoveryPhase::disorder);
-      EXPECT_GE(flow.recovery.allowance(window, true), kMss);
+      EXPECT_EQ(flow.cc.window(), window);
+      EXPECT_EQ(flow.recovery.allowance(window, true), kMss);
       flow.send();
     }
-    EXPECT_GE(flow.nxt, before + 2);
+    EXPECT_EQ(flow.nxt, before + 2);
     EXPECT_EQ(flow.counts.again, 0U);
+    if (sack) {  // the same report again lets nothing out
+      flow.take_ack(0, {SeqRange{flow.at(1), flow.at(3)}});
+      flow.send();
+      EXPECT_EQ(flow.nxt, before + 2);
+    }
     flow.take_ack(0,
                   sack ? std::vector{SeqRange{flow.at(1), flow.at(4)}} : std::vector<SeqRange>{});
     EXPECT_TRUE(flow.recovery.in_recovery());
@@ -137,6 +143,43 @@ TEST(LossRecovery, ABlackoutEndsWithBackedOffTimeouts) {
   ASSERT_TRUE(flow.run(Duration::seconds(60)));
   EXPECT_GE(flow.counts.timeouts, 5U);
   EXPECT_LE(flow.counts.timeouts, 8U);
+}
+
+// req: RFC6298-3-1, RFC6298-3-2, RFC6298-1-1
+TEST(LossRecovery, RoundTripsAreMeasuredAllTheTimeButNotOnWhatWasSentTwice) {
+  for (const bool timestamps : {true, false}) {
+    TestFlow::Setup setup;
+    setup.timestamps = timestamps;
+    TestFlow flow(setup);
+    flow.drop = [&](std::uint32_t ordinal, std::uint32_t) { return ordinal % 50 == 7; };
+    flow.check = [&] {
+      // 40 ms, or up to a millisecond less by the echo; never the time since an original was lost.
+      if (!flow.rtt.has_sample()) return;
+      ASSERT_GE(flow.rtt.latest(), Duration::millis(39));
+      ASSERT_LE(flow.rtt.latest(), Duration::millis(40));
+      ASSERT_GE(flow.rtt.rto(flow.config), Duration::millis(239));
+    };
+    ASSERT_TRUE(flow.run());
+    EXPECT_GE(flow.counts.again, 20U);
+  }
+}
+
+// req: RFC5681-4.3-1, RFC2018-5.1-1
+TEST(LossRecovery, LossInTwoWindowsReducesTwice) {
+  TestFlow::Setup setup;
+  setup.controller = "reno";
+  TestFlow flow(setup);
+  flow.drop = [](std::uint32_t ordinal, std::uint32_t) { return ordinal == 200 || ordinal == 800; };
+  std::vector<std::uint64_t> thresholds;
+  flow.check = [&] {
+    if (thresholds.empty() || thresholds.back() != flow.cc.ssthresh()) {
+      thresholds.push_back(flow.cc.ssthresh());
+    }
+  };
+  ASSERT_TRUE(flow.run());
+  EXPECT_EQ(flow.counts.recoveries, 2U);
+  ASSERT_EQ(thresholds.size(), 3U);
+  EXPECT_LT(thresholds[2], thresholds[1]);
 }
 
 // What is taken to be in the network can never be more than what was sent and not acknowledged

@@ -139,6 +139,7 @@ struct TestFlow {
     cc.on_ack({.now = now,
                .acked = o.acked,
                .delivered = o.delivered,
+               .credit = o.credit,
                .lost = o.newly_lost,
                .prior_in_flight = o.prior_in_flight,
                .in_flight = o.in_flight,
