@@ -44,7 +44,7 @@ Result<void, std::string> Interceptor::start(InterceptorConfig config) {
   // After the fork: the program keeps the limit it was started with.
   raise_descriptor_limit();
   netd_ = std::make_unique<Netd>(backend_, config.features, launcher_.take_listener(),
-                                 std::move(config.hooks));
+                                 launcher_.guard(), std::move(config.hooks));
   watch(epoll_.get(), netd_->descriptor());
   watch(epoll_.get(), launcher_.descriptor());
   return {};

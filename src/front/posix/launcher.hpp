@@ -48,6 +48,8 @@ class Launcher {
   bool all_ended() const noexcept { return all_ended_; }
   const Ending& ending() const noexcept { return ending_; }
 
+  pid_t guard() const noexcept { return guard_; }
+
   void forward_signal(int number);
   /// Kills what is left of the run and waits for it (at most two seconds).
   void end_all();

@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/epoll.h>
-#include <sys/stat.h>
 
 #include <cerrno>
 #include <charconv>
@@ -11,6 +10,7 @@
 #include <cstdlib>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace tidewire::posix {
 namespace {
@@ -33,9 +33,31 @@ std::string read_all(const char* path) {
   return text;
 }
 
-void add_inodes_of(const char* pid, std::unordered_set<std::uint64_t>& found) {
-  char path[300];
-  std::snprintf(path, sizeof path, "/proc/%s/fd", pid);
+// A child belongs to the thread that started it.
+void add_children(pid_t pid, std::vector<pid_t>& found) {
+  char path[64];
+  std::snprintf(path, sizeof path, "/proc/%d/task", pid);
+  DIR* dir = ::opendir(path);
+  if (dir == nullptr) return;
+  while (const dirent* entry = ::readdir(dir)) {
+    if (entry->d_name[0] == '.') continue;
+    char list[96];
+    std::snprintf(list, sizeof list, "/proc/%d/task/%d/children", pid, std::atoi(entry->d_name));
+    const std::string text = read_all(list);
+    for (const char* at = text.c_str(); *at != '\0';) {
+      char* end = nullptr;
+      const long child = std::strtol(at, &end, 10);
+      if (end == at) break;
+      found.push_back(static_cast<pid_t>(child));
+      at = end;
+    }
+  }
+  ::closedir(dir);
+}
+
+void add_inodes_of(pid_t pid, std::unordered_set<std::uint64_t>& found) {
+  char path[64];
+  std::snprintf(path, sizeof path, "/proc/%d/fd", pid);
   DIR* dir = ::opendir(path);
   if (dir == nullptr) return;
   while (const dirent* entry = ::readdir(dir)) {
@@ -51,16 +73,15 @@ void add_inodes_of(const char* pid, std::unordered_set<std::uint64_t>& found) {
 
 }  // namespace
 
-Living::Living(bool copies)
+Living::Living(bool copies, pid_t root)
     : copies_(copies),
+      root_(root),
       epoll_(::epoll_create1(EPOLL_CLOEXEC)),
       slot_(::open("/dev/null", O_RDONLY | O_CLOEXEC)) {}
 
-void Living::add(int app, std::uint32_t serial) {
-  if (app < 0) return;
-  struct stat about{};
-  ::fstat(app, &about);
-  watched_[serial] = about.st_ino;
+void Living::add(int app, std::uint32_t serial, std::uint64_t inode) {
+  if (copies_ && app < 0) return;
+  watched_[serial] = inode;
   if (!copies_) return;
   epoll_event event{};
   event.data.u64 = serial;
@@ -93,13 +114,12 @@ std::unordered_set<std::uint32_t> Living::listed() const {
 
 std::unordered_set<std::uint64_t> Living::held_inodes() const {
   std::unordered_set<std::uint64_t> found;
-  DIR* dir = ::opendir("/proc");
-  if (dir == nullptr) return found;
-  while (const dirent* entry = ::readdir(dir)) {
-    const int pid = std::atoi(entry->d_name);
-    if (pid > 0 && pid != ::getpid()) add_inodes_of(entry->d_name, found);
+  std::vector<pid_t> family;
+  add_children(root_, family);
+  for (std::size_t i = 0; i < family.size(); ++i) {
+    add_inodes_of(family[i], found);
+    add_children(family[i], family);
   }
-  ::closedir(dir);
   return found;
 }
 

@@ -1,6 +1,8 @@
 // Finding out that a program closed a socket that has no peer to notice it.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <unordered_map>
 #include <unordered_set>
@@ -11,13 +13,15 @@ namespace tidewire::posix {
 
 /// Watches sockets without keeping them open. With descriptor copies (pidfd_getfd) a private epoll
 /// set serves: the kernel drops an entry at the last close, and fdinfo lists what is left. Without
-/// them we hold a copy ourselves and look whether any other process holds the same inode.
+/// them we hold a copy ourselves and look whether any process of the run holds the same inode.
 class Living {
  public:
-  explicit Living(bool copies);
+  /// All processes of the run descend from `root`.
+  Living(bool copies, pid_t root);
 
-  /// `app` is a copy of the program's end. Adding twice is harmless.
-  void add(int app, std::uint32_t serial);
+  /// `app` is a copy of the program's end; without copies its `inode` is enough. Adding twice is
+  /// harmless.
+  void add(int app, std::uint32_t serial, std::uint64_t inode);
   /// The socket has a peer now, or is gone.
   void remove(int app, std::uint32_t serial);
   /// Forgets an entry the kernel already dropped.
@@ -31,6 +35,7 @@ class Living {
   std::unordered_set<std::uint64_t> held_inodes() const;
 
   bool copies_;
+  pid_t root_;
   Fd epoll_;
   Fd slot_;  // every copy is registered under this one number, so that it can be found again
   std::unordered_map<std::uint32_t, std::uint64_t> watched_;  // serial to inode

@@ -25,14 +25,14 @@ void watch(int epoll, int fd, std::uint32_t events, std::uint64_t data) {
 
 }  // namespace
 
-Netd::Netd(Backend& backend, const Features& features, Fd listener, NetdHooks hooks)
+Netd::Netd(Backend& backend, const Features& features, Fd listener, pid_t guard, NetdHooks hooks)
     : backend_(backend),
       features_(features),
       hooks_(std::move(hooks)),
       epoll_(::epoll_create1(EPOLL_CLOEXEC)),
       notifier_(std::move(listener), features),
       tasks_(features),
-      living_(features.pidfd_getfd),
+      living_(features.pidfd_getfd, guard),
       scratch_(scratch_bytes) {
   watch(epoll_.get(), notifier_.descriptor(), EPOLLIN, tag_calls);
   if (backend_.descriptor() >= 0) {
@@ -73,6 +73,7 @@ void Netd::take_peer_events() {
     if (s == nullptr) continue;
     const std::uint32_t what = events[i].events;
     if ((what & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) s->peer_readable = true;
+    if ((what & (EPOLLRDHUP | EPOLLHUP)) != 0) s->peer_ended = true;
     if ((what & EPOLLPRI) != 0) s->peer_urgent = true;
     if ((what & EPOLLOUT) != 0) s->peer_writable = true;
     if ((what & EPOLLHUP) != 0) s->peer_hung_up = true;

@@ -56,7 +56,8 @@ struct NetdHooks {
 
 class Netd {
  public:
-  Netd(Backend& backend, const Features& features, Fd listener, NetdHooks hooks);
+  /// All processes of the run descend from `guard`.
+  Netd(Backend& backend, const Features& features, Fd listener, pid_t guard, NetdHooks hooks);
   ~Netd();
   Netd(const Netd&) = delete;
   Netd& operator=(const Netd&) = delete;
@@ -93,6 +94,7 @@ class Netd {
   void forget(Socket& s);
   void app_closed(Socket& s);
   void pair_for_connect(Socket& s, int app, bool with_filler);
+  void leave_tail(Socket& s, int app);
   void reset_app(Socket& s, int error);
 
   // netd_park.cpp
@@ -106,6 +108,8 @@ class Netd {
   void pump_queued();
   void pump(Socket& s);
   bool pump_up(Socket& s);
+  ssize_t take_bytes(Socket& s, std::span<const MutBytes> room, bool urgent);
+  ssize_t take_all_but_tail(Socket& s, std::span<const MutBytes> room);
   void pump_down(Socket& s);
   void offer_connections(Socket& s);
   void backend_event(const BackendEvent& event);
@@ -155,6 +159,7 @@ class Netd {
   int bind_retrying(Socket& s, const Endpoint& local);
   Outcome send_datagram(const Call& call, Target& t, const Message& m);
   Outcome receive_datagram(const Call& call, Target& t, Message& m);
+  ssize_t send_past_twin(Socket& s, Bytes payload);
   Outcome stream_send(const Call& call, Target& t, const Message& m);
   Outcome stream_receive(const Call& call, Target& t, Message& m);
   Outcome send_one(const Call& call, Target& t, const Message& m);

@@ -49,6 +49,12 @@ Outcome Netd::hand_out(const Call& call, Socket& s, Socket& listener, Fd& app, i
     const int value = s.option(SOL_SOCKET, name);
     if (value != 0) ::setsockopt(app.get(), SOL_SOCKET, name, &value, sizeof value);
   }
+  if (s.phase == Phase::reset) {
+    (void)::send(app.get(), "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+    drop_peer(s);
+  } else {
+    leave_tail(s, app.get());
+  }
   adopt(s, app.get());
   s.program = tasks_.program_of(call.tid);
   const int number = notifier_.give_fd(call, app.get(), (flags & SOCK_CLOEXEC) != 0);
@@ -75,6 +81,7 @@ void Netd::offer_again(Socket& listener, Socket& s, Fd& app) {
   s.key = 0;
   s.held.reset();
   const bool had_peer = static_cast<bool>(s.peer);
+  s.tail = false;
   drop_peer(s);
   app.reset();
   Fd ours = twins_.offer(listener.twin_name, s.serial);

@@ -217,8 +217,8 @@ Outcome Netd::on_shutdown(const Call& call) {
   if (!connected && s.phase != Phase::datagram) return Outcome::error(ENOTCONN);
   s.shut_read |= read;
   s.shut_write |= write;
+  living_.add(t.app, s.serial, s.key);
   if (t.app < 0) return Outcome::through();
-  living_.add(t.app, s.serial);
   ::shutdown(t.app, how);
   queue(s);
   if (!s.waiters.empty()) wake(s);

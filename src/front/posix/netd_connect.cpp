@@ -50,6 +50,8 @@ Outcome Netd::on_connect(const Call& call) {
   const auto to = from_raw(*raw, s.domain);
   if (!to) return Outcome::error(to.error());
   if (s.is_stream()) return connect_stream(call, t, *to);
+  // A receiver that was closed a moment ago must refuse.
+  if (!tasks_.can_copy()) sweep();
   const int error = backend_.connect(s.ref, *to, now_);
   if (error == 0) s.has_peer = true;
   return Outcome::from(error);

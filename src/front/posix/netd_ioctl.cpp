@@ -93,6 +93,7 @@ Outcome Netd::on_ioctl(const Call& call) {
     case SIOCOUTQ:
       if (s.phase == Phase::listening) return Outcome::error(EINVAL);
       if (s.peer && !s.filler) ::ioctl(s.peer.get(), FIONREAD, &value);
+      if (s.tail && value > 0) --value;
       if (s.is_stream()) value += static_cast<int>(backend_.unacknowledged(s.ref));
       break;
     case SIOCATMARK:

@@ -118,6 +118,8 @@ Outcome Netd::set_buffer(Socket& s, const OptionRow& row, int value, int app) {
     s.send_buffer_wanted = value;
     return Outcome::ok();
   }
+  // See leave_tail.
+  if (send && s.is_stream() && !tasks_.can_copy()) return Outcome::ok();
   if (app < 0) return Outcome::through();
   return Outcome::from(::setsockopt(app, SOL_SOCKET, row.name, &value, sizeof value) == 0 ? 0
                                                                                           : errno);
@@ -135,6 +137,12 @@ Outcome Netd::on_getsockopt(const Call& call) {
     return Outcome::error(foreign_level && s.domain == AF_INET ? EOPNOTSUPP : ENOPROTOOPT);
   }
   if (row->keeper == Keeper::native) return Outcome::through();
+  if (row->name == SO_ERROR && level == SOL_SOCKET && t.app < 0 && s.phase == Phase::reset &&
+      (s.error == 0 || s.error == ECONNRESET)) {
+    // The twin says the same, and asking it clears its error.
+    s.error = 0;
+    return Outcome::through();
+  }
   std::int32_t room = 0;
   if (!tasks_.read(call.tid, call.args[4], std::as_writable_bytes(std::span(&room, 1)))) {
     return Outcome::error(EFAULT);
@@ -184,7 +192,7 @@ Result<std::vector<std::byte>, int> Netd::special_value(Socket& s, const OptionR
         if (s.filler) return raw_of(2 * s.filler->send_buffer);
         [[fallthrough]];
       case SO_RCVBUF:
-        if (app >= 0) return raw_of(native_int(app, SOL_SOCKET, row.name, 0));
+        if (app >= 0 && tasks_.can_copy()) return raw_of(native_int(app, SOL_SOCKET, row.name, 0));
         return raw_of(2 * s.option(SOL_SOCKET, row.name, 212992 / 2));
       default:
         return std::vector<std::byte>{};  // SO_BINDTODEVICE: not bound

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 
@@ -23,6 +24,12 @@ int to_iovec(const Spans& spans, std::array<iovec, max_spans>& out) {
     out[n++] = {const_cast<std::byte*>(span.data()), span.size()};
   }
   return static_cast<int>(n);
+}
+
+void drop_tail(Socket& s) {
+  char byte = 0;
+  (void)::recv(s.peer.get(), &byte, 1, MSG_DONTWAIT);
+  s.tail = false;
 }
 
 bool at_urgent_mark(int fd) {
@@ -75,6 +82,53 @@ void Netd::pump(Socket& s) {
   }
 }
 
+// As readv: > 0 bytes, 0 at the end, -1 and errno.
+ssize_t Netd::take_bytes(Socket& s, std::span<const MutBytes> room, bool urgent) {
+  if (!tasks_.can_copy() && !urgent && !s.peer_urgent) return take_all_but_tail(s, room);
+  std::array<iovec, max_spans> parts;
+  int count = to_iovec(room, parts);
+  if (urgent) {
+    parts[0].iov_len = 1;
+    count = 1;
+    s.peer_urgent = false;
+  }
+  return ::readv(s.peer.get(), parts.data(), count);
+}
+
+// Reads, but leaves the last byte in the queue, where it was passed on already.
+ssize_t Netd::take_all_but_tail(Socket& s, std::span<const MutBytes> room) {
+  std::array<iovec, max_spans> spans;
+  const auto count = static_cast<std::size_t>(to_iovec(room, spans));
+  std::array<iovec, max_spans + 1> parts;
+  char old = 0;
+  parts[0] = {&old, 1};
+  std::copy_n(spans.begin(), count, parts.begin() + 1);
+  const bool skip = s.tail;
+  msghdr header{};
+  header.msg_iov = parts.data() + (skip ? 0 : 1);
+  header.msg_iovlen = count + (skip ? 1 : 0);
+  const ssize_t seen = ::recvmsg(s.peer.get(), &header, MSG_PEEK | MSG_DONTWAIT);
+  const ssize_t fresh = seen - (skip ? 1 : 0);
+  if (fresh > 0) {
+    for (ssize_t left = seen - 1; left > 0;) {
+      const auto n =
+          ::recv(s.peer.get(), scratch_.data(),
+                 std::min(static_cast<std::size_t>(left), scratch_.size()), MSG_DONTWAIT);
+      if (n <= 0) break;
+      left -= n;
+    }
+    s.tail = true;
+    return fresh;
+  }
+  if (!skip || seen <= 0) return seen;
+  if (!s.peer_ended) {
+    errno = EAGAIN;
+    return -1;
+  }
+  drop_tail(s);
+  return ::recv(s.peer.get(), scratch_.data(), scratch_.size(), MSG_DONTWAIT);
+}
+
 // From the program to the backend. False: the socket is gone.
 bool Netd::pump_up(Socket& s) {
   for (int round = 0; s.peer_readable && !s.up_closed; ++round) {
@@ -84,14 +138,9 @@ bool Netd::pump_up(Socket& s) {
     }
     const auto room = backend_.send_space(s.ref);
     if (room.empty()) return true;
+    if (s.peer_urgent && s.tail) drop_tail(s);
     const bool urgent = features_.unix_oob && at_urgent_mark(s.peer.get());
-    std::array<iovec, max_spans> parts;
-    int count = to_iovec(room, parts);
-    if (urgent) {
-      parts[0].iov_len = 1;
-      count = 1;
-    }
-    const ssize_t n = ::readv(s.peer.get(), parts.data(), count);
+    const ssize_t n = take_bytes(s, room, urgent);
     if (n > 0) {
       backend_.sent(s.ref, static_cast<std::size_t>(n), urgent, now_);
       if (!s.waiters.empty()) wake(s);
@@ -222,6 +271,7 @@ void Netd::connect_finished(Socket& s) {
     unfill(*s.filler, app.get(), s.peer.get());
   }
   s.filler.reset();
+  leave_tail(s, s.held.get());
   s.held.reset();
   s.phase = Phase::connected;
   s.peer_readable = true;

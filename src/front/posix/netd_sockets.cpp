@@ -1,4 +1,5 @@
 // The table of sockets and the life of twins.
+#include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -55,8 +56,8 @@ void Netd::adopt(Socket& s, int app) {
   s.key = tasks_.key_of(app);
   by_key_[s.key] = s.serial;
   const bool keep = !tasks_.can_copy() && (!s.peer || !s.is_stream());
-  if (keep) s.held.reset(::dup(app));
-  if (!s.peer || keep) living_.add(app, s.serial);
+  if (keep) s.held.reset(::fcntl(app, F_DUPFD_CLOEXEC, 3));
+  if (!s.peer || keep) living_.add(app, s.serial, s.key);
 }
 
 void Netd::watch_peer(Socket& s, Fd peer) {
@@ -68,7 +69,7 @@ void Netd::watch_peer(Socket& s, Fd peer) {
   }
   s.peer = std::move(peer);
   s.peer_readable = s.peer_writable = true;
-  s.peer_hung_up = s.peer_urgent = false;
+  s.peer_hung_up = s.peer_urgent = s.peer_ended = false;
   epoll_event event{};
   event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
   event.data.u64 = s.serial;
@@ -82,7 +83,7 @@ void Netd::drop_peer(Socket& s) {
 
 // A copy of the program's end outside a call, from where it was last seen; may fail.
 Fd Netd::copy_of_app(Socket& s) {
-  if (s.held) return Fd(::dup(s.held.get()));
+  if (s.held) return Fd(::fcntl(s.held.get(), F_DUPFD_CLOEXEC, 3));
   if (s.hint_fd < 0) return Fd{};
   Fd copy = tasks_.take(s.hint_process, s.hint_fd);
   if (copy && tasks_.key_of(copy.get()) != s.key) copy.reset();
@@ -151,7 +152,20 @@ void Netd::pair_for_connect(Socket& s, int app, bool with_filler) {
   if (with_filler) s.filler = fill(app);
   living_.remove(app, s.serial);
   watch_peer(s, std::move(ours));
-  if (!with_filler) s.held.reset();
+  if (with_filler) return;
+  leave_tail(s, app);
+  s.held.reset();
+}
+
+// Where no copy of the program's end can be had later, a byte lies ready in our queue: closing our
+// end with it unread is what makes a reset visible (see pump_up, which keeps one byte there).
+void Netd::leave_tail(Socket& s, int app) {
+  if (tasks_.can_copy() || app < 0 || s.tail) return;
+  // The buffer that the byte lies in stays charged to the program, up to 64 KiB: with the kernel's
+  // usual limit that alone would make its end unwritable.
+  const int roomy = 212992;
+  ::setsockopt(app, SOL_SOCKET, SO_SNDBUF, &roomy, sizeof roomy);
+  s.tail = ::send(app, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1;
 }
 
 // The connection is gone: make the program's end say so. The kernel reports a reset to a unix
@@ -160,19 +174,19 @@ void Netd::reset_app(Socket& s, int error) {
   const bool was_connecting = s.phase == Phase::connecting;
   s.error = error;
   s.phase = was_connecting ? Phase::failed : Phase::reset;
-  Fd app = copy_of_app(s);
+  // Not accepted yet: whoever accepts it gets the reset then.
+  if (s.parent != 0) return;
+  const Fd app = copy_of_app(s);
   if (app) {
-    if (!s.filler) (void)::send(app.get(), "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-    living_.add(app.get(), s.serial);
+    if (!s.filler && !s.tail) (void)::send(app.get(), "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (s.filler) {
       ::setsockopt(app.get(), SOL_SOCKET, SO_SNDBUF, &s.filler->send_buffer, sizeof(int));
     }
   }
+  living_.add(app.get(), s.serial, s.key);
   s.filler.reset();
   drop_peer(s);
   wake(s);
-  // Without a copy nothing would ever tell that the program closed it.
-  if (!app && s.key != 0 && s.held.get() < 0) s.hint_fd = -1;
 }
 
 }  // namespace tidewire::posix

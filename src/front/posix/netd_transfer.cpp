@@ -90,6 +90,25 @@ Outcome Netd::receive_datagram(const Call& call, Target& t, Message& m) {
   return Outcome::ok(static_cast<std::int64_t>((m.flags & MSG_TRUNC) != 0 ? size : copied));
 }
 
+// Hands bytes to the backend directly, once the twin holds none that go first.
+ssize_t Netd::send_past_twin(Socket& s, Bytes payload) {
+  if (s.shut_write || s.phase != Phase::connected) {
+    errno = EPIPE;
+    return -1;
+  }
+  // The caller's descriptor keeps the socket alive: pumping cannot end it.
+  pump_up(s);
+  const auto room = s.peer_readable ? std::span<const MutBytes>{} : backend_.send_space(s.ref);
+  if (room.empty()) {
+    errno = EAGAIN;
+    return -1;
+  }
+  const std::size_t n = std::min(payload.size(), room[0].size());
+  std::copy_n(payload.begin(), n, room[0].begin());
+  backend_.sent(s.ref, n, false, now_);
+  return static_cast<ssize_t>(n);
+}
+
 // A stream ignores the address, but a unix socket would not.
 Outcome Netd::stream_send(const Call& call, Target& t, const Message& m) {
   Socket& s = *t.socket;
@@ -98,15 +117,15 @@ Outcome Netd::stream_send(const Call& call, Target& t, const Message& m) {
     return Outcome::error(s.phase == Phase::reset && s.error != 0 ? std::exchange(s.error, 0)
                                                                   : EPIPE);
   }
-  if (t.app < 0) return Outcome::through();
   Message part = m;
   std::uint64_t room = scratch_.size();
   for (Part& p : part.parts) room -= p.size = std::min(p.size, room);
   std::vector<std::byte> payload;
   const int gathered = gather(call, part, payload);
   if (gathered != 0) return Outcome::error(gathered);
-  const ssize_t n = ::send(t.app, payload.data(), payload.size(),
-                           (m.flags & MSG_OOB) | MSG_DONTWAIT | MSG_NOSIGNAL);
+  const ssize_t n = t.app >= 0 ? ::send(t.app, payload.data(), payload.size(),
+                                        (m.flags & MSG_OOB) | MSG_DONTWAIT | MSG_NOSIGNAL)
+                               : send_past_twin(s, payload);
   if (n >= 0) return Outcome::ok(n);
   if (errno == EPIPE) raise_sigpipe(call, m.flags);
   if (errno != EAGAIN) return Outcome::error(errno == EPIPE ? EPIPE : errno);

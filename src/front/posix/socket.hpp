@@ -54,7 +54,9 @@ struct Socket {
   bool peer_readable = false;
   bool peer_writable = false;
   bool peer_hung_up = false;
+  bool peer_ended = false;  ///< nothing more will come from the program
   bool peer_urgent = false;
+  bool tail = false;    ///< the first byte in our queue was passed on already
   bool queued = false;  ///< in the pump's list
 
   std::optional<Filler> filler;
