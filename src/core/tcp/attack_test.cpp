@@ -98,7 +98,7 @@ TEST_P(TcpInState, RstMayCarryText) {
   EXPECT_EQ(t.state(), closed);
 }
 
-// req: RFC5961-4.2-1 RFC9293-3.10.7.4-4 RFC1122-4.2.2.20-2
+// req: RFC5961-4.2-1 RFC9293-3.10.7.4-4
 TEST_P(TcpInState, SynIsChallengedWhereverItStands) {
   Placed t{GetParam()};
   for (const int where : {-100'000, -1, 0, 5, 70'000}) {

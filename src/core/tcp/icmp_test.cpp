@@ -43,7 +43,7 @@ TEST(TcpIcmp, UnreachableEndsAConnectThatIsUnderWay) {
   }
 }
 
-// req: RFC9293-MUST-56 RFC9293-MUST-47 RFC9293-SHLD-25 RFC1122-4.2.3.9-1 RFC1122-4.2.4.1-1
+// req: RFC9293-MUST-56 RFC9293-MUST-47 RFC9293-SHLD-25
 TEST(TcpIcmp, SoftErrorsDoNotEndAConnectionButExplainItsEnd) {
   for (const Kind kind :
        {Kind::network_unreachable, Kind::host_unreachable, Kind::other_unreachable,
@@ -91,7 +91,7 @@ TEST(TcpIcmp, SoftErrorsAreReportedToWhoAsks) {
   EXPECT_EQ(t.state(), established);
 }
 
-// req: RFC9293-MUST-55 RFC1122-4.2.3.9-2
+// req: RFC9293-MUST-55
 TEST(TcpIcmp, SourceQuenchIsDiscarded) {
   Trace t;
   t.accept();

@@ -24,7 +24,7 @@ struct Flight : Trace {
 };
 
 // req: RFC9293-MUST-18 RFC6298-2.2-1 RFC6298-5.4-1 RFC6298-5.5-1 RFC6298-5.6-1 RFC6298-5-1
-// req: RFC9293-3.10.8-1 RFC1122-4.2.3.1-1 RFC9293-MUST-19
+// req: RFC9293-3.10.8-1 RFC9293-MUST-19
 TEST(TcpLoss, TimeoutSendsTheFirstSegmentAgainAndBacksOff) {
   Flight t{3, "<mss 1000>"};
   EXPECT_EQ(t.host.engine.info(t.socket)->srtt, Duration::millis(100));
@@ -58,7 +58,7 @@ TEST(TcpLoss, AnAckRestartsTheTimerAndTheLastStopsIt) {
   t.quiet();
 }
 
-// req: RFC9293-MUST-20 RFC9293-MUST-12 RFC9293-SHLD-10 RFC9293-SHLD-11 RFC1122-4.2.3.5-1
+// req: RFC9293-MUST-20 RFC9293-MUST-12 RFC9293-SHLD-10 RFC9293-SHLD-11
 TEST(TcpLoss, R1AdvisesIpAndR2ClosesTheConnection) {
   Flight t{1};
   t.pass(10'000);
@@ -72,7 +72,7 @@ TEST(TcpLoss, R1AdvisesIpAndR2ClosesTheConnection) {
   EXPECT_EQ(t.error(), SocketError::timed_out);
 }
 
-// req: RFC9293-MUST-21 RFC1122-4.2.3.5-2
+// req: RFC9293-MUST-21
 TEST(TcpLoss, TheApplicationSetsR2) {
   Flight t{1};
   t.set(SocketOption::user_timeout, Duration::seconds(5).count_nanos());
@@ -180,6 +180,26 @@ TEST(TcpLoss, SlowStartOpensTheWindow) {
   t.in(". 1(0) ack 2001");
   EXPECT_GE(t.skip(), 3U);
   EXPECT_GT(t.host.engine.info(t.socket)->cwnd, 10'000U);
+}
+
+// req: RFC5681-3.1-3
+TEST(TcpLoss, TheHandshakeDoesNotOpenTheWindow) {
+  Trace passive;
+  passive.accept("<mss 1000>");
+  EXPECT_EQ(passive.host.engine.info(passive.socket)->cwnd, 10'000U);
+  Trace active;
+  active.connect("<mss 1000>");
+  EXPECT_EQ(active.host.engine.info(active.socket)->cwnd, 10'000U);
+}
+
+// req: RFC2018-5-4
+TEST(TcpLoss, SackedDataIsKeptUntilItIsAcknowledged) {
+  Flight t{3};
+  t.in(". 1(0) ack 1 <sack 1-3001>");
+  t.in(". 1(0) ack 1 <sack 1001-3001>");
+  EXPECT_EQ(t.host.engine.get_option(t.socket, SocketOption::unacked).value(), 3000);
+  t.in(". 1(0) ack 3001");
+  EXPECT_EQ(t.host.engine.get_option(t.socket, SocketOption::unacked).value(), 0);
 }
 
 // req: RFC5681-4.1-1

@@ -194,7 +194,7 @@ TEST(TcpStamps, SynOptionsStandInSynsOnly) {
 }
 
 // req: RFC9293-MUST-4 RFC9293-MUST-5 RFC9293-MUST-6 RFC9293-MUST-7 RFC9293-MUST-64 RFC9293-MUST-68
-// req: RFC9293-MUST-69 RFC1122-4.2.2.5-1 RFC1122-4.2.2.5-2 RFC1122-4.2.2.5-3
+// req: RFC9293-MUST-69
 TEST(TcpStamps, OptionsInAnyOrderAndShapeAreSurvived) {
   const std::vector<std::vector<int>> lists = {
       {1, 1, 2, 4, 5, 0xb4, 0, 0},   // NOPs, MSS off its word, end of list

@@ -30,7 +30,7 @@ struct Urgent : Trace {
   }
 };
 
-// req: RFC9293-MUST-30 RFC9293-MUST-32 RFC9293-MUST-33 RFC1122-4.2.2.4-1 RFC1122-4.2.2.4-2
+// req: RFC9293-MUST-30 RFC9293-MUST-32 RFC9293-MUST-33
 TEST(TcpUrgent, OctetIsTakenOutOfBand) {
   Urgent t;
   t.in("UP. 1(10) ack 1 urg 5");  // the fifth octet, sequence number 5
@@ -106,7 +106,7 @@ TEST(TcpUrgent, ZeroCopyReadingLeavesTheOctetOut) {
   EXPECT_EQ(t.out_of_band(), Urgent::octet(5));
 }
 
-// req: RFC9293-MUST-62 RFC9293-MUST-30 RFC1122-4.2.2.4-3
+// req: RFC9293-MUST-62 RFC9293-MUST-30
 TEST(TcpUrgent, SentPointerNamesTheOctetAfterTheLast) {
   Urgent t;
   t.write(10, {.urgent = true});
