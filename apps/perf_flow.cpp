@@ -76,8 +76,9 @@ void PerfFlow::take(Bytes data) {
       } else if (line_wanted && text_in_.size() > 64) {
         text_in_.clear();
       }
-      if (!echoing_) continue;
-      // What follows "echo\n" in the same piece is echoed as text.
+      continue;
+    }
+    if (echoing_) {  // what followed "echo\n" at once
       text_out_.append(reinterpret_cast<const char*>(data.data()), data.size());
       received_ += data.size();
       return;

@@ -15,6 +15,8 @@ import time
 
 SOURCE = pathlib.Path(os.environ.get("TIDEWIRE_SOURCE", pathlib.Path(__file__).resolve().parents[2]))
 TIDEWIRE = os.environ.get("TIDEWIRE", str(SOURCE / "build" / "release" / "tidewire"))
+# One that every user may execute.
+PYTHON = "/usr/bin/python3" if os.access("/usr/bin/python3", os.X_OK) else sys.executable
 EVERYTHING = os.environ.get("TIDEWIRE_TEST_ALL") == "1"
 PERIOD = 65521
 BLOCK = bytes((k * k + k // 8 + 7) & 255 for k in range(PERIOD)) * 2
