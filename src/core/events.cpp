@@ -21,8 +21,6 @@ void EventQueue::update(SocketId socket, EventSlot& slot, std::uint16_t bits) no
   slot.reported = bits;
 }
 
-void EventQueue::push_forward(const Event& event) noexcept { (void)push(event); }
-
 std::optional<Event> EventQueue::pop() noexcept {
   if (count_ == 0) return std::nullopt;
   const Event event = slots_[head_];

@@ -27,7 +27,8 @@ class EventQueue {
   /// Tells that the level bits of a socket are now `bits`. Queues the socket if a bit is new and it
   /// is not queued yet. Bits that went away may be reported again later.
   void update(SocketId socket, EventSlot& slot, std::uint16_t bits) noexcept;
-  void push_forward(const Event& event) noexcept;
+  /// False: no memory, nobody will hear of the flow.
+  bool push_forward(const Event& event) noexcept { return push(event); }
   /// The next entry; for a socket the caller (Stack) fills in the bits that are true by then,
   /// clears `queued` and skips it when the socket is gone.
   std::optional<Event> pop() noexcept;

@@ -190,6 +190,10 @@ void Layer::report_unreachable(link::QueuedPacket& packet) noexcept {
   upper_.icmp_error(error);
 }
 
-void Layer::forgotten(link::Neighbor&) noexcept { paths_changed(); }
+void Layer::forgotten(link::Neighbor& entry) noexcept {
+  paths_changed();
+  // Whoever was told to wait for it finds another way, or asks anew.
+  if (entry.flow_waits) upper_.neighbor_resolved(entry.interface);
+}
 
 }  // namespace tidewire::ip

@@ -193,7 +193,7 @@ std::uint32_t Layer::interface_mtu(const IpAddress& destination, InterfaceId bou
 }
 
 std::uint32_t Layer::path_mtu(const IpAddress& destination, InterfaceId bound) const noexcept {
-  return path_mtus_.get(destination, interface_mtu(destination, bound));
+  return path_mtus_.get(destination, interface_mtu(destination, bound)).mtu;
 }
 
 void Layer::lower_path_mtu(const IpAddress& destination, std::uint32_t mtu) noexcept {

@@ -214,7 +214,7 @@ class Layer final : public Output,
   bool push_fragments(link::Interface& interface, link::QueuedPacket& packet, std::uint32_t mtu,
                       TxBudget& budget) noexcept;
   std::uint16_t next_identification(const IpAddress& source, const IpAddress& destination,
-                                    std::uint8_t protocol) noexcept;
+                                    std::uint8_t protocol, std::uint16_t count = 1) noexcept;
   void loop_back(link::QueuedPacket& packet) noexcept;
   // icmp/icmp_input.cpp
   void on_icmp(const Packet& packet) noexcept;
@@ -246,7 +246,10 @@ class Layer final : public Output,
   template <typename Message>
   void send_igmp(InterfaceId id, const IpAddress& destination, const Message& message) noexcept;
 
-  void paths_changed() noexcept { ++generation_; }
+  /// Makes every cached Path be looked up again; 0 means "never".
+  void paths_changed() noexcept {
+    if (++generation_ == 0) generation_ = 1;
+  }
   bool hears(const link::Interface& interface, const IpAddress& group) const noexcept;
   Cast cast_of(InterfaceId interface, const IpAddress& destination) const noexcept;
 

@@ -39,7 +39,9 @@ bool Layer::refresh(Path& path, const IpAddress& destination, InterfaceId bound,
   const link::Interface& interface = *interfaces_.get(hop->interface);
   path.interface = hop->interface;
   path.neighbor = 0;
-  path.mtu = path_mtus_.get(destination, interface.mtu);
+  const PathMtuTable::Estimate estimate = path_mtus_.get(destination, interface.mtu);
+  path.mtu = estimate.mtu;
+  path.fragmentable = estimate.fragmentable;
   if (interface.medium == Medium::ethernet &&
       cast_of(hop->interface, hop->next_hop) == Cast::unicast) {
     path.neighbor = neighbors_.intern(hop->interface, hop->next_hop) & 0x7fff'ffffU;
@@ -165,13 +167,13 @@ std::size_t Layer::write_ip(HeaderBuffer& headers, const OutPacket& packet, Path
   repr.tos = packet.tos;
   //= RFC 6864 §4
   // Atomic datagrams may carry any identification: flows count their own. Others must not repeat.
-  if (packet.dont_fragment) {
+  repr.dont_fragment = packet.dont_fragment && !path.fragmentable;
+  if (repr.dont_fragment) {
     repr.id = path.identification;
     path.identification = static_cast<std::uint16_t>(path.identification + packet.segs);
   } else {
-    repr.id = next_identification(packet.source, packet.destination, protocol);
+    repr.id = next_identification(packet.source, packet.destination, protocol, packet.segs);
   }
-  repr.dont_fragment = packet.dont_fragment;
   repr.payload_len =
       static_cast<std::uint16_t>(std::min<std::size_t>(upper, 0xffff - wire::kIpv4MinHeaderLen));
   wire::emit(repr, writer);
@@ -266,10 +268,13 @@ link::QueuedPacket* Layer::copy_packet(HeaderBuffer& headers, const OutPacket& p
 }
 
 std::uint16_t Layer::next_identification(const IpAddress& source, const IpAddress& destination,
-                                         std::uint8_t protocol) noexcept {
+                                         std::uint8_t protocol, std::uint16_t count) noexcept {
   const std::uint64_t pair = std::uint64_t{source.v4_value()} << 32 | destination.v4_value();
   const std::uint64_t hash = siphash13(identification_key_, pair, protocol);
-  return identifications_[hash % identifications_.size()]++;
+  std::uint16_t& next = identifications_[hash % identifications_.size()];
+  const std::uint16_t first = next;
+  next = static_cast<std::uint16_t>(next + count);
+  return first;
 }
 
 }  // namespace tidewire::ip

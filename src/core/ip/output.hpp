@@ -20,6 +20,7 @@ struct Path {
   std::uint32_t generation = 0;  ///< 0: never resolved
   InterfaceId interface = kNoInterface;
   std::uint16_t identification = 0;  ///< of the next IPv4 packet of this flow
+  bool fragmentable = false;         ///< narrower than we believe ICMP: routers may fragment
   std::uint32_t neighbor : 31 = 0;   ///< private to the link layer
   std::uint32_t waited : 1 = 0;      ///< the last packet found the next hop unresolved
   std::uint32_t mtu = 0;             ///< of an IP packet on this path, in bytes

@@ -205,6 +205,16 @@ TEST_F(Paths, NoMessageRaisesTheEstimateOrLowersItTooFar) {
   }
 }
 
+// A link narrower than what is believed of ICMP: routers may fragment, so nothing is lost.
+TEST_F(Paths, BelowTheFloorDontFragmentIsGivenUp) {
+  too_big(send(1472).at(0), 300);
+  EXPECT_EQ(path_mtu(), 552U);
+  const auto out = send(500);
+  ASSERT_EQ(out.size(), 1U);
+  EXPECT_FALSE(ip_of(out[0]).dont_fragment());
+  EXPECT_NE(ip_of(send(500).at(0)).id(), ip_of(out[0]).id());
+}
+
 TEST_F(Paths, AnOldRouterGivesTheNextPlateau) {
   const auto out = send(1472);
   too_big(out.at(0), 0);

@@ -31,12 +31,13 @@ PathMtuTable::PathMtuTable(Context& context) noexcept
 
 PathMtuTable::~PathMtuTable() { by_age_.clear(); }
 
-std::uint32_t PathMtuTable::get(const IpAddress& destination, std::uint32_t limit) const noexcept {
-  if (index_.empty()) return limit;
+PathMtuTable::Estimate PathMtuTable::get(const IpAddress& destination,
+                                         std::uint32_t limit) const noexcept {
+  if (index_.empty()) return {limit, false};
   const std::uint32_t* id = index_.find(destination);
-  if (id == nullptr) return limit;
+  if (id == nullptr) return {limit, false};
   const Entry* entry = const_cast<Slab<Entry>&>(entries_).at_index(*id);
-  return std::min(limit, entry->mtu);
+  return {std::min(limit, entry->estimate.mtu), entry->estimate.fragmentable};
 }
 
 //= RFC 1191 §3
@@ -44,8 +45,9 @@ bool PathMtuTable::lower(const IpAddress& destination, std::uint32_t mtu,
                          std::uint32_t current) noexcept {
   const std::uint32_t floor =
       destination.is_v6() ? 1'280 : std::max<std::uint32_t>(68, context_.config.ip.path_mtu_min);
+  const bool fragmentable = mtu < floor && destination.is_v4();
   mtu = std::max(mtu, floor);
-  if (mtu >= current) return false;
+  if (mtu > current || (mtu == current && !fragmentable)) return false;
   Entry* entry = nullptr;
   if (const std::uint32_t* id = index_.find(destination)) {
     entry = entries_.at_index(*id);
@@ -61,7 +63,7 @@ bool PathMtuTable::lower(const IpAddress& destination, std::uint32_t mtu,
     }
     entry->destination = destination;
   }
-  entry->mtu = mtu;
+  entry->estimate = {mtu, fragmentable || entry->estimate.fragmentable};
   entry->expires = context_.now + context_.config.ip.path_mtu_age;
   by_age_.push_back(*entry);
   return true;

@@ -23,8 +23,13 @@ class PathMtuTable {
   PathMtuTable(const PathMtuTable&) = delete;
   PathMtuTable& operator=(const PathMtuTable&) = delete;
 
+  struct Estimate {
+    std::uint32_t mtu = 0;
+    /// ICMP asked for less than the configured floor: packets go without DF instead (as Linux).
+    bool fragmentable = false;
+  };
   /// `limit` or what is recorded for the destination, whichever is less.
-  std::uint32_t get(const IpAddress& destination, std::uint32_t limit) const noexcept;
+  Estimate get(const IpAddress& destination, std::uint32_t limit) const noexcept;
   /// Records a smaller value, not below the configured floor. False if it does not lower what is
   /// known: an estimate never grows by a message (RFC 1191 §3).
   bool lower(const IpAddress& destination, std::uint32_t mtu, std::uint32_t current) noexcept;
@@ -38,7 +43,7 @@ class PathMtuTable {
   struct AgeTag {};
   struct Entry : ListNode<AgeTag> {
     IpAddress destination;
-    std::uint32_t mtu = 0;
+    Estimate estimate;
     Instant expires;
   };
   struct AddressHash {

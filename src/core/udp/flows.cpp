@@ -37,7 +37,9 @@ void Sockets::offer(const Incoming& in) noexcept {
   event.flow = {packet.protocol, handle.index, handle.generation};
   event.tuple = {packet.protocol, in.meta.destination, in.meta.source};
   event.interface = packet.interface;
-  context_.events.push_forward(event);
+  if (context_.events.push_forward(event)) return;
+  context_.drop(DropReason::no_memory, packet.interface);
+  remove_flow(*flow);
 }
 
 Sockets::Flow* Sockets::get_flow(FlowId id) noexcept {

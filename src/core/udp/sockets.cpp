@@ -195,6 +195,11 @@ SocketResult<void> Sockets::connect(SocketId id, const std::optional<Endpoint>& 
   const InterfaceId out = inside->address.is_multicast() && socket->bound_interface == kNoInterface
                               ? socket->multicast_interface
                               : socket->bound_interface;
+  const bool fixed = socket->connected ? !socket->wildcard_before_connect
+                                       : !socket->local.address.is_unspecified();
+  if (fixed && socket->local.address.family() != inside->address.family()) {
+    return fail(SocketError::network_unreachable);
+  }
   const auto source = ip_.source_for(inside->address, out);
   if (!source) return fail(source.error());
   if (auto bound = bind_implicitly(*socket); !bound) return bound;
