@@ -131,6 +131,7 @@ std::uint32_t Sender::length_to_send(Connection& c, const Room& room,
     if (limit > most) limit = most / per_seg * per_seg;
     return static_cast<std::uint32_t>(limit);
   }
+  if (worth_waiting(c, limit, per_seg)) return 0;
   limit = std::min(limit, most) / per_seg * per_seg;
   if (limit > 0) return static_cast<std::uint32_t>(limit);
   if (room.usable < std::min<std::uint64_t>(room.unsent, per_seg)) {
@@ -143,6 +144,20 @@ std::uint32_t Sender::length_to_send(Connection& c, const Room& room,
     window_too_small(c, room);
   }
   return 0;
+}
+
+/// True if the next ACKs will let a larger burst out, which costs less than several small ones. The
+/// wait is for what the path carries in a millisecond, and for a quarter of the window at most, so
+/// that ACKs keep coming.
+bool Sender::worth_waiting(const Connection& c, std::uint64_t limit,
+                           std::uint32_t per_seg) const noexcept {
+  const LossRecovery& recovery = c.active->recovery;
+  if (recovery.phase() != RecoveryPhase::open || c.override_sws) return false;
+  const std::uint64_t rate = c.active->cc.pacing_rate();
+  const std::uint64_t flight = recovery.in_flight();
+  if (rate == kNoLimit || flight < 8 * std::uint64_t{per_seg}) return false;
+  const std::uint64_t burst = std::min<std::uint64_t>(rate / 1000, kMostText / per_seg * per_seg);
+  return limit < std::min(burst, (flight + limit) / 4);
 }
 
 //= RFC 9293 §3.7.4 SHLD-7 MUST-17

@@ -6,6 +6,8 @@ namespace tidewire::tcp {
 namespace {
 /// What a flow may send before the next one has its turn.
 constexpr std::uint32_t kQuantum = 64 * 1024;
+/// Less than this is kept for the next turn: it would make a small frame after each large one.
+constexpr std::uint32_t kLeast = kQuantum / 8;
 }  // namespace
 
 Transmit Sender::poll(TxBudget& budget) noexcept {
@@ -27,7 +29,7 @@ Transmit Sender::poll(TxBudget& budget) noexcept {
 void Sender::serve(Connection& c, TxBudget& budget) noexcept {
   c.deficit = std::min(c.deficit + kQuantum, 2 * kQuantum);
   Step result = Step::nothing;
-  while (budget.frames > 0 && budget.bytes > 0 && c.deficit > 0) {
+  while (budget.frames > 0 && budget.bytes > 0 && c.deficit >= kLeast) {
     left_ = c.deficit;
     spent_ = 0;
     result = step(c);
