@@ -64,7 +64,10 @@ Instant Program::next_deadline() { return interceptor_.next_deadline(); }
 void Program::on_io(int fd, std::uint32_t, Instant) {
   // The interceptor is processed in every turn of the loop.
   if (fd != signals_->descriptor()) return;
-  while (const auto number = signals_->next()) interceptor_.forward_signal(*number);
+  while (const auto number = signals_->next()) {
+    interrupted_ = interrupted_ || interceptor_.program_ended();
+    interceptor_.forward_signal(*number);
+  }
 }
 
 std::unique_ptr<posix::StackBackend> make_backend(VirtualNetwork& network) {

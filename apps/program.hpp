@@ -33,6 +33,10 @@ class Program final : public runtime::Task, public runtime::IoHandler {
 
   /// The exit status of the whole command.
   int run();
+  /// After run(): bytes that programs wrote before they ended still wait for room in the stack.
+  bool delivering() const { return interceptor_.delivering(); }
+  /// After run(): a signal asked to stop.
+  bool interrupted() const noexcept { return interrupted_; }
 
   Instant next_deadline() override;
   void run(Instant now) override { interceptor_.process(now); }
@@ -46,6 +50,7 @@ class Program final : public runtime::Task, public runtime::IoHandler {
   std::unique_ptr<posix::SignalRelay> signals_;
   runtime::WatchId watch_;
   runtime::WatchId signal_watch_;
+  bool interrupted_ = false;
 };
 
 /// The sockets of the virtual host for intercepted programs.

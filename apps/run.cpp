@@ -106,9 +106,13 @@ int run_program(const RunOptions& options, VirtualNetwork& network) {
          .allow_io_uring = options.io_uring,
          .hooks = make_hooks(network, *backend, options.network.published, options.quiet)});
     status = program.run();
+    // What the programs left in their sockets is still delivered, as a kernel would.
+    network.drain(Duration::seconds(20), [&] {
+      using enum VirtualNetwork::Wish;
+      if (program.interrupted()) return stop;
+      return program.delivering() ? wait : done;
+    });
   }
-  // What the programs left in their sockets is still delivered, as a kernel would.
-  network.drain(Duration::seconds(20));
   network.driver().set_owner(network.host(), nullptr);
   return status;
 }

@@ -182,7 +182,12 @@ bool VirtualNetwork::busy() {
   return gateway_->tcp_relays() != 0 || !link_->empty() || has_unfinished_connections(host_);
 }
 
-void VirtualNetwork::drain(Duration patience) {
+void VirtualNetwork::drain(Duration patience, const std::function<Wish()>& owners) {
+  const auto wish = [&] { return owners ? owners() : Wish::done; };
+  const auto over = [&] {
+    const Wish now = wish();
+    return now == Wish::stop || (now == Wish::done && !busy());
+  };
   std::uint64_t seen = 0;
   Instant since = runtime::Clock::now();
   for (;;) {
@@ -194,7 +199,7 @@ void VirtualNetwork::drain(Duration patience) {
       since = now;
     }
     if (now - since > patience) return;
-    if (driver_.run_until([this] { return !busy(); }, now + Duration::millis(100))) return;
+    if (driver_.run_until(over, now + Duration::millis(100))) return;
   }
 }
 

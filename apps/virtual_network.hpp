@@ -1,6 +1,8 @@
 // A virtual host, a described link and a gateway to the real host, in one process.
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -44,7 +46,9 @@ class VirtualNetwork {
 
   /// Pumps until nothing is on its way any more: the sockets of the host have delivered what their
   /// owners left, the relays have passed it on. Ends earlier without progress for `patience`.
-  void drain(Duration patience);
+  /// `owners` tells of those who still want to hand over bytes, or that nobody wants to wait.
+  enum class Wish : std::uint8_t { done, wait, stop };
+  void drain(Duration patience, const std::function<Wish()>& owners = {});
   /// Everything but the command and its status.
   report::RunReport report() const;
   /// One line if a capture could not be written completely.

@@ -5,9 +5,11 @@ import os
 import pathlib
 import re
 import shutil
+import socket
 import struct
 import subprocess
 import threading
+import time
 
 from _programs import (HERE, PYTHON, PATH, Failed, Skipped, check, equal, free_port, need, sha256)
 
@@ -84,6 +86,59 @@ def curl_upload(bench):
     for how in (["--data-binary", "@payload"], ["-T", "payload", "-H", "Expect: 100-continue"]):
         got = bench.run(["curl", "-sS", *how, f"http://127.0.0.1:{port}/up"]).ok()
         equal(got.out, sha256(payload), f"hash of the upload with {how[0]}")
+
+
+def written_before_exit(bench):
+    """A program that writes, closes and ends at once: its run delivers what was written, over a slow link too;
+    a signal ends the wait."""
+    need("nc")
+    payload = bench.payload(600_000)
+    port = bench.serve(Collector())
+    with open(payload) as stdin:
+        bench.run(["nc", "-N", "127.0.0.1", port], stdin=stdin, net="rate=2mbit delay=5ms").ok()
+    hashes = bench.servers[-1].hashes
+    bench.until(lambda: hashes, what="the end of the stream")
+    equal(hashes, [sha256(payload)], "what the server got from a program that has ended")
+    if bench.stack:
+        program = bench.file("writer.py", f"import os, socket\ns = socket.create_connection(('127.0.0.1', {port}))\n"
+                             f"s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4000000)\n"
+                             f"s.sendall(bytes(1000000))\nprint('written', flush=True)\n")
+        slow = bench.run([PYTHON, program], net="rate=64kbit")
+        bench.until(lambda: "written" in slow.out, limit=60, process=slow)
+        time.sleep(0.5)
+        slow.stop(limit=5)
+
+
+class Collector:
+    """Reads each connection to its end and keeps the hashes."""
+
+    def __init__(self):
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.server_address, self.hashes = self.socket.getsockname(), []
+
+    def serve_forever(self, poll_interval=None):
+        while True:
+            try:
+                connection, _ = self.socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.collect, args=(connection,), daemon=True).start()
+
+    def collect(self, connection):
+        digest = hashlib.sha256()
+        with connection:
+            try:
+                while part := connection.recv(65536):
+                    digest.update(part)
+            except OSError:
+                return
+        self.hashes.append(digest.hexdigest())
+
+    def shutdown(self):
+        self.socket.shutdown(socket.SHUT_RDWR)
+
+    def server_close(self):
+        self.socket.close()
 
 
 def curl_parallel(bench):
@@ -241,7 +296,7 @@ def ten_runs_at_once(bench):
         equal(sha256(bench.dir / f"got{i}"), sha256(payload), f"what run {i} of ten got")
 
 
-SCENARIOS = [curl_get, curl_by_gateway_address, curl_upload, curl_parallel, curl_refused, wget_files,
+SCENARIOS = [curl_get, written_before_exit, curl_by_gateway_address, curl_upload, curl_parallel, curl_refused, wget_files,
              busybox_wget, go_client, go_echo, dig_dnsmasq, ten_at_once, ten_runs_at_once]
 SHORT = [curl_get, curl_upload, curl_refused, wget_files, busybox_wget, go_client, go_echo, dig_dnsmasq,
          ten_at_once]

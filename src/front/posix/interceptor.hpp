@@ -45,6 +45,9 @@ class Interceptor {
   bool all_ended() const noexcept { return launcher_.all_ended(); }
   const Ending& ending() const noexcept { return launcher_.ending(); }
 
+  /// Bytes of programs that have closed their sockets are not yet the backend's.
+  bool delivering() const { return netd_->delivering(); }
+
   void forward_signal(int number) { launcher_.forward_signal(number); }
   /// Kills what is left of the run.
   void end_all() { launcher_.end_all(); }

@@ -3,6 +3,7 @@
 #include <sys/epoll.h>
 #include <sys/syscall.h>
 
+#include <algorithm>
 #include <cerrno>
 
 namespace tidewire::posix {
@@ -178,6 +179,13 @@ void Netd::run_timers() {
     sweep();
     next_sweep_ = now_ + sweep_interval;
   }
+}
+
+bool Netd::delivering() const {
+  return std::ranges::any_of(sockets_, [](const auto& entry) {
+    const Socket& s = *entry.second;
+    return s.peer && s.peer_hung_up && !s.up_closed;
+  });
 }
 
 void Netd::sweep() {

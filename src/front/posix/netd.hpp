@@ -66,6 +66,8 @@ class Netd {
   void process(Instant now);
   Instant next_deadline();
   bool live() const noexcept { return notifier_.live(); }
+  /// A socket that its program has closed still has bytes for the backend.
+  bool delivering() const;
 
  private:
   // netd.cpp: the loop
