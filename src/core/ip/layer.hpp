@@ -105,6 +105,8 @@ class Layer final : public Output,
   /// `loop`: a copy of a multicast or broadcast datagram comes back to this host.
   SendResult send_datagram(HeaderBuffer& headers, const OutPacket& packet, Path& path,
                            InterfaceId bound, bool loop) noexcept;
+  /// Changes whenever a cached way or source address may be out of date. Never 0.
+  std::uint32_t generation() const noexcept { return generation_; }
   /// Chooses interface and next hop; network_unreachable if there is no route.
   SocketResult<Hop> route(const IpAddress& destination, InterfaceId bound) const noexcept;
 

@@ -51,19 +51,41 @@ SocketResult<SendMeta> Sockets::address(Socket& socket, const DatagramTarget& ta
     return fail(SocketError::destination_required);
   }
   const IpAddress& to = meta.destination.address;
-  if (ip_.is_broadcast(to) && !socket.broadcast && !socket.transparent) {
-    return fail(SocketError::access_denied);
-  }
   meta.bound = target.interface != kNoInterface ? target.interface : socket.bound_interface;
   if (meta.bound == kNoInterface && to.is_multicast()) meta.bound = socket.multicast_interface;
   if (auto bound = bind_implicitly(socket); !bound) return fail(bound.error());
   meta.source = socket.local;
+  if (auto chosen = choose_source(socket, target, meta); !chosen) return fail(chosen.error());
+  meta.tos = target.tos >= 0 ? static_cast<std::uint8_t>(target.tos) : socket.tos;
+  const std::uint8_t ttl = to.is_multicast() ? socket.multicast_ttl : socket.ttl;
+  meta.ttl = target.ttl > 0 ? static_cast<std::uint8_t>(target.ttl) : ttl;
+  meta.segment_size = target.segment_size;
+  meta.mtu_discover = socket.mtu_discover;
+  if (to.is_multicast()) meta.loop = socket.multicast_loop;
+  return meta;
+}
+
+// The answer is kept as long as the same destination is asked for and nothing has changed.
+SocketResult<void> Sockets::choose_source(Socket& socket, const DatagramTarget& target,
+                                          SendMeta& meta) noexcept {
+  const IpAddress& to = meta.destination.address;
+  Socket::Chosen& last = socket.chosen;
+  if (!target.source && last.generation == ip_.generation() && last.destination == to &&
+      last.bound == meta.bound && last.asked == meta.source.address) {
+    meta.source.address = last.source;
+    return {};
+  }
+  const bool broadcast = ip_.is_broadcast(to);
+  if (broadcast && !socket.broadcast && !socket.transparent) {
+    return fail(SocketError::access_denied);
+  }
+  meta.loop = broadcast;
   if (target.source && !socket.transparent) {
     meta.source.address = target.source->unmapped();
     //= RFC 1122 §4.1.3.6
     if (!ip_.is_local(meta.source.address)) return fail(SocketError::address_not_available);
   }
-  const IpAddress& from = meta.source.address;
+  const IpAddress from = meta.source.address;
   if (from.is_unspecified() || from.is_multicast() || ip_.is_broadcast(from)) {
     const auto chosen = ip_.source_for(to, meta.bound);
     if (!chosen) return fail(chosen.error());
@@ -75,13 +97,10 @@ SocketResult<SendMeta> Sockets::address(Socket& socket, const DatagramTarget& ta
   } else if (from.is_loopback() && !ip_.interfaces().get(hop->interface)->loopback) {
     return fail(SocketError::invalid);
   }
-  meta.tos = target.tos >= 0 ? static_cast<std::uint8_t>(target.tos) : socket.tos;
-  const std::uint8_t ttl = to.is_multicast() ? socket.multicast_ttl : socket.ttl;
-  meta.ttl = target.ttl > 0 ? static_cast<std::uint8_t>(target.ttl) : ttl;
-  meta.segment_size = target.segment_size;
-  meta.mtu_discover = socket.mtu_discover;
-  meta.loop = to.is_multicast() ? socket.multicast_loop : ip_.is_broadcast(to);
-  return meta;
+  if (!target.source && !broadcast) {
+    last = {ip_.generation(), meta.bound, to, from, meta.source.address};
+  }
+  return {};
 }
 
 SocketResult<void> Sockets::check_size(const Socket& socket, const SendMeta& meta,

@@ -66,6 +66,13 @@ struct Socket : ListNode<ReadyTag> {
   BindId bind = 0;
   Socket* chain_next = nullptr;  ///< sockets with the same key, the newest first
   Socket* chain_prev = nullptr;
+  /// The source address that was found last, and for what.
+  struct Chosen {
+    std::uint32_t generation = 0;
+    InterfaceId bound = kNoInterface;
+    IpAddress destination, asked, source;
+  };
+  Chosen chosen;
   ip::Path path;  ///< to path_destination
   IpAddress path_destination;
   InterfaceId path_bound = kNoInterface;
@@ -195,6 +202,8 @@ class Sockets {
   void remove_flow(Flow& flow) noexcept;
   // output.cpp
   SocketResult<SendMeta> address(Socket& socket, const DatagramTarget& target) noexcept;
+  SocketResult<void> choose_source(Socket& socket, const DatagramTarget& target,
+                                   SendMeta& meta) noexcept;
   SocketResult<void> check_size(const Socket& socket, const SendMeta& meta,
                                 std::size_t size) const noexcept;
   SocketResult<void> enqueue(Socket& socket, const SendMeta& meta,
