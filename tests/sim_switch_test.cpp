@@ -58,7 +58,7 @@ struct Scene {
 
 using Counts = std::vector<std::size_t>;
 
-// req: RFC1122-3.2.1.3 RFC1122-3.3.6
+// req: RFC1122-3.3.6-2
 TEST(SwitchScene, Broadcast) {
   Scene scene;
   const IpAddress directed = IpAddress::v4(10, 0, 0, 255);

@@ -31,6 +31,7 @@ TITLES = {"RFC9293": "Transmission Control Protocol", "RFC768": "User Datagram P
           "RFC2883": "Duplicate SACK", "RFC3042": "Limited transmit",
           "RFC5681": "TCP congestion control", "RFC5961": "Robustness against blind attacks",
           "RFC6298": "Retransmission timer", "RFC7323": "Window scale, timestamps, PAWS",
+          "RFC8985": "RACK-TLP loss detection",
           "RFC9438": "CUBIC", "RFC6675": "SACK-based loss recovery", "RFC6582": "NewReno",
           "RFC6528": "Initial sequence numbers", "RFC6191": "TIME-WAIT and timestamps",
           "RFC6928": "Initial window of 10", "RFC6056": "Ephemeral ports",
