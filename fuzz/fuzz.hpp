@@ -3,6 +3,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
+#include <source_location>
 #include <vector>
 
 #include "base/bytes.hpp"
@@ -10,8 +12,11 @@
 namespace tidewire::fuzz {
 
 /// A finding if `holds` is false.
-inline void check(bool holds) {
-  if (!holds) __builtin_trap();
+inline void check(bool holds, const std::source_location& where = std::source_location::current()) {
+  if (holds) return;
+  std::fprintf(stderr, "%s:%u: does not hold\n", where.file_name(),
+               static_cast<unsigned>(where.line()));
+  __builtin_trap();
 }
 
 /// What `emit(repr, writer, more...)` writes; a finding if it does not write exactly `size` bytes.

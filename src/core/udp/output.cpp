@@ -263,6 +263,7 @@ ip::SendResult Sockets::transmit(Socket& socket, TxBudget& budget) noexcept {
     socket.path_destination = way;
     socket.path_bound = meta.bound;
   }
+  const std::uint64_t before = context_.counters.frames_out;
   //= RFC 1191 §3
   out.dont_fragment = meta.mtu_discover != 0;
   ip::SendResult result = ip_.send_datagram(headers, out, socket.path, meta.bound, meta.loop);
@@ -271,7 +272,10 @@ ip::SendResult Sockets::transmit(Socket& socket, TxBudget& budget) noexcept {
     result = ip_.send_datagram(headers, out, socket.path, meta.bound, false);
   }
   if (result.status == ip::Sent::taken) {
-    --budget.frames;
+    // At least itself, and every fragment.
+    const std::uint64_t frames = context_.counters.frames_out - before;
+    budget.frames -=
+        static_cast<std::uint32_t>(std::clamp<std::uint64_t>(frames, 1, budget.frames));
     budget.bytes -= std::min<std::uint64_t>(budget.bytes, size + overhead(out.destination));
     context_.counters.udp_out += socket.id.kind == SocketKind::udp ? out.segs : 0U;
     context_.counters.icmp_out += socket.id.kind == SocketKind::icmp ? 1U : 0U;

@@ -108,6 +108,11 @@ Verdict Input::half_open_checks(HalfOpen& h, Segment& seg) noexcept {
     s.mark_ready(h);
     return Verdict::done;
   }
+  //= RFC 7323 §3.2
+  if (!rst && h.timestamps && s.config().timestamps && !seg.options.timestamps) {
+    s.drop(DropReason::tcp_paws, seg);
+    return Verdict::done;
+  }
   const std::uint32_t window = 0xffff;
   const bool acceptable = seg.seq.in_window(rcv_nxt, window) ||
                           (seg.len() > 0 && (seg.end() - 1).in_window(rcv_nxt, window));
@@ -164,6 +169,10 @@ void Input::half_open_acknowledged(HalfOpen& h, Segment& seg) noexcept {
   c->bind = s.ports.share(listener.bind);
   c->stats.segs_in += seg.segs;
   synchronized_arrives(*c, seg);
+  if (c->state == TcpState::syn_received) {
+    // The full checks did not like the ACK: the SYN-ACK goes on being sent.
+    s.arm(*c, TimerKind::retransmit, s.now() + s.config().rto_initial);
+  }
   if (!s.reap(*c)) s.update_events(*c);
 }
 

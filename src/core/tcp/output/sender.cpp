@@ -33,9 +33,9 @@ void Sender::serve(Connection& c, TxBudget& budget) noexcept {
     left_ = c.deficit;
     spent_ = 0;
     result = step(c);
-    if (result != Step::sent) break;
-    --budget.frames;
+    if (spent_ > 0) --budget.frames;  // also for the last word of a connection that is gone
     budget.bytes -= std::min<std::uint64_t>(budget.bytes, spent_);
+    if (result != Step::sent) break;
     c.deficit -= static_cast<std::uint32_t>(std::min<std::uint64_t>(c.deficit, spent_));
   }
   if (result == Step::gone || result == Step::waits) return;
