@@ -61,7 +61,9 @@ class Run {
 
  private:
   void step() {
-    switch (input_.u8() % 24) {
+    const int operation = input_.u8() % 24;
+    if (fuzz::tracing()) std::fprintf(stderr, "operation %d\n", operation);
+    switch (operation) {
       case 0:
         return pass(Duration::micros(std::int64_t{1} << input_.below(36)));
       case 1:
@@ -130,6 +132,10 @@ class Run {
     check(result != Transmit::blocked || peer_.full);
   }
   void arrive(Bytes bytes) {
+    if (fuzz::tracing()) {
+      std::fprintf(stderr, "%lld us in  %s\n", static_cast<long long>(now_.nanos() / 1000),
+                   wire::pretty(Medium::ip, bytes).c_str());
+    }
     RxFrame frame;
     frame.head = bytes;
     frame.ingress = now_;
@@ -194,7 +200,7 @@ class Run {
       for (std::size_t i = 0; i < room && 40 + i < bytes.size(); ++i) {
         bytes[40 + i] = static_cast<std::byte>(input_.u8());
       }
-      odd_payload_ = true;
+      odd_payload_ = peer_.odd_options = true;
     }
     if ((bits & 128) != 0) bytes.resize(input_.below(static_cast<std::uint32_t>(bytes.size())));
     fuzz::repair_checksums(bytes, 0);

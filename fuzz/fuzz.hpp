@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <source_location>
 #include <vector>
 
@@ -17,6 +18,12 @@ inline void check(bool holds, const std::source_location& where = std::source_lo
   std::fprintf(stderr, "%s:%u: does not hold\n", where.file_name(),
                static_cast<unsigned>(where.line()));
   __builtin_trap();
+}
+
+/// True if the environment asks for a trace of what a run does (TIDEWIRE_FUZZ_TRACE=1).
+inline bool tracing() {
+  static const bool on = std::getenv("TIDEWIRE_FUZZ_TRACE") != nullptr;
+  return on;
 }
 
 /// What `emit(repr, writer, more...)` writes; a finding if it does not write exactly `size` bytes.

@@ -11,6 +11,7 @@
 #include "input.hpp"
 #include "wire/icmpv4.hpp"
 #include "wire/ipv4.hpp"
+#include "wire/pretty.hpp"
 #include "wire/tcp.hpp"
 #include "wire/udp.hpp"
 
@@ -35,6 +36,7 @@ struct Conversation {
 class Peer final : public TxSink {
  public:
   bool full = false;
+  bool odd_options = false;  ///< arbitrary option bytes arrived: scaling is not known
   std::uint64_t taken = 0;
   std::vector<Conversation> conversations;
   std::vector<std::byte> last_packet;
@@ -59,6 +61,7 @@ class Peer final : public TxSink {
 
  private:
   void judge(Bytes packet) {
+    if (tracing()) std::fprintf(stderr, "out %s\n", wire::pretty(Medium::ip, packet).c_str());
     const auto ip = wire::Ipv4View::parse(packet);
     if (!ip) {
       check(!packet.empty() && wire::load_u8(packet.data()) >> 4 == 6);
@@ -87,7 +90,8 @@ class Peer final : public TxSink {
       c.phase.reset();
       c.right_edge.reset();
       c.next_from_us = end;
-      c.scale = repr.options.window_scale.value_or(0);
+      // An answer to our SYN never offers scaling (see answer_syn), so only a SYN-ACK sets it.
+      c.scale = tcp.has(wire::TcpFlag::ack) ? repr.options.window_scale.value_or(0) : 0;
     } else if (Seq{c.next_from_us}.before(Seq{end})) {
       c.next_from_us = end;
     }
@@ -101,7 +105,8 @@ class Peer final : public TxSink {
     if (syn) return;
     const std::uint32_t edge = tcp.ack().value() + (std::uint32_t{tcp.window()} << c.scale);
     // A promise is kept, up to the rounding of the scale.
-    if (c.right_edge) check(!Seq{edge + (1U << c.scale)}.before(Seq{*c.right_edge}));
+    if (c.right_edge && !odd_options)
+      check(!Seq{edge + (1U << c.scale)}.before(Seq{*c.right_edge}));
     c.right_edge = edge;
   }
 

@@ -115,8 +115,12 @@ class End final : public device::Device {
     for (Frame& held : std::exchange(held_, {})) deliver(std::move(held));
   }
   void deliver(Frame bytes) {
-    if (std::getenv("TW_DUMP")) std::fprintf(stderr, "%lld %d %s\n", (long long)(now_.nanos()/1000000), number_, wire::pretty(mill_.ethernet ? Medium::ethernet : Medium::ip, bytes).c_str());
-    other_->queue_.push_back({now_ + kDelay, std::move(bytes)}); }
+    if (fuzz::tracing()) {
+      std::fprintf(stderr, "%lld us %d %s\n", static_cast<long long>(now_.nanos() / 1000), number_,
+                   wire::pretty(mill_.ethernet ? Medium::ethernet : Medium::ip, bytes).c_str());
+    }
+    other_->queue_.push_back({now_ + kDelay, std::move(bytes)});
+  }
   void mutated(Frame& bytes) {
     ++mill_.mutations;
     if (mill_.repair) fuzz::repair_checksums(bytes, mill_.link());

@@ -251,6 +251,17 @@ TEST(Controllers, ReduceByWhatWasInFlightAndDoNotGrowUnused) {
   }
 }
 
+// A window below one segment would never send again.
+TEST(Controllers, ARestartAfterALargerMssStillSendsASegment) {
+  const ControllerRegistry registry;
+  for (const std::string_view name : registry.names()) {
+    AnyController cc = *registry.make(name, {.mss = 536, .initial_window = 536});
+    cc.on_mss(1460);
+    cc.on_idle_restart({.now = {}, .idle = Duration::seconds(5)});
+    EXPECT_GE(cc.window(), 1460U) << name;
+  }
+}
+
 // req: RFC9438-4.6-4
 TEST(Controllers, MarksReduceDownToTwoSegmentsAndNotBelowOne) {
   const ControllerRegistry registry;

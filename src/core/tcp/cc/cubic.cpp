@@ -191,6 +191,7 @@ void Cubic::on_idle_restart(const IdleSample& sample) noexcept {
 void Cubic::on_mss(std::uint32_t mss) noexcept {
   mss_ = std::max<std::uint32_t>(mss, 1);
   cwnd_ = std::max(cwnd_, std::uint64_t{mss_});
+  initial_window_ = std::max(initial_window_, std::uint64_t{mss_});  // a restart sends a segment
   in_epoch_ = false;
 }
 

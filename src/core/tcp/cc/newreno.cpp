@@ -70,6 +70,7 @@ void NewReno::on_idle_restart(const IdleSample&) noexcept {
 void NewReno::on_mss(std::uint32_t mss) noexcept {
   mss_ = std::max<std::uint32_t>(mss, 1);
   cwnd_ = std::max(cwnd_, std::uint64_t{mss_});
+  initial_window_ = std::max(initial_window_, std::uint64_t{mss_});  // a restart sends a segment
 }
 
 std::uint64_t NewReno::pacing_rate() const noexcept {

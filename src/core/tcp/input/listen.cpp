@@ -235,7 +235,14 @@ void Input::reply_half_open_ack(const HalfOpen& h) noexcept {
   if (h.timestamps && s.config().timestamps) {
     timestamps = {Timestamps{s.timestamp_offset(h.tuple)}.value(s.now()), h.tsval};
   }
-  reply_ack(h.tuple, h.iss + 1, h.irs + 1, 0xffff, timestamps);
+  // Only a SYN carries its window unscaled (RFC 7323 §2.2).
+  const Settings& settings = s.connections.at_index(h.listener)->settings;
+  const OptionPolicy policy = s.option_policy(h.tuple, settings);
+  const std::uint32_t window =
+      std::min({settings.receive_buffer, settings.window_clamp, std::uint32_t{0xffff}});
+  const std::uint8_t shift =
+      policy.window_scaling && h.has_shift ? policy.window_scale.shift() : std::uint8_t{0};
+  reply_ack(h.tuple, h.iss + 1, h.irs + 1, static_cast<std::uint16_t>(window >> shift), timestamps);
 }
 
 void Input::reply_ack(const Tuple& tuple, Seq seq, Seq ack, std::uint16_t window,
