@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Measures the figures of docs/perf.md: ./dev bench figures [--json FILE] [--runs N] [ROW...]
+"""Measures one flow over TAP beside the kernel: ./dev bench figures [--json FILE] [--runs N] [ROW...]
 
 Each row runs tidewire and its reference by turns, RUNS times each, and takes medians; ratios are of
-runs side by side, because these machines are noisy. Rows over TAP and veth need root (each run has a
-network namespace of its own). Exit status 1 if a row could not run.
+runs side by side, because these machines are noisy. Needs root (each run has a network namespace of
+its own). Exit status 1 if a row could not run.
 """
 import argparse
 import json
@@ -25,21 +25,13 @@ ROWS = [
     ("tap_plain_in", "link_bench tap_plain_in", "link_bench veth_plain_in", 2),
     ("tap_round_trips", "link_bench tap_round_trips", "link_bench veth_round_trips", 1),
     ("tap_connections", "link_bench tap_connections", "link_bench veth_connections", 1),
-    ("memory_super", "memory_bench memory_super", "memory_bench memcpy_64k", 1),
-    ("memory_1500", "memory_bench memory_1500", "memory_bench memcpy_64k", 1),
-    ("memory_round_trips", "memory_bench memory_round_trips", None, 1),
-    ("memory_connections", "memory_bench memory_connections", None, 1),
-    ("idle_connection", "memory_bench idle_connection", None, 1),
-    ("simulated_seconds", "memory_bench simulated_seconds", None, 1),
 ]
 
 
 def run(what, seconds, cores):
     """(value, unit) of one run."""
     program, case = what.split()
-    command = [str(BENCH / program), case, str(seconds)]
-    if program == "link_bench":
-        command.append(str(cores))
+    command = [str(BENCH / program), case, str(seconds), str(cores)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60 + 5 * seconds)
     if done.returncode != 0:
         raise RuntimeError((done.stderr or done.stdout).strip().splitlines()[-1] if done.stderr or done.stdout
