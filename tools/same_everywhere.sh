@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Usage: same_everywhere.sh [--jobs N]
-# Builds tidewire_world_hash (tests/world_hash.cpp) with g++ and clang-19, debug and release, and
-# compares what the four print: the hash of the capture of one seeded world. Exit status 77 if
-# clang-19 is not installed.
+# Builds tidewire_world_hash (tests/world_hash.cpp) with g++ and clang-19, optimised and for debugging
+# (g++'s with the sanitizers, because that build is there anyway), and compares what the four print:
+# the hash of the capture of one seeded world. Exit status 77 if clang-19 is not installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 jobs=$(nproc)
@@ -15,9 +15,11 @@ launcher=()
 if command -v ccache >/dev/null; then launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache); fi
 export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=1
 first=
-for preset in release debug clang clang-debug; do
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+for preset in release asan clang clang-debug; do
   cmake --preset "$preset" -DTIDEWIRE_TESTS=ON "${launcher[@]}" >/dev/null
-  cmake --build "build/$preset" -j "$jobs" --target tidewire_world_hash >/dev/null
+  cmake --build "build/$preset" -j "$jobs" --target tidewire_world_hash >"$log" || { cat "$log"; exit 1; }
   hash=$("build/$preset/tests/tidewire_world_hash")
   printf '%-12s %s\n' "$preset" "$(tr '\n' ' ' <<<"$hash")"
   : "${first:=$hash}"

@@ -8,7 +8,6 @@
 namespace tidewire::testing {
 namespace {
 
-using wire::Ipv4Repr;
 
 class Udp : public ::testing::Test {
  protected:

@@ -5,7 +5,6 @@
 
 namespace tidewire::tcp {
 
-using wire::TcpFlag;
 
 //= RFC 9293 §3.10.7.4 Fifth, ESTABLISHED
 Verdict Input::process_ack(Connection& c, Segment& seg) noexcept {
