@@ -13,6 +13,7 @@ constexpr std::uint64_t tag_calls = 1ULL << 40;
 constexpr std::uint64_t tag_backend = 2ULL << 40;
 constexpr int events_in_a_turn = 256;
 constexpr int calls_in_a_turn = 256;
+constexpr int most_deferrals = 3;
 constexpr Duration sweep_interval = Duration::seconds(1);
 constexpr Duration signal_look_interval = Duration::millis(10);
 constexpr std::size_t scratch_bytes = 128 * 1024;
@@ -45,19 +46,26 @@ Netd::~Netd() = default;
 
 void Netd::process(Instant now) {
   now_ = later(now_, now);
-  // Closes are taken before calls: a program that closes a port and binds it again must find it
-  // free.
+  ++turn_;
+  // What programs did before they made these calls comes first: one that closes a port and binds it
+  // again must find it free.
+  fetch_calls();
+  closed_in_turn_ = false;
   take_peer_events();
   pump_queued();
   take_backend_events();
-  take_calls();
+  // The other end of a connection that was closed here learns of it once frames have moved: calls
+  // about it wait for that, a few turns at most.
+  const bool wait = closed_in_turn_ && !calls_.empty() && deferrals_ < most_deferrals;
+  deferrals_ = wait ? deferrals_ + 1 : 0;
+  if (!wait) answer_calls();
   take_backend_events();
   pump_queued();
   run_timers();
 }
 
 Instant Netd::next_deadline() {
-  if (!pump_list_.empty()) return now_;
+  if (!pump_list_.empty() || !calls_.empty()) return now_;
   Instant next = backend_.next_deadline();
   if (!living_.empty()) next = earlier(next, next_sweep_);
   if (!parked_.empty()) next = earlier(next, next_signal_look_);
@@ -87,9 +95,15 @@ void Netd::take_backend_events() {
   while (const auto event = backend_.poll_event()) backend_event(*event);
 }
 
-void Netd::take_calls() {
+void Netd::fetch_calls() {
   Call call;
-  for (int i = 0; i < calls_in_a_turn && notifier_.next(call); ++i) {
+  for (int i = 0; i < calls_in_a_turn && notifier_.next(call); ++i) calls_.push_back(call);
+}
+
+void Netd::answer_calls() {
+  while (!calls_.empty()) {
+    const Call call = calls_.front();
+    calls_.pop_front();
     finish(call, dispatch(call));
   }
 }

@@ -73,7 +73,8 @@ class Netd {
   // netd.cpp: the loop
   void take_peer_events();
   void take_backend_events();
-  void take_calls();
+  void fetch_calls();
+  void answer_calls();
   void run_timers();
   void sweep();
   void look_for_signals();
@@ -176,6 +177,7 @@ class Netd {
   Features features_;
   NetdHooks hooks_;
   Instant now_;
+  std::uint64_t turn_ = 0;
   Fd epoll_;
   Notifier notifier_;
   Tasks tasks_;
@@ -187,6 +189,9 @@ class Netd {
   std::unordered_map<SocketRef, std::uint32_t> by_ref_;
   std::uint32_t last_serial_ = 0;
   std::deque<std::uint32_t> pump_list_;
+  std::deque<Call> calls_;  ///< received, not yet answered
+  bool closed_in_turn_ = false;
+  int deferrals_ = 0;
   std::map<std::uint64_t, Parked> parked_;  // by a counter: oldest first
   std::uint64_t last_parked_ = 0;
   Parked* resuming_ = nullptr;  // set while a parked call is run again

@@ -32,6 +32,17 @@ void drop_tail(Socket& s) {
   s.tail = false;
 }
 
+int unread(int fd) {
+  int bytes = 0;
+  return ::ioctl(fd, FIONREAD, &bytes) == 0 ? bytes : 0;
+}
+
+// The program closed its end while bytes for it lay there.
+bool closed_with_unread(const Socket& s) {
+  return s.peer_hung_up && !s.shut_write &&
+         native_int(s.peer.get(), SOL_SOCKET, SO_ERROR, 0) == ECONNRESET;
+}
+
 bool at_urgent_mark(int fd) {
   int answer = 0;
   return ::ioctl(fd, SIOCATMARK, &answer) == 0 && answer != 0;
@@ -68,6 +79,12 @@ void Netd::pump(Socket& s) {
       return;
     case Phase::connected: {
       const std::uint32_t serial = s.serial;
+      if (s.abort_after != 0) {
+        if (turn_ <= s.abort_after) return queue(s);
+        backend_.abort(s.ref, now_);
+        forget(s);
+        return;
+      }
       if (!pump_up(s)) return;
       pump_down(s);
       Socket* still = by_serial(serial);
@@ -129,7 +146,7 @@ ssize_t Netd::take_all_but_tail(Socket& s, std::span<const MutBytes> room) {
   return ::recv(s.peer.get(), scratch_.data(), scratch_.size(), MSG_DONTWAIT);
 }
 
-// From the program to the backend. False: the socket is gone.
+// From the program to the backend. False: the socket is gone or about to go.
 bool Netd::pump_up(Socket& s) {
   for (int round = 0; s.peer_readable && !s.up_closed; ++round) {
     if (round == rounds_in_a_turn) {
@@ -137,6 +154,12 @@ bool Netd::pump_up(Socket& s) {
       return true;
     }
     const auto room = backend_.send_space(s.ref);
+    if (room.empty() && closed_with_unread(s)) {
+      // As by a kernel: a reset at once, and what was still to be sent is gone.
+      backend_.abort(s.ref, now_);
+      forget(s);
+      return false;
+    }
     if (room.empty()) return true;
     if (s.peer_urgent && s.tail) drop_tail(s);
     const bool urgent = features_.unix_oob && at_urgent_mark(s.peer.get());
@@ -155,13 +178,16 @@ bool Netd::pump_up(Socket& s) {
       backend_.shutdown_send(s.ref, now_);
       return true;
     }
-    if (n == 0) {
+    if (n == 0 && !s.linger_zero) {
       app_closed(s);
       return false;
     }
-    // ECONNRESET: closed with bytes unread.
-    backend_.abort(s.ref, now_);
-    forget(s);
+    // ECONNRESET: closed with bytes unread. What the program wrote before may still leave in this
+    // turn, as far as the window allows; then comes the reset.
+    s.up_closed = true;
+    s.abort_after = turn_;
+    closed_in_turn_ = true;
+    queue(s);
     return false;
   }
   return true;
@@ -217,7 +243,10 @@ void Netd::pump_down(Socket& s) {
     }
   }
   const StreamState state = backend_.state(s.ref);
-  if (state.error != 0 && backend_.received(s.ref).empty()) {
+  // Bytes that arrived before a reset can still be read. But a program that writes must be told, or
+  // it would wait for room for ever.
+  if (state.error != 0 &&
+      (backend_.received(s.ref).empty() || unread(s.peer.get()) > (s.tail ? 1 : 0))) {
     reset_app(s, state.error);
     return;
   }

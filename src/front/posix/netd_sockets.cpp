@@ -91,6 +91,7 @@ Fd Netd::copy_of_app(Socket& s) {
 }
 
 void Netd::forget(Socket& s) {
+  closed_in_turn_ = true;
   while (!s.waiters.empty()) {
     const std::uint64_t id = s.waiters.front();
     const auto found = parked_.find(id);

@@ -62,10 +62,11 @@ struct Socket {
   std::optional<Filler> filler;
   int error = 0;  ///< what SO_ERROR or the next connect() reports
   bool connect_reported = false;
-  bool shut_read = false;    ///< by the program's shutdown()
-  bool shut_write = false;   ///< by the program's shutdown()
-  bool up_closed = false;    ///< no more bytes from the program
-  bool down_closed = false;  ///< the peer's FIN was passed on
+  bool shut_read = false;         ///< by the program's shutdown()
+  bool shut_write = false;        ///< by the program's shutdown()
+  bool up_closed = false;         ///< no more bytes from the program
+  std::uint64_t abort_after = 0;  ///< not 0: reset the connection once this turn is over
+  bool down_closed = false;       ///< the peer's FIN was passed on
   bool linger_set = false;
   bool linger_zero = false;
 
