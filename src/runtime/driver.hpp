@@ -75,7 +75,8 @@ class Driver {
       if (finished()) return true;
       const Instant now = turn();
       // Before sleeping: what the turn did may be the end, and nothing would wake the loop again.
-      if (now >= until || finished()) return finished();
+      if (finished()) return true;  // asked once: the answer may have taken something
+      if (now >= until) return false;
       wait(until);
     }
     stop_.clear();
