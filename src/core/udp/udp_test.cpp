@@ -8,7 +8,6 @@
 namespace tidewire::testing {
 namespace {
 
-
 class Udp : public ::testing::Test {
  protected:
   void give(const Frame& packet) { host.receive(tun, packet); }

@@ -5,7 +5,6 @@
 
 namespace tidewire::tcp {
 
-
 //= RFC 9293 §3.10.7.4 Fifth, ESTABLISHED
 Verdict Input::process_ack(Connection& c, Segment& seg) noexcept {
   if (c.active == nullptr) return fin_acknowledged(c);
