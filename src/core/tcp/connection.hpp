@@ -17,6 +17,7 @@
 #include "core/tcp/buffer/recv_ring.hpp"
 #include "core/tcp/buffer/send_ring.hpp"
 #include "core/tcp/cc/controller.hpp"
+#include "core/tcp/flow_table.hpp"
 #include "core/tcp/option_policy.hpp"
 #include "core/tcp/output/ack_policy.hpp"
 #include "core/tcp/phase.hpp"
@@ -34,7 +35,7 @@ struct ReadyTag {};
 inline constexpr std::uint32_t kNoIndex = 0xffffffffU;
 
 /// Whose timer a TimerEntry is.
-enum class TimerOwner : std::uint32_t { connection, half_open };
+enum class TimerOwner : std::uint32_t { connection, half_open, idle };
 
 /// The timers of a connection. Each is an Instant; one entry in the wheel serves the earliest.
 enum class TimerKind : std::uint8_t {
@@ -44,7 +45,7 @@ enum class TimerKind : std::uint8_t {
   cork,         ///< held-back data leaves
   keepalive,    ///< idle long enough to probe
   linger,       ///< FIN-WAIT-2 without an owner; user timeout of an orphan
-  pace,         ///< the next burst may leave
+  rest,         ///< quiet for long enough to become an IdleConnection
   count_,
 };
 
@@ -88,8 +89,13 @@ struct Active {
   std::uint8_t dsack_count = 0;
 };
 
-/// A socket: fresh, bound, listening, connecting, connected or dead. Its index and generation in
-/// the slab are the SocketId.
+/// Where the record of a socket is. The index and generation of this entry are the SocketId: it
+/// lives as long as the connection, in whatever record.
+struct SocketEntry {
+  FlowRef record;
+};
+
+/// A socket: fresh, bound, listening, connecting, connected or dead.
 struct Connection : ListNode<ReadyTag> {
   Connection() noexcept : timer(this, static_cast<std::uint32_t>(TimerOwner::connection)) {
     deadlines.fill(Instant::never());
@@ -128,6 +134,7 @@ struct Connection : ListNode<ReadyTag> {
   struct Listener* listener = nullptr;
   SocketErrorInfo* error_info = nullptr;  ///< for IP_RECVERR
   std::string_view controller;            ///< chosen by name; empty: the configured one
+  SlabHandle entry;                       ///< its SocketEntry
   BindId bind = 0;
   std::uint32_t accept_next = kNoIndex;  ///< in the queue of its listener
   std::uint32_t accept_by = kNoIndex;    ///< the listener it goes to once established

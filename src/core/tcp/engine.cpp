@@ -18,6 +18,15 @@ struct Engine::Impl {
         timers(shared),
         sockets(shared, input) {}
 
+  /// Calls f(const Connection&) to answer a question, which wakes nobody.
+  template <typename F>
+  static auto ask(Impl* impl, SocketId id, F&& f) noexcept
+      -> decltype(f(std::declval<const Connection&>())) {
+    Connection copy;
+    const Connection* c = impl == nullptr ? nullptr : impl->shared.peek(id, copy);
+    if (c == nullptr) return fail(SocketError::unknown_socket);
+    return f(*c);
+  }
   /// Calls f(Connection&), or answers for a stale id.
   template <typename F>
   static auto with(Impl* impl, SocketId id, F&& f) noexcept
@@ -125,7 +134,8 @@ SocketResult<std::size_t> Engine::receive(SocketId socket, MutBytes out,
 }
 ReceivedBytes Engine::received(SocketId socket) const noexcept {
   if (impl_ == nullptr) return {};
-  const Connection* c = impl_->shared.find(socket);
+  Connection copy;
+  const Connection* c = impl_->shared.peek(socket, copy);
   return c == nullptr ? ReceivedBytes{} : impl_->sockets.received(*c);
 }
 SocketResult<void> Engine::consumed(SocketId socket, std::size_t bytes) noexcept {
@@ -151,8 +161,9 @@ SocketResult<void> Engine::set_option(SocketId socket, SocketOption option,
   });
 }
 SocketResult<std::int64_t> Engine::get_option(SocketId socket, SocketOption option) const noexcept {
-  return Impl::with(impl_, socket,
-                    [&](Connection& c) noexcept { return impl_->sockets.get_option(c, option); });
+  return Impl::ask(impl_, socket, [&](const Connection& c) noexcept {
+    return impl_->sockets.get_option(c, option);
+  });
 }
 SocketResult<void> Engine::set_congestion_control(SocketId socket, std::string_view name) noexcept {
   return Impl::with(impl_, socket, [&](Connection& c) noexcept {
@@ -160,12 +171,12 @@ SocketResult<void> Engine::set_congestion_control(SocketId socket, std::string_v
   });
 }
 SocketResult<Endpoint> Engine::local_endpoint(SocketId socket) const noexcept {
-  return Impl::with(impl_, socket,
-                    [&](Connection& c) noexcept { return impl_->sockets.local_endpoint(c); });
+  return Impl::ask(impl_, socket,
+                   [&](const Connection& c) noexcept { return impl_->sockets.local_endpoint(c); });
 }
 SocketResult<Endpoint> Engine::remote_endpoint(SocketId socket) const noexcept {
-  return Impl::with(impl_, socket,
-                    [&](Connection& c) noexcept { return impl_->sockets.remote_endpoint(c); });
+  return Impl::ask(impl_, socket,
+                   [&](const Connection& c) noexcept { return impl_->sockets.remote_endpoint(c); });
 }
 SocketError Engine::take_error(SocketId socket) noexcept {
   Connection* c = impl_ == nullptr ? nullptr : impl_->shared.find(socket);
@@ -179,17 +190,16 @@ std::optional<SocketErrorInfo> Engine::take_error_info(SocketId socket) noexcept
   return c == nullptr ? std::nullopt : impl_->shared.take_error_info(*c);
 }
 std::uint16_t Engine::readiness(SocketId socket) const noexcept {
-  const Connection* c = impl_ == nullptr ? nullptr : impl_->shared.find(socket);
+  Connection copy;
+  const Connection* c = impl_ == nullptr ? nullptr : impl_->shared.peek(socket, copy);
   return c == nullptr ? std::uint16_t{0} : impl_->shared.bits(*c);
 }
 EventSlot* Engine::event_slot(SocketId socket) noexcept {
-  Connection* c = impl_ == nullptr ? nullptr : impl_->shared.find(socket);
-  return c == nullptr ? nullptr : &c->events;
+  return impl_ == nullptr ? nullptr : impl_->shared.event_slot(socket);
 }
 std::optional<SocketInfo> Engine::info(SocketId socket) const noexcept {
-  const Connection* c = impl_ == nullptr ? nullptr : impl_->shared.find(socket);
-  if (c == nullptr) return std::nullopt;
-  return impl_->sockets.info(*c);
+  if (impl_ == nullptr) return std::nullopt;
+  return impl_->sockets.info(socket);
 }
 std::optional<SocketInfo> Engine::next_socket(SocketId after) const noexcept {
   if (impl_ == nullptr) return std::nullopt;

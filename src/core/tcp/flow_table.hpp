@@ -7,7 +7,7 @@
 
 namespace tidewire::tcp {
 
-enum class FlowKind : std::uint8_t { none, connection, half_open, time_wait };
+enum class FlowKind : std::uint8_t { none, connection, idle, half_open, time_wait };
 
 /// A record of one of the slabs.
 struct FlowRef {
@@ -49,11 +49,11 @@ class FlowTable {
     std::uint32_t tag = 0;  // 0: empty
     std::uint32_t packed = 0;
     FlowRef ref() const noexcept {
-      return {static_cast<FlowKind>(packed >> 30), packed & 0x3fffffffU};
+      return {static_cast<FlowKind>(packed >> 29), packed & 0x1fffffffU};
     }
   };
   static std::uint32_t pack(FlowRef ref) noexcept {
-    return static_cast<std::uint32_t>(ref.kind) << 30 | ref.index;
+    return static_cast<std::uint32_t>(ref.kind) << 29 | ref.index;
   }
   static std::uint32_t tag_of(std::uint64_t hash) noexcept {
     const auto tag = static_cast<std::uint32_t>(hash);

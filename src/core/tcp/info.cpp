@@ -6,7 +6,7 @@
 namespace tidewire::tcp {
 namespace {
 
-// Records without a SocketId appear in the walk under ids of their own.
+// Records that were never sockets appear in the walk under ids of their own.
 constexpr std::uint32_t kHalfOpens = 1U << 30;
 constexpr std::uint32_t kTimeWaits = 2U << 30;
 constexpr std::uint32_t kIndexMask = kHalfOpens - 1;
@@ -101,6 +101,23 @@ SocketInfo Sockets::info(const Connection& c) const noexcept {
   return info;
 }
 
+SocketInfo Sockets::info(const SocketEntry& entry) noexcept {
+  Connection copy;
+  SocketInfo result = info(*s.peek(entry, copy));
+  if (entry.record.kind == FlowKind::idle) {
+    const IdleConnection& idle = *s.idles.at_index(entry.record.index);
+    result.cwnd = idle.cwnd;
+    result.ssthresh = idle.ssthresh;
+  }
+  return result;
+}
+
+std::optional<SocketInfo> Sockets::info(SocketId id) noexcept {
+  Connection copy;
+  if (s.peek(id, copy) == nullptr) return std::nullopt;
+  return info(*s.entries.get({id.index, id.generation}));
+}
+
 std::optional<SocketInfo> Sockets::next_socket(SocketId after) noexcept {
   std::uint32_t table = 0;
   std::uint32_t at = 0;
@@ -109,8 +126,10 @@ std::optional<SocketInfo> Sockets::next_socket(SocketId after) noexcept {
     at = (after.index & kIndexMask) + 1;
   }
   if (table == 0) {
-    for (; at < s.connections.slots(); ++at) {
-      if (const Connection* c = s.connections.at_index(at)) return info(*c);
+    for (; at < s.entries.slots(); ++at) {
+      const SocketEntry* entry = s.entries.at_index(at);
+      if (entry == nullptr) continue;
+      return info(*entry);
     }
     table = kHalfOpens;
     at = 0;

@@ -37,7 +37,10 @@ std::uint16_t Shared::bits(const Connection& c) const noexcept {
   if (c.error_info != nullptr) bits |= kErrorQueue | kError;
   if (c.urgent_in && !c.urgent_taken) bits |= kUrgent;
   if (c.connected && c.fin_queued) bits |= kWritable;  // a write fails at once
-  if (c.active == nullptr) return static_cast<std::uint16_t>(bits);
+  if (c.active == nullptr) {
+    if (c.connected && may_send(c.state)) bits |= kWritable;  // idle: nothing fills the buffer
+    return static_cast<std::uint16_t>(bits);
+  }
   if (c.connected && !c.active->rcv_ring.empty() &&
       c.active->rcv_ring.size() >= c.settings.receive_low_water) {
     bits |= kReadable;
@@ -79,12 +82,8 @@ void Shared::clear() noexcept {
     wheel.cancel(h.timer);
     h.unlink();
   });
-  connections.for_each([this](Connection& c) noexcept {
-    wheel.cancel(c.timer);
-    ReadyQueue::remove(c);
-    if (c.active != nullptr) actives.release(*c.active);
-    c.active = nullptr;
-  });
+  idles.for_each([this](IdleConnection& idle) noexcept { wheel.cancel(idle.timer); });
+  connections.for_each([this](Connection& c) noexcept { release_connection(c); });
 }
 
 }  // namespace tidewire::tcp

@@ -42,6 +42,8 @@ struct Settings {
   bool send_buffer_set : 1 = false;     ///< no automatic growth
   bool receive_buffer_set : 1 = false;  ///< no automatic growth
 
+  friend bool operator==(const Settings&, const Settings&) noexcept = default;
+
   static Settings from(const TcpConfig& config) noexcept {
     Settings s;
     s.keep_idle_ms = static_cast<std::uint32_t>(config.keep_idle.count_millis());

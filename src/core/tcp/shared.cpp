@@ -20,7 +20,11 @@ Shared::Shared(Context& context, ip::Output& output, PortRegistry& port_registry
       out(output),
       ports(port_registry),
       pool(context.memory),
-      connections(context.memory, context.config.sockets_max),
+      entries(context.memory, context.config.sockets_max),
+      connections(context.memory),
+      idles(context.memory),
+      settings_blocks(context.memory),
+      stats_blocks(context.memory),
       actives(context.memory),
       listeners(context.memory),
       half_opens(context.memory),
@@ -36,17 +40,13 @@ Shared::Shared(Context& context, ip::Output& output, PortRegistry& port_registry
       timestamp_seed_(
           derive(context.seed, static_cast<std::uint64_t>(SeedPurpose::timestamp_offset))) {}
 
-Connection* Shared::find(SocketId id) noexcept {
-  if (id.kind != SocketKind::tcp) return nullptr;
-  Connection* c = connections.get({id.index, id.generation});
-  return c != nullptr && c->owned ? c : nullptr;
-}
-
 FlowRef Shared::lookup(const Tuple& tuple) noexcept {
   return flows.find(hash_of(tuple), [&](FlowRef ref) noexcept {
     switch (ref.kind) {
       case FlowKind::connection:
         return connections.at_index(ref.index)->tuple == tuple;
+      case FlowKind::idle:
+        return idles.at_index(ref.index)->tuple == tuple;
       case FlowKind::half_open:
         return half_opens.at_index(ref.index)->tuple == tuple;
       case FlowKind::time_wait:
@@ -105,14 +105,16 @@ void Shared::set_state(Connection& c, TcpState state) noexcept {
   c.state = state;
 }
 
-bool Shared::attach_active(Connection& c) noexcept {
+bool Shared::attach_active(Connection& c, std::uint64_t cwnd, std::uint64_t ssthresh) noexcept {
   if (c.active != nullptr) return true;
   const std::uint32_t mss = eff_mss(c);
-  ControllerConfig cc{.mss = mss, .initial_window = 0, .initial_ssthresh = kNoLimit, .now = now()};
   //= RFC 6928 §2; RFC 5681 §3.1
   // A lost SYN or SYN-ACK: one segment.
-  cc.initial_window =
-      c.syn_retransmitted ? mss : std::uint64_t{config().initial_window_segments} * mss;
+  if (cwnd == 0) {
+    cwnd = c.syn_retransmitted ? mss : std::uint64_t{config().initial_window_segments} * mss;
+  }
+  const ControllerConfig cc{
+      .mss = mss, .initial_window = cwnd, .initial_ssthresh = ssthresh, .now = now()};
   auto controller = controllers.make(c.controller.empty() ? controller_name : c.controller, cc);
   if (!controller) controller = controllers.make(ControllerRegistry::kDefault, cc);
   if (!controller) return false;
@@ -162,13 +164,10 @@ void Shared::reset_peer(Connection& c, SocketError error) noexcept {
 
 bool Shared::reap(Connection& c) noexcept {
   if (c.state != TcpState::closed || c.owned || c.owe_rst || c.accept_by != kNoIndex) return false;
-  disarm_all(c);
   remove_flow(c);
-  ReadyQueue::remove(c);
-  if (c.active != nullptr) actives.release(*c.active);
   if (c.bind != 0) ports.release(c.bind);
-  if (c.error_info != nullptr) error_infos.release(*c.error_info);
-  connections.release(c);
+  entries.release(*entries.get(c.entry));
+  release_connection(c);
   return true;
 }
 

@@ -15,6 +15,7 @@
 #include "core/tcp/cc/registry.hpp"
 #include "core/tcp/connection.hpp"
 #include "core/tcp/flow_table.hpp"
+#include "core/tcp/idle.hpp"
 #include "core/tcp/output/ready_queue.hpp"
 #include "core/tcp/segment.hpp"
 
@@ -40,7 +41,11 @@ class Shared {
   ip::Output& out;
   PortRegistry& ports;
   ChunkPool pool;
+  Slab<SocketEntry> entries;
   Slab<Connection> connections;
+  Slab<IdleConnection> idles;
+  Slab<Settings> settings_blocks;  ///< of idle connections
+  Slab<Stats> stats_blocks;        ///< of idle connections
   Slab<Active> actives;
   Slab<Listener> listeners;
   Slab<HalfOpen> half_opens;
@@ -65,11 +70,15 @@ class Shared {
 
   // --- names ---
   SocketId id_of(const Connection& c) const noexcept {
-    const SlabHandle handle = connections.handle_of(c);
-    return {SocketKind::tcp, handle.index, handle.generation};
+    return {SocketKind::tcp, c.entry.index, c.entry.generation};
   }
-  /// The socket an application may use; null if the id is stale.
+  /// The socket an application may use, awake; null if the id is stale (or no memory to wake it).
   Connection* find(SocketId id) noexcept;
+  /// The same without waking it, for questions: an idle one is written into `copy` (which has no
+  /// Active).
+  const Connection* peek(SocketId id, Connection& copy) noexcept;
+  const Connection* peek(const SocketEntry& entry, Connection& copy) noexcept;
+  EventSlot* event_slot(SocketId id) noexcept;
 
   // --- the flow table ---
   std::uint64_t hash_of(const Tuple& tuple) const noexcept { return hash(flow_seed_, tuple); }
@@ -94,11 +103,17 @@ class Shared {
   void disarm_all(Connection& c) noexcept;
 
   // --- connections ---
+  /// A fresh record and its SocketEntry; null: no memory or too many sockets.
+  Connection* make_connection() noexcept;
+  /// Ends the record only; its SocketEntry and place in the flow table are someone else's.
+  void release_connection(Connection& c) noexcept;
   void set_state(Connection& c, TcpState state) noexcept;
   /// Something is owed or may be sent: the next poll_transmit looks at it.
   void mark_ready(Connection& c) noexcept { ready.add(c); }
   /// Buffers, scoreboard and controller for a connection whose SYNs were exchanged.
-  [[nodiscard]] bool attach_active(Connection& c) noexcept;
+  /// `cwnd` 0: the initial window.
+  [[nodiscard]] bool attach_active(Connection& c, std::uint64_t cwnd = 0,
+                                   std::uint64_t ssthresh = kNoLimit) noexcept;
   /// CLOSED. The record stays while an application holds it; what was received can still be read.
   void enter_closed(Connection& c, SocketError error) noexcept;
   /// RST, then CLOSED.
@@ -120,6 +135,16 @@ class Shared {
   }
   /// Passes on what an ACK or a timer has shown.
   void tell_controller(Connection& c, const AckOutcome& outcome, bool cwnd_limited) noexcept;
+
+  // --- idle connections (idle.cpp) ---
+  /// How long a quiet connection keeps its buffers and controller.
+  static constexpr Duration kRestAfter = Duration::seconds(5);
+  /// After serving: if nothing moves any more, it rests after a while.
+  void consider_rest(Connection& c) noexcept;
+  /// Moves it to a small record; true: `c` is gone.
+  bool rest(Connection& c) noexcept;
+  /// Null: no memory, and `idle` stays.
+  Connection* wake(IdleConnection& idle) noexcept;
 
   // --- TIME-WAIT ---
   void time_wait_append(TimeWait& tw) noexcept;
@@ -183,6 +208,9 @@ class Shared {
   bool tracing() const noexcept { return ctx.trace != nullptr; }
 
  private:
+  bool is_quiet(const Connection& c) const noexcept;
+  void pack(const Connection& c, IdleConnection& idle) const noexcept;
+  void unpack(const IdleConnection& idle, Connection& c) const noexcept;
   void tell_acked(Connection& c, const AckOutcome& outcome, bool cwnd_limited) noexcept;
   void trace_ack(const Connection& c, const AckOutcome& outcome) noexcept;
 

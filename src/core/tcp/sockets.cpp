@@ -6,7 +6,7 @@
 namespace tidewire::tcp {
 
 SocketResult<SocketId> Sockets::open(Family family) noexcept {
-  Connection* c = s.connections.acquire();
+  Connection* c = s.make_connection();
   if (c == nullptr) return fail(SocketError::no_buffers);
   c->owned = true;
   c->family_v6 = family == Family::v6;
@@ -176,6 +176,7 @@ SocketResult<SocketId> Sockets::accept(Connection& c) noexcept {
   taken.owned = true;
   s.update_events(c);
   s.update_events(taken);
+  s.consider_rest(taken);
   return s.id_of(taken);
 }
 

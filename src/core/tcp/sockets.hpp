@@ -39,6 +39,8 @@ class Sockets {
   SocketResult<Endpoint> remote_endpoint(const Connection& c) const noexcept;
   // info.cpp
   SocketInfo info(const Connection& c) const noexcept;
+  std::optional<SocketInfo> info(SocketId id) noexcept;
+  SocketInfo info(const SocketEntry& entry) noexcept;
   std::optional<SocketInfo> next_socket(SocketId after) noexcept;
   // forward.cpp
   SocketResult<SocketId> forward_accept(FlowId flow) noexcept;

@@ -193,6 +193,7 @@ void Sockets::after_read(Connection& c, std::size_t bytes) noexcept {
       c.ack.now();
       s.mark_ready(c);
     }
+    s.consider_rest(c);
   } else if (c.state == TcpState::closed && ring.empty()) {
     s.actives.release(*c.active);
     c.active = nullptr;

@@ -21,10 +21,13 @@ std::uint32_t Timers::expire(std::uint32_t limit) noexcept {
   }
   if (fired >= limit) return fired;
   fired += s.wheel.expire(s.now(), limit - fired, [this](TimerEntry& entry) noexcept {
-    if (entry.kind == static_cast<std::uint32_t>(TimerOwner::connection)) {
-      fire(*static_cast<Connection*>(entry.owner));
-    } else {
-      fire(*static_cast<HalfOpen*>(entry.owner));
+    switch (static_cast<TimerOwner>(entry.kind)) {
+      case TimerOwner::connection:
+        return fire(*static_cast<Connection*>(entry.owner));
+      case TimerOwner::half_open:
+        return fire(*static_cast<HalfOpen*>(entry.owner));
+      case TimerOwner::idle:
+        return fire(*static_cast<IdleConnection*>(entry.owner));
     }
   });
   return fired;
@@ -37,11 +40,13 @@ Instant Timers::next_deadline() noexcept {
 }
 
 void Timers::fire(Connection& c) noexcept {
+  const bool rest = s.deadline(c, TimerKind::rest) <= s.now();
   for (std::size_t i = 0; i < c.deadlines.size(); ++i) {
     if (c.deadlines[i] > s.now()) continue;
     c.deadlines[i] = Instant::never();
     run(c, static_cast<TimerKind>(i));
   }
+  if (rest && s.rest(c)) return;
   const Instant next = *std::min_element(c.deadlines.begin(), c.deadlines.end());
   if (!next.is_never()) s.wheel.schedule(c.timer, next);
   if (!s.reap(c)) s.update_events(c);
@@ -63,8 +68,7 @@ void Timers::run(Connection& c, TimerKind kind) noexcept {
       return keepalive(c);
     case TimerKind::linger:
       return s.enter_closed(c, SocketError::none);
-    case TimerKind::pace:
-      return s.mark_ready(c);
+    case TimerKind::rest:
     case TimerKind::count_:
       return;
   }
@@ -206,6 +210,13 @@ void Timers::keepalive(Connection& c) noexcept {
   c.owe_keepalive = true;
   s.arm(c, TimerKind::keepalive, s.now() + Duration::millis(c.settings.keep_interval_ms));
   s.mark_ready(c);
+}
+
+void Timers::fire(IdleConnection& idle) noexcept {
+  Connection* c = s.wake(idle);
+  if (c == nullptr) return s.wheel.schedule(idle.timer, s.now() + Duration::seconds(1));
+  keepalive(*c);
+  if (!s.reap(*c)) s.update_events(*c);
 }
 
 void Timers::fire(HalfOpen& h) noexcept {

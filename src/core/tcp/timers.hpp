@@ -16,6 +16,7 @@ class Timers {
   void fire(Connection& c) noexcept;
   void run(Connection& c, TimerKind kind) noexcept;
   void fire(HalfOpen& h) noexcept;
+  void fire(IdleConnection& idle) noexcept;
   void retransmit(Connection& c) noexcept;
   void retransmit_syn(Connection& c) noexcept;
   void retransmit_data(Connection& c) noexcept;

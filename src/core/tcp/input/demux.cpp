@@ -24,16 +24,12 @@ void Input::on_packet(const ip::Packet& packet, const ForwardPolicy& forwarding)
                     seg.window);
   }
   switch (ref.kind) {
-    case FlowKind::connection: {
-      Connection& c = *s.connections.at_index(ref.index);
-      c.stats.segs_in += seg.segs;
-      if (c.state == TcpState::syn_sent) {
-        syn_sent_arrives(c, seg);
-      } else {
-        synchronized_arrives(c, seg);
-      }
-      if (!s.reap(c)) s.update_events(c);
-      return;
+    case FlowKind::connection:
+      return connection_arrives(*s.connections.at_index(ref.index), seg);
+    case FlowKind::idle: {
+      Connection* woken = s.wake(*s.idles.at_index(ref.index));
+      if (woken == nullptr) return s.drop(DropReason::no_memory, seg);
+      return connection_arrives(*woken, seg);
     }
     case FlowKind::half_open:
       return half_open_arrives(*s.half_opens.at_index(ref.index), seg);
@@ -42,6 +38,16 @@ void Input::on_packet(const ip::Packet& packet, const ForwardPolicy& forwarding)
     case FlowKind::none:
       return stranger(seg, packet, forwarding, std::nullopt);
   }
+}
+
+void Input::connection_arrives(Connection& c, Segment& seg) noexcept {
+  c.stats.segs_in += seg.segs;
+  if (c.state == TcpState::syn_sent) {
+    syn_sent_arrives(c, seg);
+  } else {
+    synchronized_arrives(c, seg);
+  }
+  if (!s.reap(c)) s.update_events(c);
 }
 
 void Input::stranger(Segment& seg, const ip::Packet& packet, const ForwardPolicy& forwarding,

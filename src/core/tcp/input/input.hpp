@@ -29,6 +29,7 @@ class Input {
 
  private:
   // demux.cpp
+  void connection_arrives(Connection& c, Segment& seg) noexcept;
   /// `isn_floor`: our numbers must begin behind it (the tuple was in TIME-WAIT).
   void stranger(Segment& seg, const ip::Packet& packet, const ForwardPolicy& forwarding,
                 std::optional<Seq> isn_floor) noexcept;

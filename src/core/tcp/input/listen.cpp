@@ -177,7 +177,7 @@ void Input::half_open_acknowledged(HalfOpen& h, Segment& seg) noexcept {
 }
 
 Connection* Input::promote(HalfOpen& h, const Settings& settings) noexcept {
-  Connection* c = s.connections.acquire();
+  Connection* c = s.make_connection();
   if (c == nullptr) return nullptr;
   c->settings = settings;
   c->tuple = h.tuple;
@@ -201,7 +201,8 @@ Connection* Input::promote(HalfOpen& h, const Settings& settings) noexcept {
   if (h.timestamps) theirs.tsval = h.tsval;
   s.apply_options(*c, theirs);
   if (!s.attach_active(*c)) {
-    s.connections.release(*c);
+    s.entries.release(*s.entries.get(c->entry));
+    s.release_connection(*c);
     return nullptr;
   }
   if (h.retries == 0 && h.sent && h.sent_at <= s.now()) {

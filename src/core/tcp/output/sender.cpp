@@ -42,7 +42,7 @@ void Sender::serve(Connection& c, TxBudget& budget) noexcept {
   if (result == Step::sent) return s.ready.add(c);  // its turn is over, not its data
   c.deficit = 0;
   if (c.state == TcpState::time_wait && !c.ack.owed_now()) s.enter_time_wait_record(c);
-  (void)s.reap(c);
+  if (!s.reap(c)) s.consider_rest(c);
 }
 
 Sender::Step Sender::step(Connection& c) noexcept {

@@ -1,0 +1,209 @@
+// Putting quiet connections into small records, and waking them.
+#include "core/tcp/idle.hpp"
+
+#include <algorithm>
+
+#include "core/tcp/shared.hpp"
+
+namespace tidewire::tcp {
+namespace {
+
+std::uint32_t clip(std::uint64_t v) noexcept {
+  return static_cast<std::uint32_t>(std::min<std::uint64_t>(v, 0xffffffffU));
+}
+
+}  // namespace
+
+Connection* Shared::make_connection() noexcept {
+  SocketEntry* entry = entries.acquire();
+  if (entry == nullptr) return nullptr;
+  Connection* c = connections.acquire();
+  if (c == nullptr) {
+    entries.release(*entry);
+    return nullptr;
+  }
+  entry->record = {FlowKind::connection, connections.index_of(*c)};
+  c->entry = entries.handle_of(*entry);
+  return c;
+}
+
+void Shared::release_connection(Connection& c) noexcept {
+  wheel.cancel(c.timer);
+  ReadyQueue::remove(c);
+  if (c.active != nullptr) actives.release(*c.active);
+  if (c.error_info != nullptr) error_infos.release(*c.error_info);
+  connections.release(c);
+}
+
+bool Shared::is_quiet(const Connection& c) const noexcept {
+  if (c.state != TcpState::established || !c.owned || c.active == nullptr) return false;
+  const Active& a = *c.active;
+  return c.snd.una == c.snd.nxt && a.snd_ring.empty() && a.rcv_ring.empty() &&
+         a.rcv_ring.islands().empty() && !a.more && a.dsack_count == 0 && !c.ack.owed_now() &&
+         !c.ack.delayed() && !c.urgent_in && !c.urgent_out && !c.fin_queued && !c.fin_pending &&
+         c.probes == 0 && c.error == SocketError::none && c.error_info == nullptr &&
+         c.soft_error == SocketError::none && !c.ListNode<ReadyTag>::linked();
+}
+
+void Shared::consider_rest(Connection& c) noexcept {
+  if (!armed(c, TimerKind::rest) && is_quiet(c)) arm(c, TimerKind::rest, now() + kRestAfter);
+}
+
+bool Shared::rest(Connection& c) noexcept {
+  if (!is_quiet(c)) return false;
+  const Instant active_until = later(c.last_received, c.stats.last_sent);
+  if (now() < active_until + kRestAfter) {
+    arm(c, TimerKind::rest, active_until + kRestAfter);
+    return false;
+  }
+  IdleConnection* idle = idles.acquire();
+  if (idle == nullptr) return false;
+  if (!(c.settings == Settings::from(config()))) {
+    idle->settings = settings_blocks.acquire(c.settings);
+    if (idle->settings == nullptr) return idles.release(*idle), false;
+  }
+  idle->stats = stats_blocks.acquire(c.stats);
+  if (idle->stats == nullptr) {
+    if (idle->settings != nullptr) settings_blocks.release(*idle->settings);
+    return idles.release(*idle), false;
+  }
+  pack(c, *idle);
+  const FlowRef small{FlowKind::idle, idles.index_of(*idle)};
+  flows.replace(hash_of(c.tuple), {FlowKind::connection, connections.index_of(c)}, small);
+  entries.get(c.entry)->record = small;
+  if (armed(c, TimerKind::keepalive)) {
+    wheel.schedule(idle->timer, deadline(c, TimerKind::keepalive));
+  }
+  release_connection(c);
+  return true;
+}
+
+void Shared::pack(const Connection& c, IdleConnection& idle) const noexcept {
+  idle.tuple = c.tuple;
+  idle.events = c.events;
+  idle.entry = c.entry;
+  idle.bind = c.bind;
+  idle.rtt = c.rtt;
+  idle.last_received = c.last_received;
+  idle.snd_una = c.snd.una;
+  idle.rcv_nxt = c.rcv.nxt;
+  idle.rcv_edge = c.rcv.window.edge();
+  idle.snd_wnd = c.snd.wnd;
+  idle.snd_max_wnd = c.snd.max_wnd;
+  idle.cwnd = clip(c.active->cc.window());
+  idle.ssthresh = clip(c.active->cc.ssthresh());
+  idle.send_limit = clip(c.active->snd_ring.limit());
+  idle.receive_limit = clip(c.active->rcv_ring.limit());
+  idle.ts_recent = c.timestamps.recent();
+  idle.peer_mss = c.snd.peer_mss;
+  idle.rcv_mss = c.rcv.mss;
+  idle.snd_scale = c.snd.scale;
+  idle.rcv_scale = c.rcv.scale;
+  const auto names = controllers.names();
+  const auto name = std::ranges::find(names, c.controller);
+  if (name != names.end()) idle.controller = static_cast<std::uint8_t>(name - names.begin());
+  idle.family_v6 = c.family_v6;
+  idle.bound = c.bound;
+  idle.passive = c.passive;
+  idle.read_shut = c.read_shut;
+  idle.sack_on = c.sack_on;
+  idle.timestamps_on = c.timestamps_on;
+  idle.scaling_on = c.scaling_on;
+}
+
+void Shared::unpack(const IdleConnection& idle, Connection& c) const noexcept {
+  c.state = TcpState::established;
+  c.owned = c.connected = c.syn_acked = c.syn_sent_once = true;
+  c.tuple = idle.tuple;
+  c.events = idle.events;
+  c.entry = idle.entry;
+  c.bind = idle.bind;
+  c.settings = idle.settings != nullptr ? *idle.settings : Settings::from(config());
+  c.stats = *idle.stats;
+  c.rtt = idle.rtt;
+  c.last_received = idle.last_received;
+  c.snd.una = c.snd.nxt = c.snd.wl2 = idle.snd_una;
+  c.snd.iss = idle.snd_una - 1;  // where the numbers of the new buffers begin
+  c.rcv.nxt = c.rcv.last_ack_sent = c.snd.wl1 = idle.rcv_nxt;
+  c.rcv.irs = idle.rcv_nxt - 1;
+  c.rcv.window = ReceiveWindow{idle.rcv_edge};
+  c.snd.wnd = idle.snd_wnd;
+  c.snd.max_wnd = idle.snd_max_wnd;
+  c.snd.peer_mss = idle.peer_mss;
+  c.snd.mss = std::min(idle.peer_mss, path_mss(idle.tuple, c.settings.bound));
+  if (c.settings.max_segment != 0) c.snd.mss = std::min(c.snd.mss, c.settings.max_segment);
+  c.rcv.mss = idle.rcv_mss;
+  c.snd.scale = idle.snd_scale;
+  c.rcv.scale = idle.rcv_scale;
+  if (idle.controller != 0xff) c.controller = controllers.names()[idle.controller];
+  c.family_v6 = idle.family_v6;
+  c.bound = idle.bound;
+  c.passive = idle.passive;
+  c.read_shut = idle.read_shut;
+  c.sack_on = idle.sack_on;
+  c.timestamps_on = idle.timestamps_on;
+  c.scaling_on = idle.scaling_on;
+  if (c.timestamps_on) {
+    c.timestamps = Timestamps{timestamp_offset(c.tuple)};
+    c.timestamps.start(idle.ts_recent, idle.last_received);
+  }
+}
+
+Connection* Shared::wake(IdleConnection& idle) noexcept {
+  Connection* c = connections.acquire();
+  if (c == nullptr) return nullptr;
+  unpack(idle, *c);
+  if (!attach_active(*c, idle.cwnd, idle.ssthresh)) {
+    connections.release(*c);
+    return nullptr;
+  }
+  c->active->snd_ring.set_limit(idle.send_limit);
+  c->active->rcv_ring.set_limit(idle.receive_limit);
+  c->active->idle_since = idle.stats->last_sent;
+  c->in_table = true;
+  const FlowRef big{FlowKind::connection, connections.index_of(*c)};
+  flows.replace(hash_of(c->tuple), {FlowKind::idle, idles.index_of(idle)}, big);
+  entries.get(c->entry)->record = big;
+  if (idle.timer.armed()) arm(*c, TimerKind::keepalive, idle.timer.deadline);
+  wheel.cancel(idle.timer);
+  stats_blocks.release(*idle.stats);
+  if (idle.settings != nullptr) settings_blocks.release(*idle.settings);
+  idles.release(idle);
+  // Looked at again even if nothing comes of what woke it.
+  arm(*c, TimerKind::rest, now() + kRestAfter);
+  return c;
+}
+
+Connection* Shared::find(SocketId id) noexcept {
+  if (id.kind != SocketKind::tcp) return nullptr;
+  const SocketEntry* entry = entries.get({id.index, id.generation});
+  if (entry == nullptr) return nullptr;
+  if (entry->record.kind == FlowKind::idle) return wake(*idles.at_index(entry->record.index));
+  Connection* c = connections.at_index(entry->record.index);
+  return c->owned ? c : nullptr;
+}
+
+const Connection* Shared::peek(SocketId id, Connection& copy) noexcept {
+  if (id.kind != SocketKind::tcp) return nullptr;
+  const SocketEntry* entry = entries.get({id.index, id.generation});
+  if (entry == nullptr) return nullptr;
+  const Connection* c = peek(*entry, copy);
+  return c->owned ? c : nullptr;
+}
+
+EventSlot* Shared::event_slot(SocketId id) noexcept {
+  if (id.kind != SocketKind::tcp) return nullptr;
+  const SocketEntry* entry = entries.get({id.index, id.generation});
+  if (entry == nullptr) return nullptr;
+  if (entry->record.kind == FlowKind::idle) return &idles.at_index(entry->record.index)->events;
+  Connection* c = connections.at_index(entry->record.index);
+  return c->owned ? &c->events : nullptr;
+}
+
+const Connection* Shared::peek(const SocketEntry& entry, Connection& copy) noexcept {
+  if (entry.record.kind != FlowKind::idle) return connections.at_index(entry.record.index);
+  unpack(*idles.at_index(entry.record.index), copy);
+  return &copy;
+}
+
+}  // namespace tidewire::tcp
