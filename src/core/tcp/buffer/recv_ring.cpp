@@ -129,6 +129,7 @@ RecvRing::Written RecvRing::write_source(Seq seq, Source source, std::uint32_t l
     range.start = cut;
   }
   if (range.empty()) return w;
+  if (range.start == rcv_nxt_ && assembler_.empty()) return append(range, source, w);
   if (assembler_.covers(range)) {
     if (w.duplicate.empty()) w.duplicate = range;
     return w;
@@ -163,6 +164,28 @@ RecvRing::Written RecvRing::write_source(Seq seq, Source source, std::uint32_t l
   w.advanced = Seq::span(rcv_nxt_, next);
   in_order_ += w.advanced;
   rcv_nxt_ = next;
+  return w;
+}
+
+// The usual case: the next text in order, and nothing waits out of order.
+RecvRing::Written RecvRing::append(SeqRange range, Source& source, Written w) noexcept {
+  const std::uint64_t end = in_order_ + range.size();
+  Chunk* chunk = tail_;
+  if (chunk == nullptr || chunk->start > in_order_ || chunk->end() < end) {
+    if (!materialise(in_order_, end)) {
+      free_unused();
+      w.status = Status::no_memory;
+      return w;
+    }
+    copy_in(in_order_, end, source);
+  } else {
+    source.copy(chunk->data + (in_order_ - chunk->start), range.size());
+    hint_ = chunk;
+  }
+  w.status = Status::in_order;
+  w.advanced = w.fresh = range.size();
+  in_order_ = end;
+  rcv_nxt_ = range.end;
   return w;
 }
 

@@ -77,6 +77,7 @@ class RecvRing {
  private:
   struct Source;
   Written write_source(Seq seq, Source source, std::uint32_t length) noexcept;
+  Written append(SeqRange range, Source& source, Written w) noexcept;
   std::uint64_t offset_of(Seq seq) const noexcept;
   bool materialise(std::uint64_t at, std::uint64_t end) noexcept;
   Chunk* make_chunk(Chunk* after, std::uint64_t at, std::uint64_t end) noexcept;
