@@ -145,7 +145,8 @@ class End final : public device::Device {
   void change_number(Frame& bytes) {
     if (!is_tcp(bytes)) return;
     const std::size_t field = mill_.link() + 20 + (mill_.input.one_in(2) ? 4 : 8);
-    const auto delta = static_cast<std::uint32_t>(static_cast<std::int8_t>(mill_.input.u8() | 1));
+    const auto delta =
+        static_cast<std::uint32_t>(int{static_cast<std::int8_t>(mill_.input.u8() | 1)});
     const std::uint32_t scale = mill_.repair && mill_.input.one_in(4) ? 1U << 20 : 1;
     wire::store_u32(bytes.data() + field, wire::load_u32(bytes.data() + field) + delta * scale);
     mutated(bytes);

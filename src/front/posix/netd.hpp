@@ -22,6 +22,11 @@
 
 namespace tidewire::posix {
 
+/// Send buffer of a program's end with a tail (Netd::leave_tail). The buffer that the byte lies in
+/// stays charged to the program, up to 64 KiB: with the kernel's usual limit that alone would make
+/// its end unwritable.
+inline constexpr int tail_send_buffer = 212992;
+
 /// What happens to a call. `done`: it was answered already.
 struct Outcome {
   enum class Kind : std::uint8_t { value, error, through, parked, done };

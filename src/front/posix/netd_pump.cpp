@@ -297,7 +297,11 @@ void Netd::connect_finished(Socket& s) {
   const Fd app = copy_of_app(s);
   if (s.filler) {
     if (s.send_buffer_wanted > 0) s.filler->send_buffer = s.send_buffer_wanted;
-    unfill(*s.filler, app.get(), s.peer.get());
+    // The program may write as soon as the filler is gone: the byte of leave_tail must lie there
+    // before that, or it would end up behind the program's first bytes.
+    s.tail = !tasks_.can_copy() && s.filler->bytes > 0;
+    if (s.tail) s.filler->send_buffer = std::max(s.filler->send_buffer, tail_send_buffer);
+    unfill(*s.filler, app.get(), s.peer.get(), s.tail ? 1 : 0);
   }
   s.filler.reset();
   leave_tail(s, s.held.get());

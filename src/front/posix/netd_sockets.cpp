@@ -162,10 +162,7 @@ void Netd::pair_for_connect(Socket& s, int app, bool with_filler) {
 // end with it unread is what makes a reset visible (see pump_up, which keeps one byte there).
 void Netd::leave_tail(Socket& s, int app) {
   if (tasks_.can_copy() || app < 0 || s.tail) return;
-  // The buffer that the byte lies in stays charged to the program, up to 64 KiB: with the kernel's
-  // usual limit that alone would make its end unwritable.
-  const int roomy = 212992;
-  ::setsockopt(app, SOL_SOCKET, SO_SNDBUF, &roomy, sizeof roomy);
+  ::setsockopt(app, SOL_SOCKET, SO_SNDBUF, &tail_send_buffer, sizeof tail_send_buffer);
   s.tail = ::send(app, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL) == 1;
 }
 

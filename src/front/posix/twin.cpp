@@ -124,12 +124,12 @@ Filler fill(int app) {
   return filler;
 }
 
-void unfill(const Filler& filler, int app, int ours) {
+void unfill(const Filler& filler, int app, int ours, std::size_t keep) {
   if (app >= 0) {
     ::setsockopt(app, SOL_SOCKET, SO_SNDBUF, &filler.send_buffer, sizeof filler.send_buffer);
   }
   std::array<char, 4096> sink;
-  std::size_t left = filler.bytes;
+  std::size_t left = filler.bytes - std::min(filler.bytes, keep);
   while (left > 0) {
     const ssize_t n = ::recv(ours, sink.data(), std::min(left, sink.size()), MSG_DONTWAIT);
     if (n <= 0) break;

@@ -55,8 +55,8 @@ struct Filler {
 };
 Filler fill(int app);
 /// Takes the filler back; if `app` is a descriptor, its buffer size is restored first, so that the
-/// program sees a writable edge.
-void unfill(const Filler& filler, int app, int ours);
+/// program sees a writable edge. The last `keep` bytes stay queued.
+void unfill(const Filler& filler, int app, int ours, std::size_t keep = 0);
 
 /// What a queued datagram of `length` bytes counts for in SIOCOUTQ of its sender.
 std::uint32_t datagram_truesize(std::size_t length);
