@@ -63,7 +63,7 @@ def measure():
         first, second = run(kind, small), run(kind, large)
         units = second[1] - first[1]
         result[kind] = {"instructions": round((second[0] - first[0]) / units),
-                        "allocations": round((second[2] - first[2]) / units, 4)}
+                        "allocations": max(0.0, round((second[2] - first[2]) / units, 2))}
     return result
 
 
