@@ -3,7 +3,6 @@
 #   (nothing)              every benchmark in bench/, one after the other
 #   figures                the table of docs/perf.md, beside the kernel (figures --help)
 #   NAME...                only those whose name contains NAME
-#   link                   one flow against the kernel over TAP, the kernel with itself beside, as a table
 #   instructions           callgrind instruction and allocation counts against bench/instructions.json
 #   instructions --update  write the counts as the new bench/instructions.json
 # docs/perf.md holds the figures and what they were measured on.
@@ -13,7 +12,6 @@ case ${1:-} in
   -h | --help) sed -n '2,8s/^# //p' "$0"; exit 0 ;;
   figures) shift; exec python3 tools/figures.py "$@" ;;
   instructions) shift; exec python3 tools/instructions.py "$@" ;;
-  link) shift; exec python3 tools/link_figures.py "$@" ;;
 esac
 ran=0
 status=0
