@@ -22,6 +22,12 @@ import tempfile
 import threading
 import time
 
+# A shell that starts the tests in the background has them ignore SIGINT, and a shell under test cannot trap
+# what was ignored when it started.
+for _number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, signal.SIG_DFL)
+
 SOURCE = pathlib.Path(os.environ.get("TIDEWIRE_SOURCE", pathlib.Path(__file__).resolve().parents[2]))
 TIDEWIRE = os.environ.get("TIDEWIRE", str(SOURCE / "build" / "release" / "tidewire"))
 HERE = pathlib.Path(__file__).resolve().parent
