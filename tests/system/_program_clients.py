@@ -248,6 +248,11 @@ def dns_server(bench):
     return port
 
 
+def answers(text):
+    """What dig +short found, without its remarks on tries that timed out."""
+    return [line for line in text.splitlines() if not line.startswith(";;")]
+
+
 def dig_dnsmasq(bench):
     """dig over UDP, over TCP, and from UDP to TCP for an answer that is too long for UDP."""
     need("dig")
@@ -256,9 +261,9 @@ def dig_dnsmasq(bench):
     for server in {"127.0.0.1", bench.gateway}:
         for how in ([], ["+tcp"]):
             got = bench.run(base + [f"@{server}", *how, "test.example"]).ok()
-            equal(got.out.split(), ["192.0.2.7"], f"dig @{server} {how}")
+            equal(answers(got.out), ["192.0.2.7"], f"dig @{server} {how}")
     got = bench.run(base + ["@127.0.0.1", "AAAA", "test.example"]).ok()
-    equal(got.out.split(), ["2001:db8::7"], "dig AAAA")
+    equal(answers(got.out), ["2001:db8::7"], "dig AAAA")
     got = bench.run(base + ["@127.0.0.1", "+noedns", "many.example"]).ok()
     equal(len([w for w in got.out.split() if re.match(r"192\.0\.2\.\d+$", w)]), 199,
           "addresses in the long answer")
