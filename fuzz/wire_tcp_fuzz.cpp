@@ -18,6 +18,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::size_t fit = sack_blocks_that_fit(repr.options);
   repr.options.sack.clear();
   for (std::size_t i = 0; i < fit; ++i) repr.options.sack.push_back(all[i]);
+  TcpOptions fixed = repr.options;
+  fixed.user_timeout.reset();
+  if (detail::fixed_options_len(fixed) == kTcpMaxOptionsLen) repr.options.user_timeout.reset();
   const std::array<Bytes, 1> regions{view->payload()};
   const auto header = fuzz::emitted(repr, header_len(repr), a, a, std::span<const Bytes>{regions});
   const auto again = TcpView::parse(header);

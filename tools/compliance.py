@@ -35,7 +35,8 @@ TITLES = {"RFC9293": "Transmission Control Protocol", "RFC768": "User Datagram P
           "RFC9438": "CUBIC", "RFC6675": "SACK-based loss recovery", "RFC6582": "NewReno",
           "RFC6528": "Initial sequence numbers", "RFC6191": "TIME-WAIT and timestamps",
           "RFC6928": "Initial window of 10", "RFC6056": "Ephemeral ports",
-          "RFC8985": "RACK-TLP"}
+          "RFC8985": "RACK-TLP", "RFC4987": "SYN flooding attacks and cookies",
+          "RFC5482": "User timeout option", "RFC7413": "TCP Fast Open"}
 
 
 def read_table(path):

@@ -8,6 +8,18 @@
 
 namespace tidewire {
 
+/// When a listener answers a SYN with a cookie instead of keeping a record (as tcp_syncookies).
+enum class SynCookieUse : std::uint8_t { never, when_full, always };
+
+/// TcpConfig::fast_open, as tcp_fastopen (RFC 7413).
+enum FastOpenBits : std::uint32_t {
+  kFastOpenClient = 0x1,
+  kFastOpenServer = 0x2,            ///< for listeners with SocketOption::fast_open
+  kFastOpenClientNoCookie = 0x4,    ///< data in a SYN without a cookie
+  kFastOpenServerNoCookie = 0x200,  ///< takes data in a SYN without a cookie
+  kFastOpenAllListeners = 0x400,    ///< listeners need no option: their backlog is the limit
+};
+
 struct TcpConfig {
   Duration rto_initial = Duration::seconds(1);          ///< RFC 6298 §2.1
   Duration rto_min = Duration::millis(200);             ///< RFC 6298 §2.4 says 1 s; as Linux
@@ -34,8 +46,18 @@ struct TcpConfig {
   bool rack = true;                             ///< RFC 8985; false: RFC 6675
   bool nagle = true;                            ///< RFC 9293 §3.7.4
   std::uint32_t challenge_ack_per_second = 10;  ///< RFC 5961 §7, per connection
-  std::uint32_t half_open_max = 4096;           ///< SYN-RECEIVED records of a listener
-  std::uint32_t somaxconn = 4096;               ///< greatest accept backlog
+  /// SYN-RECEIVED records of a listener; its backlog is a limit too (as Linux).
+  std::uint32_t half_open_max = 4096;
+  SynCookieUse syn_cookies = SynCookieUse::when_full;  ///< RFC 4987 §3.6; as Linux
+  bool abort_on_overflow = false;             ///< RST when the accept queue is full; as Linux: off
+  std::uint32_t fast_open = kFastOpenClient;  ///< FastOpenBits; as Linux
+  std::uint32_t fast_open_entries = 1024;     ///< cookies of servers (RFC 7413 §4.1.3)
+  Duration fast_open_retry = Duration::seconds(60);  ///< after data in SYNs was lost twice
+  bool user_timeout_option = false;                  ///< RFC 5482: send and obey; Linux does not
+  Duration user_timeout_least =
+      Duration::seconds(100);  ///< of what a peer may ask for (RFC 5482 §3.1)
+  Duration user_timeout_most = Duration::seconds(3600);
+  std::uint32_t somaxconn = 4096;  ///< greatest accept backlog
   std::uint32_t time_wait_max = 262'144;
   std::uint32_t out_of_order_max = 1024;  ///< islands a connection keeps; 16 KiB at most
   std::string_view congestion_control = "cubic";

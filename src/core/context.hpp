@@ -50,6 +50,9 @@ enum class SeedPurpose : std::uint64_t {
   reassembly_table,
   port_table,
   ephemeral_bind,
+  syn_cookie,
+  fast_open_key,
+  fast_open_table,
 };
 
 }  // namespace tidewire

@@ -20,6 +20,12 @@ struct Counters {
   std::uint64_t tcp_active_opens = 0, tcp_passive_opens = 0, tcp_attempt_fails = 0;
   std::uint64_t tcp_retransmits = 0, tcp_fast_retransmits = 0, tcp_timeouts = 0;
   std::uint64_t tcp_dsacks_in = 0, tcp_spurious = 0, tcp_challenge_acks = 0;
+  std::uint64_t tcp_cookies_sent = 0, tcp_cookies_received = 0, tcp_cookies_failed = 0;
+  std::uint64_t tcp_defer_accept_drops = 0;
+  // RFC 7413: data in our SYNs acknowledged, or not; in SYNs of peers taken, or not.
+  std::uint64_t tcp_fast_open_active = 0, tcp_fast_open_active_fails = 0;
+  std::uint64_t tcp_fast_open_passive = 0, tcp_fast_open_passive_fails = 0;
+  std::uint64_t tcp_fast_open_overflows = 0, tcp_fast_open_requests = 0;
 
   std::uint64_t dropped(DropReason reason) const noexcept {
     return drops[static_cast<std::size_t>(reason)];

@@ -114,6 +114,10 @@ enum class SocketOption : std::uint8_t {
   defer_accept,
   not_sent_low_water,
   window_clamp,
+  fast_open,            ///< of a listener: pending fast opens at most; 0: none
+  fast_open_connect,    ///< connect waits for the first data if a cookie is known
+  fast_open_no_cookie,  ///< neither side of this socket needs a cookie
+  user_timeout_option,  ///< RFC 5482: send the option, obey the peer's
   // read only
   accepting,    ///< 1 for a listener
   unsent,       ///< SIOCOUTQNSD

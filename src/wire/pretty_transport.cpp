@@ -21,6 +21,15 @@ void put_sack(std::string& out, const std::byte* at, std::size_t length) {
   }
 }
 
+void put_fast_open(std::string& out, const std::byte* at, std::size_t head, std::size_t length) {
+  out += length == head ? "tfo cookiereq" : "tfo cookie ";
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  for (std::size_t i = head; i < length; ++i) {
+    out += kDigits[load_u8(at + i) / 16];
+    out += kDigits[load_u8(at + i) % 16];
+  }
+}
+
 void put_option(std::string& out, const std::byte* at, std::size_t length) {
   const std::uint8_t kind = load_u8(at);
   if (kind == 2 && length == 4) {
@@ -33,6 +42,14 @@ void put_option(std::string& out, const std::byte* at, std::size_t length) {
     put_sack(out, at, length);
   } else if (kind == 8 && length == 10) {
     put(out, "TS val ", load_u32(at + 2), " ecr ", load_u32(at + 6));
+  } else if (kind == 28 && length == 4) {
+    const unsigned value = load_u16(at + 2);
+    put(out, "uto ", value & 0x7fffU, value >> 15 != 0 ? " min" : " s");
+  } else if (kind == 34) {
+    put_fast_open(out, at, 2, length);
+  } else if (kind == 254 && length >= 4 && load_u16(at + 2) == 0xf989) {
+    out += "exp-";
+    put_fast_open(out, at, 4, length);
   } else if (kind >= 2 && kind <= 8 && kind != 6 && kind != 7) {
     put(out, "bad-opt-", kind, " len ", length);
   } else {

@@ -103,10 +103,14 @@ TEST(RobustTcpOptions, Duplicates) {
 }
 
 // Known options of a wrong length are skipped like unknown ones.
+// req: RFC7413-4.1.1-2
 TEST(RobustTcpOptions, WrongLengthsOfKnownOptions) {
   for (const char* text :
        {"0203aa", "020500000a", "0302", "03040102", "040300", "0802", "080b000000000000000000",
-        "0502", "0506aabbccdd", "050baabbccddeeff001122"}) {
+        "0502", "0506aabbccdd", "050baabbccddeeff001122",
+        // RFC 7413 §4.1.1: cookies of 2, 5 and 18 octets; an experiment of someone else; RFC 5482
+        "2204aabb", "2207aabbccddee", "2214aabbccddeeff00112233445566778899aabb", "fe06f989aabb",
+        "fe06f988aabb", "fe02", "fe03f9", "1c03aa", "1c0501aabb"}) {
     const Parsed parsed = parse(text);
     EXPECT_TRUE(parsed.ok) << text;
     EXPECT_EQ(parsed.options, TcpOptions{}) << text;

@@ -94,6 +94,17 @@ TcpOptions random_options(Rng& rng) {
   if (random_bool(rng)) options.window_scale = random_u8(rng);
   if (random_bool(rng)) options.timestamps = TcpTimestamps{random_u32(rng), random_u32(rng)};
   options.sack_permitted = random_bool(rng);
+  if (rng.below(4) == 0) {
+    FastOpenCookie& cookie = options.fast_open.emplace();
+    cookie.octets.fill(std::byte{});
+    cookie.size = static_cast<std::uint8_t>(2 * rng.below(FastOpenCookie::kMax / 2 + 1));
+    if (!FastOpenCookie::fits(cookie.size)) cookie.size = 8;
+    for (std::size_t i = 0; i < cookie.size; ++i) cookie.octets[i] = std::byte{random_u8(rng)};
+    cookie.experimental = random_bool(rng);
+  }
+  if (rng.below(4) == 0 && options_len(options) < kTcpMaxOptionsLen) {
+    options.user_timeout = random_u16(rng);
+  }
   SackBlocks all;
   for (std::uint64_t left = rng.below(5); left > 0; --left) {
     all.push_back({Seq{random_u32(rng)}, Seq{random_u32(rng)}});

@@ -1,5 +1,7 @@
 #include "wire/tcp_options.hpp"
 
+#include <algorithm>
+
 namespace tidewire::wire {
 namespace {
 
@@ -10,6 +12,10 @@ constexpr std::uint8_t kWindowScale = 3;
 constexpr std::uint8_t kSackPermitted = 4;
 constexpr std::uint8_t kSack = 5;
 constexpr std::uint8_t kTimestamps = 8;
+constexpr std::uint8_t kUserTimeout = 28;
+constexpr std::uint8_t kFastOpen = 34;
+constexpr std::uint8_t kExperiment = 254;
+constexpr std::uint16_t kFastOpenMagic = 0xf989;
 
 void take_sack(const std::byte* at, std::size_t length, SackBlocks& blocks) noexcept {
   if (length < 10 || (length - 2) % 8 != 0) return;
@@ -17,6 +23,16 @@ void take_sack(const std::byte* at, std::size_t length, SackBlocks& blocks) noex
   for (std::size_t i = 2; i < length; i += 8) {
     blocks.push_back({Seq{load_u32(at + i)}, Seq{load_u32(at + i + 4)}});
   }
+}
+
+//= RFC 7413 §4.1.1
+void take_fast_open(Bytes cookie, bool experimental, TcpOptions& options) noexcept {
+  if (!FastOpenCookie::fits(cookie.size())) return;
+  FastOpenCookie& taken = options.fast_open.emplace();
+  taken.octets.fill(std::byte{});
+  std::ranges::copy(cookie, taken.octets.begin());
+  taken.size = static_cast<std::uint8_t>(cookie.size());
+  taken.experimental = experimental;
 }
 
 void take_option(const std::byte* at, std::size_t length, TcpOptions& options) noexcept {
@@ -36,9 +52,31 @@ void take_option(const std::byte* at, std::size_t length, TcpOptions& options) n
     case kTimestamps:
       if (length == 10) options.timestamps = TcpTimestamps{load_u32(at + 2), load_u32(at + 6)};
       break;
+    case kUserTimeout:
+      if (length == 4) options.user_timeout = load_u16(at + 2);
+      break;
+    case kFastOpen:
+      take_fast_open(Bytes{at + 2, length - 2}, false, options);
+      break;
+    case kExperiment:
+      if (length >= 4 && load_u16(at + 2) == kFastOpenMagic) {
+        take_fast_open(Bytes{at + 4, length - 4}, true, options);
+      }
+      break;
     default:
       break;
   }
+}
+
+std::byte* put_fast_open(std::byte* at, const FastOpenCookie& cookie) noexcept {
+  std::byte* const end = at + detail::fast_open_len(cookie);
+  const std::size_t head = cookie.experimental ? 4 : 2;
+  *at = std::byte{cookie.experimental ? kExperiment : kFastOpen};
+  at[1] = static_cast<std::byte>(head + cookie.size);
+  if (cookie.experimental) store_u16(at + 2, kFastOpenMagic);
+  std::byte* const rest = std::ranges::copy(cookie.bytes(), at + head).out;
+  std::fill(rest, end, std::byte{kNop});
+  return end;
 }
 
 }  // namespace
@@ -77,6 +115,10 @@ void emit(const TcpOptions& options, Writer& out) noexcept {
     put(0x01010402U);
   }
   if (options.window_scale) put(0x01030300U | *options.window_scale);
+  if (options.fast_open) at = put_fast_open(at, *options.fast_open);
+  if (options.user_timeout && at + 4 <= target.data() + target.size()) {
+    put(0x1c040000U | *options.user_timeout);
+  }
   const std::size_t blocks = sack_blocks_that_fit(options);
   if (blocks == 0) return;
   put(0x01010500U | static_cast<std::uint32_t>(2 + 8 * blocks));

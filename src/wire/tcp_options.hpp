@@ -1,6 +1,8 @@
-// TCP options: RFC 9293 §3.1, 7323 (timestamps, window scale), 2018 (SACK).
+// TCP options: RFC 9293 §3.1, 7323 (timestamps, window scale), 2018 (SACK), 7413 (Fast Open), 5482
+// (user timeout).
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <optional>
 #include <span>
@@ -49,12 +51,34 @@ class SackBlocks {
   std::uint8_t count_ = 0;
 };
 
+//= RFC 7413 §4.1.1
+/// A Fast Open cookie, or with size 0 the request for one. Only a SYN may carry it.
+struct FastOpenCookie {
+  static constexpr std::size_t kMin = 4, kMax = 16;
+  std::array<std::byte, kMax> octets;  ///< the first `size` count
+  std::uint8_t size = 0;               ///< 0, or even and 4 to 16
+  bool experimental = false;           ///< kind 254 with 0xf989, from before RFC 7413
+
+  /// A size the option may have.
+  static constexpr bool fits(std::size_t size) noexcept {
+    return size == 0 || (size >= kMin && size <= kMax && size % 2 == 0);
+  }
+  Bytes bytes() const noexcept { return Bytes{octets}.first(size); }
+  friend constexpr bool operator==(const FastOpenCookie& a, const FastOpenCookie& b) noexcept {
+    return a.size == b.size && a.experimental == b.experimental &&
+           std::equal(a.octets.begin(), a.octets.begin() + a.size, b.octets.begin());
+  }
+};
+
 struct TcpOptions {
   std::optional<TcpTimestamps> timestamps;
   std::optional<std::uint16_t> mss;          ///< as sent: 0 and absurd values included
   std::optional<std::uint8_t> window_scale;  ///< as sent: may exceed 14 (RFC 7323 §2.3 clamps it)
   bool sack_permitted = false;
   SackBlocks sack;
+  std::optional<FastOpenCookie> fast_open;
+  /// RFC 5482: 15 bits, and above them whether they count minutes (else seconds).
+  std::optional<std::uint16_t> user_timeout;
   friend constexpr bool operator==(const TcpOptions&, const TcpOptions&) noexcept = default;
 };
 
@@ -81,19 +105,30 @@ inline bool parse_tcp_options(Bytes bytes, TcpOptions& options) noexcept {
 }
 
 namespace detail {
+constexpr std::size_t fast_open_len(const FastOpenCookie& cookie) noexcept {
+  return ((cookie.experimental ? 4U : 2U) + cookie.size + 3U) / 4 * 4;
+}
 constexpr std::size_t fixed_options_len(const TcpOptions& options) noexcept {
   std::size_t size = options.mss ? 4 : 0;
   if (options.timestamps) size += kAlignedTimestampsLen;
   if (options.sack_permitted && !options.timestamps) size += 4;
   if (options.window_scale) size += 4;
+  if (options.fast_open) [[unlikely]]
+    size += fast_open_len(*options.fast_open);
+  // All else can leave no room for it.
+  if (options.user_timeout && size + 4 <= kTcpMaxOptionsLen) [[unlikely]]
+    size += 4;
   return size;
 }
 }  // namespace detail
 
 /// How many of the SACK blocks fit beside the other options.
 constexpr std::size_t sack_blocks_that_fit(const TcpOptions& options) noexcept {
+  if (options.sack.empty()) return 0;
   const std::size_t fixed = detail::fixed_options_len(options);
-  return std::min(options.sack.size(), (kTcpMaxOptionsLen - fixed - 4) / 8);
+  return fixed + 4 > kTcpMaxOptionsLen
+             ? 0
+             : std::min(options.sack.size(), (kTcpMaxOptionsLen - fixed - 4) / 8);
 }
 
 /// Bytes that emit() will write: a multiple of 4, at most 40.
@@ -103,8 +138,9 @@ constexpr std::size_t options_len(const TcpOptions& options) noexcept {
 }
 
 /// Writes the options as Linux lays them out, every multi-byte field aligned: MSS; SACK permitted
-/// with timestamps, or NOP NOP timestamps, or NOP NOP SACK permitted; NOP window scale; NOP NOP
-/// SACK. Blocks that do not fit are left out, the last ones first.
+/// with timestamps, or NOP NOP timestamps, or NOP NOP SACK permitted; NOP window scale; Fast Open;
+/// user timeout; NOP NOP SACK. A user timeout and blocks that do not fit are left out, the last
+/// blocks first.
 void emit(const TcpOptions& options, Writer& out) noexcept;
 
 }  // namespace tidewire::wire

@@ -144,6 +144,36 @@ TEST(Vectors, TcpOptionsInLinuxOrder) {
   EXPECT_EQ(options_of(options), "02 04 02 18 01 01 04 02 01 03 03 0e");
 }
 
+// req: RFC7413-4.1.1-1, RFC5482-3-1
+TEST(Vectors, FastOpenAndUserTimeout) {
+  const auto options_of = [](const TcpOptions& options) {
+    return to_hex(emitted(options, options_len(options)));
+  };
+  TcpOptions options;
+  options.fast_open.emplace();
+  EXPECT_EQ(options_of(options), "22 02 01 01");
+  options.fast_open->experimental = true;
+  EXPECT_EQ(options_of(options), "fe 04 f9 89");
+  for (std::size_t i = 0; i < 8; ++i) options.fast_open->octets[i] = static_cast<std::byte>(i);
+  options.fast_open->size = 8;
+  EXPECT_EQ(options_of(options), "fe 0c f9 89 00 01 02 03 04 05 06 07");
+  options.fast_open->experimental = false;
+  options.user_timeout = 0x8005;
+  EXPECT_EQ(options_of(options), "22 0a 00 01 02 03 04 05 06 07 01 01 1c 04 80 05");
+  // With all that a SYN can carry and the longest cookie nothing is left for it.
+  options.fast_open->size = 16;
+  options.fast_open->octets.fill(std::byte{7});
+  options.mss = 1460;
+  options.sack_permitted = true;
+  options.timestamps = TcpTimestamps{1, 0};
+  options.window_scale = 7;
+  EXPECT_EQ(options_len(options), 40U);
+  TcpOptions back;
+  ASSERT_TRUE(parse_tcp_options(emitted(options, 40), back));
+  EXPECT_EQ(back.fast_open, options.fast_open);
+  EXPECT_FALSE(back.user_timeout);
+}
+
 TEST(Vectors, Icmpv4) {
   const Buffer data = hex("61626364");
   const Icmpv4Repr echo = Icmpv4Repr::echo(Icmpv4Type::echo_request, 0x1234, 7, data);

@@ -17,6 +17,7 @@
 #include "core/tcp/buffer/recv_ring.hpp"
 #include "core/tcp/buffer/send_ring.hpp"
 #include "core/tcp/cc/controller.hpp"
+#include "core/tcp/fast_open.hpp"
 #include "core/tcp/flow_table.hpp"
 #include "core/tcp/option_policy.hpp"
 #include "core/tcp/output/ack_policy.hpp"
@@ -132,9 +133,10 @@ struct Connection : ListNode<ReadyTag> {
   Receive rcv;
   Active* active = nullptr;
   struct Listener* listener = nullptr;
-  SocketErrorInfo* error_info = nullptr;  ///< for IP_RECVERR
-  std::string_view controller;            ///< chosen by name; empty: the configured one
-  SlabHandle entry;                       ///< its SocketEntry
+  SocketErrorInfo* error_info = nullptr;   ///< for IP_RECVERR
+  std::string_view controller;             ///< chosen by name; empty: the configured one
+  FastOpenKeys* fast_open_keys = nullptr;  ///< of its own; null: the stack's
+  SlabHandle entry;                        ///< its SocketEntry
   BindId bind = 0;
   std::uint32_t accept_next = kNoIndex;  ///< in the queue of its listener
   std::uint32_t accept_by = kNoIndex;    ///< the listener it goes to once established
@@ -154,6 +156,8 @@ struct Connection : ListNode<ReadyTag> {
   std::uint8_t urgent_byte = 0;
   std::uint32_t deficit = 0;
   Instant challenge_second;
+  std::uint32_t peer_user_timeout_ms = 0;  ///< what the peer's option said; 0: nothing
+  std::uint16_t syn_text = 0;              ///< octets of the send ring that go with the SYN
 
   bool owned : 1 = false;  ///< an application holds the SocketId
   bool family_v6 : 1 = false;
@@ -185,6 +189,14 @@ struct Connection : ListNode<ReadyTag> {
   bool force_retransmit : 1 =
       false;  ///< after RTO: the first segment goes whatever the window says
   bool window_was_zero : 1 = false;
+  bool from_cookie : 1 = false;        ///< its record was a SYN cookie
+  bool syn_fast_open : 1 = false;      ///< the SYN carried, or will carry, the Fast Open option
+  bool syn_data_acked : 1 = false;     ///< and its text was acknowledged by the SYN-ACK
+  bool syn_deferred : 1 = false;       ///< connect waits for the first data
+  bool fast_open_pending : 1 = false;  ///< made by a SYN with text; its handshake goes on
+  bool syn_ack_cookie : 1 = false;     ///< the SYN-ACK carries a (new) Fast Open cookie
+  bool syn_ack_exp : 1 = false;        ///< in the experimental form
+  bool owe_user_timeout : 1 = false;   ///< the next segment carries the option
   Stats stats;
 };
 
@@ -194,32 +206,43 @@ struct Listener {
   std::uint32_t ready = 0;
   std::uint32_t backlog = 0;
   std::uint32_t half_open = 0;
-  std::uint32_t next_same = kNoIndex;  ///< next listener of the same address and port (REUSEPORT)
+  std::uint32_t next_same = kNoIndex;   ///< next listener of the same address and port (REUSEPORT)
+  std::uint32_t young = 0;              ///< of the half-open ones: SYN-ACK sent only once
+  Instant cookies_until;                ///< cookies made by then may come back
+  std::uint32_t fast_open_pending = 0;  ///< connections made by a SYN whose handshake goes on
+  std::uint32_t fast_open_resets = 0;   ///< of those: how many were reset before
+  Instant fast_open_reset_until;        ///< the resets count as pending until then
 };
 
-/// SYN-RECEIVED from LISTEN, or a SYN held for a forwarding owner.
-struct HalfOpen : ListNode<ReadyTag> {
-  HalfOpen() noexcept : timer(this, static_cast<std::uint32_t>(TimerOwner::half_open)) {}
-
-  TimerEntry timer;
+/// What a SYN said, and our number for the answer.
+struct PeerSyn {
   Tuple tuple;
   Seq iss, irs;
-  std::uint32_t tsval = 0;  ///< of the newest SYN
-  std::uint32_t listener = kNoIndex;
-  std::uint16_t window = 0;  ///< of the SYN, never scaled
-  std::uint16_t mss = 0;     ///< of the SYN, if has_mss
+  std::uint32_t tsval = 0;   ///< of the newest SYN
+  std::uint16_t window = 0;  ///< never scaled
+  std::uint16_t mss = 0;     ///< if has_mss
   InterfaceId interface = kNoInterface;
   std::uint8_t shift = 0;
-  std::uint8_t retries = 0;
   bool has_mss : 1 = false;
   bool has_shift : 1 = false;
   bool sack : 1 = false;
   bool timestamps : 1 = false;
+};
+
+/// SYN-RECEIVED from LISTEN, or a SYN held for a forwarding owner.
+struct HalfOpen : ListNode<ReadyTag>, PeerSyn {
+  HalfOpen() noexcept : timer(this, static_cast<std::uint32_t>(TimerOwner::half_open)) {}
+
+  TimerEntry timer;
+  std::uint32_t listener = kNoIndex;
+  std::uint8_t retries = 0;
   bool held : 1 = false;   ///< waits for forward_accept, _reject or _drop
   bool acked : 1 = false;  ///< the ACK came, but accept is deferred or the queue was full
   bool sent : 1 = false;
   bool in_table : 1 = true;
   bool waited : 1 = false;  ///< the SYN-ACK found the next hop unresolved
+  bool cookie : 1 = false;  ///< the SYN-ACK carries a Fast Open cookie
+  bool exp : 1 = false;     ///< in the experimental form
   Instant sent_at;          ///< of the first SYN-ACK: the first round trip
 };
 static_assert(sizeof(HalfOpen) <= 128);

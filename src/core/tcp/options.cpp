@@ -23,6 +23,28 @@ std::uint32_t to_u32(std::int64_t value) noexcept {
       std::clamp<std::int64_t>(value, 0, std::int64_t{Settings::kUnlimited}));
 }
 
+/// TCP_DEFER_ACCEPT counts SYN-ACK timeouts, as Linux: as many as make up the time, and the time
+/// that these make up.
+std::uint8_t to_timeouts(std::int64_t nanos, const TcpConfig& config) noexcept {
+  if (nanos <= 0) return 0;
+  std::uint8_t count = 1;
+  Duration wait = config.rto_initial;
+  for (Duration sum = wait; sum.count_nanos() < nanos && count < 255; ++count) {
+    wait = std::min(wait * 2, config.rto_max);
+    sum += wait;
+  }
+  return count;
+}
+std::int64_t from_timeouts(std::uint8_t count, const TcpConfig& config) noexcept {
+  Duration sum;
+  Duration wait = config.rto_initial;
+  for (; count > 0; --count) {
+    sum += wait;
+    wait = std::min(wait * 2, config.rto_max);
+  }
+  return sum.count_nanos();
+}
+
 }  // namespace
 
 bool Sockets::set_flag(Connection& c, SocketOption option, bool on) noexcept {
@@ -111,7 +133,7 @@ bool Sockets::set_size(Connection& c, SocketOption option, std::int64_t value) n
       o.user_timeout_ms = to_millis(value);
       return true;
     case SocketOption::defer_accept:
-      o.defer_accept_ms = to_millis(value);
+      o.defer_accept = to_timeouts(value, s.config());
       return true;
     case SocketOption::linger:
       o.linger_ms = value < 0 ? -1 : static_cast<std::int32_t>(to_millis(value));
@@ -246,9 +268,9 @@ std::optional<std::int64_t> Sockets::get_size(const Connection& c,
     case SocketOption::user_timeout:
       return o.user_timeout_ms * kMilli;
     case SocketOption::syn_count:
-      return o.syn_count;
+      return o.syn_count != 0 ? o.syn_count : s.config().syn_retries;
     case SocketOption::defer_accept:
-      return o.defer_accept_ms * kMilli;
+      return from_timeouts(o.defer_accept, s.config());
     default:
       return std::nullopt;
   }

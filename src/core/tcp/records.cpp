@@ -12,7 +12,9 @@ void Shared::release(HalfOpen& h) noexcept {
   if (h.held) {
     --held_flows;
   } else if (h.listener != kNoIndex) {
-    --connections.at_index(h.listener)->listener->half_open;
+    Listener& l = *connections.at_index(h.listener)->listener;
+    --l.half_open;
+    if (h.retries == 0) --l.young;
   }
   half_opens.release(h);
 }

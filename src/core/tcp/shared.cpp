@@ -30,11 +30,14 @@ Shared::Shared(Context& context, ip::Output& output, PortRegistry& port_registry
       half_opens(context.memory),
       time_waits(context.memory, context.config.tcp.time_wait_max),
       error_infos(context.memory),
+      fast_open_keys(context.memory),
       flows(context.memory),
       listen_table(context.memory,
                    derive(context.seed, static_cast<std::uint64_t>(SeedPurpose::socket_table))),
       wheel(TimerWheel::kFine, context.now),
       controller_name(context.config.tcp.congestion_control),
+      syn_cookies(derive(context.seed, static_cast<std::uint64_t>(SeedPurpose::syn_cookie))),
+      fast_open(context),
       flow_seed_(derive(context.seed, static_cast<std::uint64_t>(SeedPurpose::flow_table))),
       isn_seed_(derive(context.seed, static_cast<std::uint64_t>(SeedPurpose::isn))),
       timestamp_seed_(
@@ -227,6 +230,28 @@ OptionPolicy Shared::option_policy(const Tuple& tuple, const Settings& settings)
           .window_scaling = config().window_scaling,
           .window_scale = offered_scale(settings),
           .mss = advertised_mss(tuple, settings)};
+}
+
+wire::TcpRepr Shared::syn_ack(const PeerSyn& syn, const Settings& settings) const noexcept {
+  const OptionPolicy policy = option_policy(syn.tuple, settings);
+  wire::TcpRepr repr;
+  repr.source_port = syn.tuple.local_port;
+  repr.destination_port = syn.tuple.remote_port;
+  repr.seq = syn.iss;
+  repr.ack = syn.irs + 1;
+  repr.flags = wire::TcpFlag::syn | wire::TcpFlag::ack;
+  repr.window = static_cast<std::uint16_t>(
+      std::min({settings.receive_buffer, settings.window_clamp, std::uint32_t{0xffff}}));
+  repr.options.mss = policy.mss;
+  if (policy.window_scaling && syn.has_shift) {
+    repr.options.window_scale = policy.window_scale.shift();
+  }
+  repr.options.sack_permitted = policy.sack && syn.sack;
+  if (policy.timestamps && syn.timestamps) {
+    const Timestamps clock{timestamp_offset(syn.tuple)};
+    repr.options.timestamps = wire::TcpTimestamps{clock.value(now()), syn.tsval};
+  }
+  return repr;
 }
 
 Shared::Space Shared::receive_space(const Connection& c) noexcept {

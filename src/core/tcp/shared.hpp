@@ -16,6 +16,7 @@
 #include "core/tcp/connection.hpp"
 #include "core/tcp/flow_table.hpp"
 #include "core/tcp/idle.hpp"
+#include "core/tcp/input/syn_cookies.hpp"
 #include "core/tcp/output/ready_queue.hpp"
 #include "core/tcp/segment.hpp"
 
@@ -51,6 +52,7 @@ class Shared {
   Slab<HalfOpen> half_opens;
   Slab<TimeWait> time_waits;
   Slab<SocketErrorInfo> error_infos;
+  Slab<FastOpenKeys> fast_open_keys;
   FlowTable flows;
   FlatMap<ListenKey, std::uint32_t, ListenHash> listen_table;
   TimerWheel wheel;
@@ -59,6 +61,8 @@ class Shared {
   List<HalfOpen, ReadyTag> half_waiting;  ///< for a device or a neighbor
   ControllerRegistry controllers;
   std::string_view controller_name;
+  SynCookies syn_cookies;
+  FastOpen fast_open;
   std::uint32_t held_flows = 0;
   std::uint32_t time_wait_first = kNoIndex, time_wait_last = kNoIndex;
 
@@ -179,6 +183,9 @@ class Shared {
   /// What the MSS option of our SYN says (RFC 9293 §3.7.1).
   std::uint16_t advertised_mss(const Tuple& tuple, const Settings& settings) const noexcept;
   WindowScale offered_scale(const Settings& settings) const noexcept;
+  //= RFC 9293 §3.10.7.2: <SEQ=ISS><ACK=RCV.NXT><CTL=SYN,ACK>
+  /// The answer to a SYN, as far as the options of both sides say.
+  wire::TcpRepr syn_ack(const PeerSyn& syn, const Settings& settings) const noexcept;
   OptionPolicy option_policy(const Tuple& tuple, const Settings& settings) const noexcept;
   /// Text that fits in a segment with the usual options.
   static std::uint32_t eff_mss(const Connection& c) noexcept {

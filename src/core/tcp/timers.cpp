@@ -114,8 +114,8 @@ void Timers::retransmit(Connection& c) noexcept {
 //= RFC 9293 §3.8.3 MUST-22
 void Timers::retransmit_syn(Connection& c) noexcept {
   ++c.retries;
-  const std::uint32_t limit =
-      c.passive ? s.config().syn_ack_retries : std::uint32_t{c.settings.syn_count};
+  const std::uint32_t usual = c.passive ? s.config().syn_ack_retries : s.config().syn_retries;
+  const std::uint32_t limit = c.settings.syn_count != 0 ? c.settings.syn_count : usual;
   if (gave_up(c, c.retries, limit)) return;
   c.syn_retransmitted = true;
   c.owe_syn = true;
@@ -219,16 +219,40 @@ void Timers::fire(IdleConnection& idle) noexcept {
   if (!s.reap(*c)) s.update_events(*c);
 }
 
+/// How often a SYN-ACK is sent again. As Linux: half of the backlog is kept for new handshakes; the
+/// older the rest, the sooner it goes.
+std::uint32_t Timers::syn_ack_limit(const Connection& listener) const noexcept {
+  const Listener& l = *listener.listener;
+  std::uint32_t limit =
+      listener.settings.syn_count != 0 ? listener.settings.syn_count : s.config().syn_ack_retries;
+  if (2 * std::uint64_t{l.half_open} <= std::max(8U, l.backlog)) return limit;
+  for (std::uint64_t young = 2 * std::uint64_t{l.young}; limit > 2 && l.half_open >= young;) {
+    --limit;
+    young *= 2;
+    if (young == 0) return 2;
+  }
+  return limit;
+}
+
 void Timers::fire(HalfOpen& h) noexcept {
   if (h.held) return s.release(h);
-  if (h.retries >= s.config().syn_ack_retries) {
+  const Connection& listener = *s.connections.at_index(h.listener);
+  Listener& l = *listener.listener;
+  const unsigned defer = listener.settings.defer_accept;
+  const bool deferred = defer != 0 && h.acked;
+  if (h.retries >= syn_ack_limit(listener) && !(deferred && h.retries < defer)) {
     ++s.ctx.counters.tcp_attempt_fails;
     return s.release(h);
   }
+  // A peer that has answered and is waited for hears of us again at the end of the waiting.
+  const bool resend = !deferred || h.retries + 1U >= defer;
+  if (h.retries == 0) --l.young;
   ++h.retries;
-  ++s.ctx.counters.tcp_retransmits;
   ++s.ctx.counters.tcp_timeouts;
-  s.mark_ready(h);
+  if (resend) {
+    ++s.ctx.counters.tcp_retransmits;
+    s.mark_ready(h);
+  }
   s.wheel.schedule(h.timer,
                    s.now() + backed_off(s.config().rto_initial, h.retries, s.config().rto_max));
 }

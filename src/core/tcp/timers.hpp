@@ -22,6 +22,7 @@ class Timers {
   void retransmit_data(Connection& c) noexcept;
   void persist(Connection& c) noexcept;
   void keepalive(Connection& c) noexcept;
+  std::uint32_t syn_ack_limit(const Connection& listener) const noexcept;
   bool gave_up(Connection& c, std::uint32_t count, std::uint32_t limit) noexcept;
 
   Shared& s;

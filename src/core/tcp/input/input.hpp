@@ -37,12 +37,23 @@ class Input {
   Connection* find_listener_at(const ListenKey& key, const Segment& seg) noexcept;
   // listen.cpp
   void listen_arrives(Connection& listener, Segment& seg, std::optional<Seq> isn_floor) noexcept;
+  Verdict cookie_arrives(Connection& listener, Segment& seg) noexcept;
+  void answer_with_cookie(Connection& listener, const Segment& seg) noexcept;
+  /// Our number for the answer to a SYN.
+  Seq choose_iss(const Tuple& tuple, std::optional<Seq> isn_floor) const noexcept;
   HalfOpen* make_half_open(const Segment& seg, std::optional<Seq> isn_floor) noexcept;
   void hold_for_owner(const Segment& seg, std::optional<Seq> isn_floor) noexcept;
   void half_open_arrives(HalfOpen& h, Segment& seg) noexcept;
   Verdict half_open_checks(HalfOpen& h, Segment& seg) noexcept;
   void half_open_acknowledged(HalfOpen& h, Segment& seg) noexcept;
+  /// A connection in SYN-RECEIVED that is in no table yet; null: no memory. `retransmitted`: our
+  /// SYN-ACK was.
+  Connection* make_passive(const PeerSyn& syn, const Settings& settings,
+                           bool retransmitted) noexcept;
+  void inherit(Connection& c, const Connection& listener) noexcept;
+  void acknowledged(Connection& c, Segment& seg) noexcept;
   void reply_half_open_ack(const HalfOpen& h) noexcept;
+  void reply(const Tuple& tuple, const wire::TcpRepr& repr) noexcept;
   void reply_ack(const Tuple& tuple, Seq seq, Seq ack, std::uint16_t window,
                  const std::optional<wire::TcpTimestamps>& timestamps) noexcept;
   void time_wait_arrives(TimeWait& tw, Segment& seg, const ip::Packet& packet,

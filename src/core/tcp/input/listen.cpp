@@ -13,6 +13,22 @@ std::uint32_t initial_window(const Settings& settings) noexcept {
   return std::min({settings.receive_buffer, settings.window_clamp, std::uint32_t{0xffff}});
 }
 
+PeerSyn read_syn(const Segment& seg) noexcept {
+  PeerSyn syn;
+  syn.tuple = seg.tuple;
+  syn.irs = seg.seq;
+  syn.window = seg.window;
+  syn.interface = seg.interface;
+  syn.mss = seg.options.mss.value_or(0);
+  syn.has_mss = seg.options.mss.has_value();
+  syn.shift = seg.options.window_scale.value_or(0);
+  syn.has_shift = seg.options.window_scale.has_value();
+  syn.sack = seg.options.sack_permitted;
+  syn.timestamps = seg.options.timestamps.has_value();
+  if (syn.timestamps) syn.tsval = seg.options.timestamps->value;
+  return syn;
+}
+
 }  // namespace
 
 //= RFC 9293 §3.10.7.2
@@ -20,6 +36,7 @@ void Input::listen_arrives(Connection& listener, Segment& seg,
                            std::optional<Seq> isn_floor) noexcept {
   if (seg.has(TcpFlag::rst)) return s.drop(DropReason::tcp_no_socket, seg);
   if (seg.has(TcpFlag::ack)) {
+    if (cookie_arrives(listener, seg) == Verdict::done) return;
     s.drop(DropReason::tcp_bad_ack, seg);
     return reply_reset(seg);
   }
@@ -32,36 +49,103 @@ void Input::listen_arrives(Connection& listener, Segment& seg,
     return s.drop(DropReason::tcp_broadcast, seg);
   }
   Listener& l = *listener.listener;
+  // As Linux: whose tuple was in TIME-WAIT is a real peer, and the backlog does not count for it.
+  const bool full = l.half_open >= s.config().half_open_max ||
+                    (l.half_open > l.backlog && !isn_floor.has_value());
+  const SynCookieUse use = s.config().syn_cookies;
+  const bool cookie =
+      !isn_floor && (use == SynCookieUse::always || (full && use == SynCookieUse::when_full));
+  if (full && !cookie) return s.drop(DropReason::tcp_backlog_full, seg);
   if (l.ready > l.backlog) return s.drop(DropReason::tcp_accept_full, seg);
-  if (l.half_open >= s.config().half_open_max) {
-    return s.drop(DropReason::tcp_backlog_full, seg);
-  }
+  if (cookie) return answer_with_cookie(listener, seg);
   HalfOpen* h = make_half_open(seg, isn_floor);
   if (h == nullptr) return s.drop(DropReason::no_memory, seg);
   h->listener = s.connections.index_of(listener);
   ++l.half_open;
+  ++l.young;
   s.mark_ready(*h);
   s.wheel.schedule(h->timer, s.now() + s.config().rto_initial);
+}
+
+//= RFC 4987 §3.6
+/// Nothing is kept of this SYN. Without timestamps there is no place to keep its other options.
+void Input::answer_with_cookie(Connection& listener, const Segment& seg) noexcept {
+  PeerSyn syn = read_syn(seg);
+  const std::uint16_t fallback = seg.tuple.is_v4() ? 536 : 1220;
+  syn.iss = s.syn_cookies.make(seg.tuple, seg.seq, syn.has_mss ? syn.mss : fallback, s.now());
+  if (!syn.timestamps || !s.config().timestamps) syn.has_shift = syn.sack = false;
+  wire::TcpRepr repr = s.syn_ack(syn, listener.settings);
+  if (repr.options.timestamps) {
+    CookieOptions kept;
+    if (repr.options.window_scale) kept.window_shift = syn.shift;
+    kept.sack = repr.options.sack_permitted;
+    const std::uint32_t offset = s.timestamp_offset(seg.tuple);
+    std::uint32_t& stamp = repr.options.timestamps->value;
+    stamp = offset + hide_options(stamp - offset, kept);
+  }
+  listener.listener->cookies_until = s.now() + SynCookies::kValid;
+  ++s.ctx.counters.tcp_cookies_sent;
+  reply(seg.tuple, repr);
+}
+
+/// An ACK for no record: perhaps it brings a cookie back.
+Verdict Input::cookie_arrives(Connection& listener, Segment& seg) noexcept {
+  Listener& l = *listener.listener;
+  if (seg.has(TcpFlag::syn) || s.config().syn_cookies == SynCookieUse::never ||
+      l.cookies_until <= s.now()) {
+    return Verdict::go_on;
+  }
+  PeerSyn syn;
+  syn.tuple = seg.tuple;
+  syn.iss = seg.ack - 1;
+  syn.irs = seg.seq - 1;
+  const auto mss = s.syn_cookies.check(syn.tuple, syn.irs, syn.iss, s.now());
+  if (!mss) {
+    ++s.ctx.counters.tcp_cookies_failed;
+    return Verdict::go_on;
+  }
+  ++s.ctx.counters.tcp_cookies_received;
+  // As Linux: nothing is told; what the peer sends next finds no record and is answered with a RST.
+  if (l.ready > l.backlog) return s.drop(DropReason::tcp_accept_full, seg), Verdict::done;
+  syn.window = seg.window;
+  syn.mss = *mss;
+  syn.has_mss = true;
+  syn.interface = seg.interface;
+  syn.timestamps = seg.options.timestamps.has_value() && seg.options.timestamps->echo != 0;
+  if (syn.timestamps) {
+    const CookieOptions kept =
+        found_options(seg.options.timestamps->echo - s.timestamp_offset(seg.tuple));
+    syn.tsval = seg.options.timestamps->value;
+    syn.has_shift = kept.window_shift.has_value();
+    syn.shift = kept.window_shift.value_or(0);
+    syn.sack = kept.sack;
+  }
+  Connection* c = make_passive(syn, listener.settings, false);
+  if (c == nullptr) return s.drop(DropReason::no_memory, seg), Verdict::done;
+  c->syn_sent_once = c->from_cookie = true;
+  inherit(*c, listener);
+  if (!s.add_flow(*c)) {
+    s.drop(DropReason::no_memory, seg);
+    c->accept_by = kNoIndex;
+    s.enter_closed(*c, SocketError::no_buffers);
+    return (void)s.reap(*c), Verdict::done;
+  }
+  acknowledged(*c, seg);
+  return Verdict::done;
+}
+
+Seq Input::choose_iss(const Tuple& tuple, std::optional<Seq> isn_floor) const noexcept {
+  const Seq iss = s.make_isn(tuple);
+  //= RFC 6191 §2
+  // The sequence numbers of the connection that was in TIME-WAIT lie behind the new ones.
+  return isn_floor && !iss.after(*isn_floor) ? *isn_floor : iss;
 }
 
 HalfOpen* Input::make_half_open(const Segment& seg, std::optional<Seq> isn_floor) noexcept {
   HalfOpen* h = s.half_opens.acquire();
   if (h == nullptr) return nullptr;
-  h->tuple = seg.tuple;
-  h->iss = s.make_isn(seg.tuple);
-  //= RFC 6191 §2
-  // The sequence numbers of the connection that was in TIME-WAIT lie behind the new ones.
-  if (isn_floor && !h->iss.after(*isn_floor)) h->iss = *isn_floor;
-  h->irs = seg.seq;
-  h->window = seg.window;
-  h->interface = seg.interface;
-  h->mss = seg.options.mss.value_or(0);
-  h->has_mss = seg.options.mss.has_value();
-  h->shift = seg.options.window_scale.value_or(0);
-  h->has_shift = seg.options.window_scale.has_value();
-  h->sack = seg.options.sack_permitted;
-  h->timestamps = seg.options.timestamps.has_value();
-  if (h->timestamps) h->tsval = seg.options.timestamps->value;
+  static_cast<PeerSyn&>(*h) = read_syn(seg);
+  h->iss = choose_iss(seg.tuple, isn_floor);
   if (!s.flows.insert(s.hash_of(h->tuple), {FlowKind::half_open, s.half_opens.index_of(*h)})) {
     s.half_opens.release(*h);
     return nullptr;
@@ -156,55 +240,79 @@ void Input::half_open_acknowledged(HalfOpen& h, Segment& seg) noexcept {
   Connection& listener = *s.connections.at_index(h.listener);
   Listener& l = *listener.listener;
   // As Linux: with a full queue the ACK is ignored, so that the SYN-ACK is sent again later.
-  if (l.ready > l.backlog) return s.drop(DropReason::tcp_accept_full, seg);
-  if (listener.settings.defer_accept_ms != 0 && seg.text_len == 0 && !seg.has(TcpFlag::fin) &&
-      h.retries == 0) {
+  // As Linux: until SYN-ACKs have been timed out for so long an ACK alone makes no connection.
+  if (h.retries < listener.settings.defer_accept && seg.text_len == 0 && !seg.has(TcpFlag::fin)) {
     h.acked = true;
+    ++s.ctx.counters.tcp_defer_accept_drops;
     return;
+  }
+  if (l.ready > l.backlog) {
+    s.drop(DropReason::tcp_accept_full, seg);
+    h.acked = true;
+    if (!s.config().abort_on_overflow) return;
+    reply_reset(seg);
+    return s.release(h);
   }
   Connection* c = promote(h, listener.settings);
   if (c == nullptr) return s.drop(DropReason::no_memory, seg);
-  c->accept_by = s.connections.index_of(listener);
-  c->family_v6 = listener.family_v6;
-  c->bind = s.ports.share(listener.bind);
-  c->stats.segs_in += seg.segs;
-  synchronized_arrives(*c, seg);
-  if (c->state == TcpState::syn_received) {
-    // The full checks did not like the ACK: the SYN-ACK goes on being sent.
-    s.arm(*c, TimerKind::retransmit, s.now() + s.config().rto_initial);
-  }
-  if (!s.reap(*c)) s.update_events(*c);
+  inherit(*c, listener);
+  acknowledged(*c, seg);
 }
 
-Connection* Input::promote(HalfOpen& h, const Settings& settings) noexcept {
+void Input::inherit(Connection& c, const Connection& listener) noexcept {
+  c.accept_by = s.connections.index_of(listener);
+  c.family_v6 = listener.family_v6;
+  c.bind = s.ports.share(listener.bind);
+}
+
+/// The ACK of our SYN-ACK takes the steps of any segment.
+void Input::acknowledged(Connection& c, Segment& seg) noexcept {
+  c.stats.segs_in += seg.segs;
+  synchronized_arrives(c, seg);
+  if (c.state == TcpState::syn_received) {
+    // The full checks did not like the ACK: the SYN-ACK goes on being sent.
+    s.arm(c, TimerKind::retransmit, s.now() + s.config().rto_initial);
+  }
+  if (!s.reap(c)) s.update_events(c);
+}
+
+Connection* Input::make_passive(const PeerSyn& syn, const Settings& settings,
+                                bool retransmitted) noexcept {
   Connection* c = s.make_connection();
   if (c == nullptr) return nullptr;
   c->settings = settings;
-  c->tuple = h.tuple;
+  c->tuple = syn.tuple;
   c->passive = true;
-  c->snd.iss = c->snd.una = h.iss;
-  c->snd.nxt = h.iss + 1;
-  c->snd.wnd = c->snd.max_wnd = h.window;
-  c->snd.wl1 = h.irs;
-  c->rcv.irs = h.irs;
-  c->rcv.nxt = c->rcv.last_ack_sent = h.irs + 1;
+  c->snd.iss = c->snd.una = syn.iss;
+  c->snd.nxt = syn.iss + 1;
+  c->snd.wnd = c->snd.max_wnd = syn.window;
+  c->snd.wl1 = syn.irs;
+  c->rcv.irs = syn.irs;
+  c->rcv.nxt = c->rcv.last_ack_sent = syn.irs + 1;
   c->rcv.window = ReceiveWindow{c->rcv.nxt};
   (void)c->rcv.window.advertise(c->rcv.nxt, Window{initial_window(settings)}, WindowScale{});
-  c->syn_retransmitted = h.retries > 0;
-  c->syn_sent_once = h.sent;
+  c->syn_retransmitted = retransmitted;
   c->last_received = s.now();
-  c->path.interface = h.interface;
+  c->path.interface = syn.interface;
   SynOptions theirs;
-  if (h.has_mss) theirs.mss = h.mss;
-  if (h.has_shift) theirs.window_shift = h.shift;
-  theirs.sack_permitted = h.sack;
-  if (h.timestamps) theirs.tsval = h.tsval;
+  if (syn.has_mss) theirs.mss = syn.mss;
+  if (syn.has_shift) theirs.window_shift = syn.shift;
+  theirs.sack_permitted = syn.sack;
+  if (syn.timestamps) theirs.tsval = syn.tsval;
   s.apply_options(*c, theirs);
   if (!s.attach_active(*c)) {
     s.entries.release(*s.entries.get(c->entry));
     s.release_connection(*c);
     return nullptr;
   }
+  s.set_state(*c, TcpState::syn_received);
+  return c;
+}
+
+Connection* Input::promote(HalfOpen& h, const Settings& settings) noexcept {
+  Connection* c = make_passive(h, settings, h.retries > 0);
+  if (c == nullptr) return nullptr;
+  c->syn_sent_once = h.sent;
   if (h.retries == 0 && h.sent && h.sent_at <= s.now()) {
     c->rtt.on_sample(s.now() - h.sent_at, s.now());
   }
@@ -213,7 +321,6 @@ Connection* Input::promote(HalfOpen& h, const Settings& settings) noexcept {
   c->in_table = true;
   h.in_table = false;
   s.release(h);
-  s.set_state(*c, TcpState::syn_received);
   return c;
 }
 
@@ -256,12 +363,17 @@ void Input::reply_ack(const Tuple& tuple, Seq seq, Seq ack, std::uint16_t window
   repr.flags = TcpFlag::ack;
   repr.window = window;
   repr.options.timestamps = timestamps;
+  reply(tuple, repr);
+}
+
+void Input::reply(const Tuple& tuple, const wire::TcpRepr& repr) noexcept {
   std::array<std::byte, ip::HeaderBuffer::kTransportMax> header{};
   Writer writer{header};
   wire::emit(repr, writer, 0);
   ++s.ctx.counters.tcp_segs_out;
   if (s.tracing()) [[unlikely]] {
-    s.trace_segment(TraceKind::segment_out, nullptr, seq, ack, 0, repr.flags, window);
+    s.trace_segment(TraceKind::segment_out, nullptr, repr.seq, repr.ack, 0, repr.flags,
+                    repr.window);
   }
   s.out.queue_reply(tuple.local_address(), tuple.remote_address(), Protocol::tcp,
                     Bytes{header}.first(wire::header_len(repr)), wire::kTcpChecksumOffset);

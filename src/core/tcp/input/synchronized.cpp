@@ -172,7 +172,8 @@ Verdict Input::check_ack(Connection& c, Segment& seg) noexcept {
     c.snd.wl2 = seg.ack;
     c.snd.wnd = (WireWindow{seg.window} << c.snd.scale).bytes();
     c.snd.max_wnd = std::max(c.snd.max_wnd, c.snd.wnd);
-    if (!c.rtt.has_sample() && c.timestamps_on && seg.options.timestamps) {
+    // The time stamp of a cookie is not when it was sent.
+    if (!c.rtt.has_sample() && c.timestamps_on && seg.options.timestamps && !c.from_cookie) {
       if (const auto rtt = c.timestamps.round_trip(seg.options.timestamps->echo, s.now())) {
         c.rtt.on_sample(*rtt, s.now());
       }

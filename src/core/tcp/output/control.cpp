@@ -92,29 +92,11 @@ Sender::Step Sender::send_probe(Connection& c) noexcept {
   return Step::sent;
 }
 
-//= RFC 9293 §3.10.7.2: <SEQ=ISS><ACK=RCV.NXT><CTL=SYN,ACK>
 Sender::Step Sender::serve_half_open(HalfOpen& h, TxBudget& budget) noexcept {
   h.unlink();
   const Connection& listener = *s.connections.at_index(h.listener);
   const Settings& settings = listener.settings;
-  const OptionPolicy policy = s.option_policy(h.tuple, settings);
-  wire::TcpRepr repr;
-  repr.source_port = h.tuple.local_port;
-  repr.destination_port = h.tuple.remote_port;
-  repr.seq = h.iss;
-  repr.ack = h.irs + 1;
-  repr.flags = TcpFlag::syn | TcpFlag::ack;
-  repr.window = static_cast<std::uint16_t>(
-      std::min({settings.receive_buffer, settings.window_clamp, std::uint32_t{0xffff}}));
-  repr.options.mss = policy.mss;
-  if (policy.window_scaling && h.has_shift) {
-    repr.options.window_scale = policy.window_scale.shift();
-  }
-  repr.options.sack_permitted = policy.sack && h.sack;
-  if (policy.timestamps && h.timestamps) {
-    const Timestamps clock{s.timestamp_offset(h.tuple)};
-    repr.options.timestamps = wire::TcpTimestamps{clock.value(s.now()), h.tsval};
-  }
+  wire::TcpRepr repr = s.syn_ack(h, settings);
   ip::HeaderBuffer headers;
   Writer writer{headers.transport()};
   wire::emit(repr, writer, 0);
