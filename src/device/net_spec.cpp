@@ -131,48 +131,129 @@ bool set_queue(LinkSpec& link, Word value) {
   return true;
 }
 
+std::string decimal(std::uint64_t value, std::uint64_t scale) {
+  std::string text = std::to_string(value / scale);
+  std::uint64_t rest = value % scale;
+  if (rest == 0) return text;
+  text += '.';
+  while (rest != 0) {
+    scale /= 10;
+    text += static_cast<char>('0' + rest / scale);
+    rest %= scale;
+  }
+  return text;
+}
+
+std::string unit_text(std::uint64_t value, std::span<const Unit> units) {
+  const Unit* best = &units.front();
+  for (const Unit& unit : units) {
+    if (value >= unit.factor) best = &unit;
+  }
+  return decimal(value, best->factor) + std::string(best->name);
+}
+
+std::string time_text(Duration d) {
+  return unit_text(static_cast<std::uint64_t>(d.count_nanos()), kTimeUnits);
+}
+
+/// The shortest percentage that rounds to this very step of 2^-32.
+std::string percent_text(Probability p) {
+  for (std::uint64_t scale = 1; scale <= 1'000'000'000; scale *= 10) {
+    // p × 100 × scale / 2^32, rounded; the product needs more than 64 bits: split p.
+    const std::uint64_t factor = 100 * scale;
+    const std::uint64_t high = (p.per_2_32 >> 16) * factor;
+    const std::uint64_t low = (p.per_2_32 & 0xffff) * factor;
+    const std::uint64_t digits = (high + (low >> 16) + (1U << 15)) >> 16;
+    const std::string text = decimal(digits, scale) + "%";
+    if (parse_probability(text) == p) return text;
+  }
+  return decimal(p.per_2_32 * 100 >> 32, 1) + "%";
+}
+
+bool set_jitter(LinkSpec& link, Word value) {
+  constexpr Word kReorder = ",reorder";
+  link.jitter_reorders = value.ends_with(kReorder);
+  if (link.jitter_reorders) value.remove_suffix(kReorder.size());
+  return set_duration(link.jitter, value) && (!link.jitter_reorders || link.jitter != Duration{});
+}
+
+std::string queue_text(const QueueLimit& queue) {
+  return queue.packets != 0 ? std::to_string(queue.packets) + "packets"
+                            : std::to_string(queue.bytes / 1024) + "KB";
+}
+
 struct Key {
   Word name;
   Word form;
   bool (*set)(LinkSpec&, Word);
+  bool (*given)(const LinkSpec&);        ///< differs from a perfect link's
+  std::string (*text)(const LinkSpec&);  ///< the value as a word
 };
 
-constexpr std::array<Key, 10> kKeys{{
+constexpr std::array<Key, 11> kKeys{{
     {"delay", "delay=T with T like 20ms, 1.5s or 300us, at most an hour (one way)",
-     [](LinkSpec& l, Word v) { return set_duration(l.delay, v); }},
-    {"jitter", "jitter=T with T like 5ms, at most an hour (adds up to T, keeps order)",
-     [](LinkSpec& l, Word v) { return set_duration(l.jitter, v); }},
+     [](LinkSpec& l, Word v) { return set_duration(l.delay, v); },
+     [](const LinkSpec& l) { return l.delay != Duration{}; },
+     [](const LinkSpec& l) { return time_text(l.delay); }},
+    {"jitter",
+     "jitter=T with T like 5ms, at most an hour (adds up to T, keeps order), or jitter=T,reorder "
+     "(does not keep it)",
+     set_jitter, [](const LinkSpec& l) { return l.jitter != Duration{}; },
+     [](const LinkSpec& l) { return time_text(l.jitter) + (l.jitter_reorders ? ",reorder" : ""); }},
     {"loss", "loss=P with P like 1% or 0.1%, at most 100%",
-     [](LinkSpec& l, Word v) { return set_probability(l.loss, v); }},
+     [](LinkSpec& l, Word v) { return set_probability(l.loss, v); },
+     [](const LinkSpec& l) { return l.loss != Probability{}; },
+     [](const LinkSpec& l) { return percent_text(l.loss); }},
     {"burst", "burst=N with N from 1 to 1000 packets",
-     [](LinkSpec& l, Word v) { return set_number(l.burst, v, 1, 1000); }},
-    {"rate", "rate=N{k,m,g}bit like 50mbit, 512kbit or 1.5gbit", set_rate},
-    {"queue", "queue=N{packets,KB} like 100packets or 64KB", set_queue},
+     [](LinkSpec& l, Word v) { return set_number(l.burst, v, 1, 1000); },
+     [](const LinkSpec& l) { return l.burst != 1; },
+     [](const LinkSpec& l) { return std::to_string(l.burst); }},
+    {"rate", "rate=N{k,m,g}bit like 50mbit, 512kbit or 1.5gbit", set_rate,
+     [](const LinkSpec& l) { return l.rate_bps != 0; },
+     [](const LinkSpec& l) { return unit_text(l.rate_bps, kRateUnits); }},
+    {"queue", "queue=N{packets,KB} like 100packets or 64KB", set_queue,
+     [](const LinkSpec& l) { return l.queue != QueueLimit{}; },
+     [](const LinkSpec& l) { return queue_text(l.queue); }},
     {"reorder", "reorder=P with P like 1%, at most 100%",
-     [](LinkSpec& l, Word v) { return set_probability(l.reorder, v); }},
+     [](LinkSpec& l, Word v) { return set_probability(l.reorder, v); },
+     [](const LinkSpec& l) { return l.reorder != Probability{}; },
+     [](const LinkSpec& l) { return percent_text(l.reorder); }},
+    {"reorder.by", "reorder.by=T with T like 5ms, at most an hour, beside reorder=P",
+     [](LinkSpec& l, Word v) { return set_duration(l.reorder_by, v); },
+     [](const LinkSpec& l) { return l.reorder_by != Duration{}; },
+     [](const LinkSpec& l) { return time_text(l.reorder_by); }},
     {"dup", "dup=P with P like 1%, at most 100%",
-     [](LinkSpec& l, Word v) { return set_probability(l.duplicate, v); }},
+     [](LinkSpec& l, Word v) { return set_probability(l.duplicate, v); },
+     [](const LinkSpec& l) { return l.duplicate != Probability{}; },
+     [](const LinkSpec& l) { return percent_text(l.duplicate); }},
     {"corrupt", "corrupt=P with P like 0.1%, at most 100%",
-     [](LinkSpec& l, Word v) { return set_probability(l.corrupt, v); }},
+     [](LinkSpec& l, Word v) { return set_probability(l.corrupt, v); },
+     [](const LinkSpec& l) { return l.corrupt != Probability{}; },
+     [](const LinkSpec& l) { return percent_text(l.corrupt); }},
     {"mtu", "mtu=N with N from 68 to 65535 bytes",
-     [](LinkSpec& l, Word v) { return set_number(l.mtu, v, 68, 65535); }},
+     [](LinkSpec& l, Word v) { return set_number(l.mtu, v, 68, 65535); },
+     [](const LinkSpec& l) { return l.mtu != 0; },
+     [](const LinkSpec& l) { return std::to_string(l.mtu); }},
 }};
 
 constexpr Word kHelp =
     "delay=T            one way, each direction: 20ms, 1.5s, 300us\n"
     "jitter=T           up to T more, order kept: 5ms\n"
+    "jitter=T,reorder   up to T more, order not kept\n"
     "loss=P             share of lost packets: 1%, 0.1%\n"
     "burst=N            losses come in runs of N packets\n"
     "rate=N{k,m,g}bit   bits per second: 50mbit\n"
     "queue=N{packets,KB}  room in front of the rate: 100packets, 64KB\n"
     "reorder=P          overtaken by later packets: 1%\n"
+    "reorder.by=T       these are delayed by up to T: 5ms\n"
     "dup=P              arrives twice: 1%\n"
     "corrupt=P          one bit inverted: 0.1%\n"
     "mtu=N              bytes of an IP packet: 1500\n"
     "up.WORD, down.WORD the same for one direction: up.rate=5mbit\n";
 
 Word known_words() {
-  return "delay jitter loss burst rate queue reorder dup corrupt mtu (each also as up.… or down.…)";
+  return "delay jitter loss burst rate queue reorder reorder.by dup corrupt mtu (each also as up.… "
+         "or down.…)";
 }
 
 std::string quoted(Word word) { return "'" + std::string(word) + "'"; }
@@ -226,6 +307,9 @@ Error check(const LinkSpec& link) {
     return "queue=N{packets,KB} is the room in front of a rate and needs rate=N{k,m,g}bit beside "
            "it";
   }
+  if (link.reorder_by != Duration{} && link.reorder == Probability{}) {
+    return "reorder.by=T says how late packets are out of order and needs reorder=P beside it";
+  }
   return std::nullopt;
 }
 
@@ -252,87 +336,6 @@ Result<std::vector<Item>, std::string> split(Word text) {
   }
 }
 
-// --- back to words ---
-
-std::string decimal(std::uint64_t value, std::uint64_t scale) {
-  std::string text = std::to_string(value / scale);
-  std::uint64_t rest = value % scale;
-  if (rest == 0) return text;
-  text += '.';
-  while (rest != 0) {
-    scale /= 10;
-    text += static_cast<char>('0' + rest / scale);
-    rest %= scale;
-  }
-  return text;
-}
-
-std::string unit_text(std::uint64_t value, std::span<const Unit> units) {
-  const Unit* best = &units.front();
-  for (const Unit& unit : units) {
-    if (value >= unit.factor) best = &unit;
-  }
-  return decimal(value, best->factor) + std::string(best->name);
-}
-
-std::string time_text(Duration d) {
-  return unit_text(static_cast<std::uint64_t>(d.count_nanos()), kTimeUnits);
-}
-
-/// The shortest percentage that rounds to this very step of 2^-32.
-std::string percent_text(Probability p) {
-  for (std::uint64_t scale = 1; scale <= 1'000'000'000; scale *= 10) {
-    // p × 100 × scale / 2^32, rounded; the product needs more than 64 bits: split p.
-    const std::uint64_t factor = 100 * scale;
-    const std::uint64_t high = (p.per_2_32 >> 16) * factor;
-    const std::uint64_t low = (p.per_2_32 & 0xffff) * factor;
-    const std::uint64_t digits = (high + (low >> 16) + (1U << 15)) >> 16;
-    const std::string text = decimal(digits, scale) + "%";
-    if (parse_probability(text) == p) return text;
-  }
-  return decimal(p.per_2_32 * 100 >> 32, 1) + "%";
-}
-
-std::string value_text(const LinkSpec& l, std::size_t key) {
-  switch (key) {
-    case 0:
-      return time_text(l.delay);
-    case 1:
-      return time_text(l.jitter);
-    case 2:
-      return percent_text(l.loss);
-    case 3:
-      return std::to_string(l.burst);
-    case 4:
-      return unit_text(l.rate_bps, kRateUnits);
-    case 5:
-      return l.queue.packets != 0 ? std::to_string(l.queue.packets) + "packets"
-                                  : std::to_string(l.queue.bytes / 1024) + "KB";
-    case 6:
-      return percent_text(l.reorder);
-    case 7:
-      return percent_text(l.duplicate);
-    case 8:
-      return percent_text(l.corrupt);
-    default:
-      return std::to_string(l.mtu);
-  }
-}
-
-bool is_set(const LinkSpec& l, std::size_t key) {
-  const std::array<bool, kKeys.size()> set{l.delay != Duration{},
-                                           l.jitter != Duration{},
-                                           l.loss != Probability{},
-                                           l.burst != 1,
-                                           l.rate_bps != 0,
-                                           l.queue != QueueLimit{},
-                                           l.reorder != Probability{},
-                                           l.duplicate != Probability{},
-                                           l.corrupt != Probability{},
-                                           l.mtu != 0};
-  return set.at(key);
-}
-
 }  // namespace
 
 Result<NetSpec, std::string> parse_net_spec(std::string_view text) {
@@ -355,16 +358,16 @@ Result<NetSpec, std::string> parse_net_spec(std::string_view text) {
 std::string to_string(const NetSpec& spec) {
   std::string text;
   const auto add = [&text](Word prefix, std::size_t key, const LinkSpec& link) {
-    if (!is_set(link, key)) return;
+    if (!kKeys[key].given(link)) return;
     if (!text.empty()) text += ' ';
     text += prefix;
     text += kKeys[key].name;
     text += '=';
-    text += value_text(link, key);
+    text += kKeys[key].text(link);
   };
   for (std::size_t key = 0; key < kKeys.size(); ++key) {
-    if (is_set(spec.up, key) == is_set(spec.down, key) &&
-        value_text(spec.up, key) == value_text(spec.down, key)) {
+    const Key& k = kKeys[key];
+    if (k.given(spec.up) == k.given(spec.down) && k.text(spec.up) == k.text(spec.down)) {
       add("", key, spec.up);
     } else {
       add("up.", key, spec.up);

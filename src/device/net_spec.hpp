@@ -46,12 +46,14 @@ struct QueueLimit {
 /// What one direction of a link does to packets. The default is a perfect link.
 struct LinkSpec {
   Duration delay;                   ///< one way
-  Duration jitter;                  ///< up to this much more, order kept
+  Duration jitter;                  ///< up to this much more
+  bool jitter_reorders = false;     ///< the jitter of each packet stands alone: order is not kept
   Probability loss;                 ///< share of the packets that are lost
   std::uint32_t burst = 1;          ///< losses come in runs of this many packets of a flow
   std::uint64_t rate_bps = 0;       ///< bits per second; 0: unlimited
   QueueLimit queue;                 ///< in front of the rate; what finds no room is dropped
   Probability reorder;              ///< overtaken by the next one to three packets
+  Duration reorder_by;              ///< not zero: instead these are delayed by up to this much
   Probability duplicate;            ///< arrives twice
   Probability corrupt;              ///< one bit of the IP packet is inverted
   std::uint32_t mtu = 0;            ///< longer IP packets are dropped; 0: the medium's own

@@ -46,6 +46,17 @@ TEST(NetSpec, EveryWord) {
   EXPECT_TRUE(spec.impairs());
 }
 
+TEST(NetSpec, Reordering) {
+  EXPECT_FALSE(parsed("jitter=5ms").up.jitter_reorders);
+  const NetSpec spec = parsed("jitter=5ms,reorder reorder=10% reorder.by=2ms down.jitter=1ms");
+  EXPECT_EQ(spec.up.jitter, Duration::millis(5));
+  EXPECT_TRUE(spec.up.jitter_reorders);
+  EXPECT_EQ(spec.up.reorder, Probability::percent(10));
+  EXPECT_EQ(spec.up.reorder_by, Duration::millis(2));
+  EXPECT_EQ(spec.down.jitter, Duration::millis(1));
+  EXPECT_FALSE(spec.down.jitter_reorders);
+}
+
 TEST(NetSpec, DirectionsAndTheirPrecedence) {
   const NetSpec spec = parsed("up.rate=5mbit delay=10ms down.delay=30ms down.rate=50mbit");
   EXPECT_EQ(spec.up.rate_bps, 5'000'000U);
@@ -113,6 +124,12 @@ TEST(NetSpec, ErrorsNameTheRightForm) {
       {"queue=10packets", "needs rate="},
       {"up.rate=1mbit down.queue=10packets", "needs rate="},
       {"delay=1ms,loss=1%", "delay=T"},
+      {"jitter=5ms,reorders", "or jitter=T,reorder"},
+      {"jitter=,reorder", "jitter=T with T like 5ms"},
+      {"jitter=0ms,reorder", "jitter=T with T like 5ms"},
+      {"reorder=1% reorder.by=5", "reorder.by=T with T like 5ms"},
+      {"reorder.by=5ms", "needs reorder=P"},
+      {"up.reorder=1% down.reorder.by=5ms", "needs reorder=P"},
   };
   for (const auto& c : cases) {
     const std::string error = error_of(c.text);
@@ -126,6 +143,8 @@ TEST(NetSpec, TextForms) {
   EXPECT_EQ(to_string(parsed("delay=1500us loss=0.1%")), "delay=1.5ms loss=0.1%");
   EXPECT_EQ(to_string(parsed("delay=1ms up.delay=2ms")), "up.delay=2ms down.delay=1ms");
   EXPECT_EQ(to_string(parsed("loss=1% up.loss=0%")), "down.loss=1%");
+  EXPECT_EQ(to_string(parsed("reorder.by=5ms jitter=4ms,reorder reorder=1%")),
+            "jitter=4ms,reorder reorder=1% reorder.by=5ms");
   EXPECT_EQ(to_string(NetSpec{}), "");
 }
 
@@ -136,12 +155,16 @@ TEST(NetSpec, TextAndBack) {
     for (LinkSpec* link : {&spec.up, &spec.down}) {
       link->delay = Duration::nanos(static_cast<std::int64_t>(rng.below(3'600'000'000'000)));
       link->jitter = Duration::nanos(static_cast<std::int64_t>(rng.below(100'000)));
+      link->jitter_reorders = link->jitter != Duration{} && rng.below(2) == 0;
       link->loss.per_2_32 = 1 + rng.below(Probability::kOne);
       link->burst = 1 + static_cast<std::uint32_t>(rng.below(1000));
       link->rate_bps = 1000 + rng.below(1'000'000'000);
       link->queue.packets = static_cast<std::uint32_t>(rng.below(100));
       if (link->queue.packets == 0) link->queue.bytes = 1024 * (1 + rng.below(1000));
       link->reorder.per_2_32 = rng.below(1000);
+      if (link->reorder.per_2_32 != 0) {
+        link->reorder_by = Duration::nanos(static_cast<std::int64_t>(rng.below(1'000'000)));
+      }
       link->duplicate.per_2_32 = rng.below(Probability::kOne);
       link->corrupt.per_2_32 = rng.below(1 << 20);
       link->mtu = 68 + static_cast<std::uint32_t>(rng.below(9000));

@@ -102,8 +102,8 @@ void ImpairedLine::offer(FrameBuffer buffer, ChecksumState checksum) {
     entry.checksum = ChecksumState::unknown;
   }
   if (fate.duplicate) report(Impact::duplicated, fate, buffer.bytes());
+  if (fate.reordered) report(Impact::reordered, fate, buffer.bytes());
   if (fate.overtaken_by != 0) {
-    report(Impact::reordered, fate, buffer.bytes());
     if (fate.duplicate) copy_of(entry);
     held_.push_back({entry, fate.overtaken_by, fate.release + kPatience});
     return;

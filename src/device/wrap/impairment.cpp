@@ -5,7 +5,15 @@
 namespace tidewire::device {
 namespace {
 
-enum Purpose : std::uint64_t { kLoss = 1, kOrder, kDuplicate, kCorrupt, kCorruptBit, kJitter };
+enum Purpose : std::uint64_t {
+  kLoss = 1,
+  kOrder,
+  kDuplicate,
+  kCorrupt,
+  kCorruptBit,
+  kJitter,
+  kLate
+};
 
 bool hit(std::uint64_t hash, Probability p) noexcept { return (hash >> 32) < p.per_2_32; }
 
@@ -119,6 +127,35 @@ bool Impairment::enqueue(std::size_t size, Instant now) {
   return true;
 }
 
+bool Impairment::falls(const Flow& flow, Probability p, std::uint64_t purpose) const noexcept {
+  return p != Probability::never() && hit(draw(flow, purpose), p);
+}
+
+Duration Impairment::up_to(const Flow& flow, Duration most, std::uint64_t purpose) const noexcept {
+  const auto span = static_cast<std::uint64_t>(most.count_nanos()) + 1;
+  return Duration::nanos(static_cast<std::int64_t>(draw(flow, purpose) % span));
+}
+
+void Impairment::time_arrival(const Flow& flow, Fate& fate) noexcept {
+  fate.release = busy_until_ + spec_.delay;
+  if (spec_.jitter > Duration::zero()) fate.release += up_to(flow, spec_.jitter, kJitter);
+  if (!spec_.jitter_reorders) {
+    fate.release = later(fate.release, last_release_);
+  } else if (fate.release < last_release_) {
+    fate.reordered = true;
+  }
+  if (!falls(flow, spec_.reorder, kOrder)) {
+    last_release_ = later(fate.release, last_release_);
+    return;
+  }
+  fate.reordered = true;
+  if (spec_.reorder_by > Duration::zero()) {
+    fate.release += up_to(flow, spec_.reorder_by, kLate);
+  } else {
+    fate.overtaken_by = 1 + static_cast<std::uint32_t>((draw(flow, kOrder) & 0xffffffffU) % 3);
+  }
+}
+
 Fate Impairment::decide(const PacketKey& packet, std::size_t frame_size, std::size_t ip_size,
                         Instant now) {
   Flow& flow = flows_.count(packet, direction_);
@@ -144,22 +181,9 @@ Fate Impairment::decide(const PacketKey& packet, std::size_t frame_size, std::si
   }
   if (lost) return fate;
   fate.dropped = false;
-  fate.release = busy_until_ + spec_.delay;
-  if (spec_.jitter > Duration::zero()) {
-    const auto span = static_cast<std::uint64_t>(spec_.jitter.count_nanos()) + 1;
-    fate.release += Duration::nanos(static_cast<std::int64_t>(draw(flow, kJitter) % span));
-  }
-  fate.release = later(fate.release, last_release_);
-  const auto falls = [&](Probability p, Purpose purpose) {
-    return p != Probability::never() && hit(draw(flow, purpose), p);
-  };
-  if (falls(spec_.reorder, kOrder)) {
-    fate.overtaken_by = 1 + static_cast<std::uint32_t>((draw(flow, kOrder) & 0xffffffffU) % 3);
-  } else {
-    last_release_ = fate.release;
-  }
-  fate.duplicate = falls(spec_.duplicate, kDuplicate);
-  if (packet.is_ip && falls(spec_.corrupt, kCorrupt)) {
+  time_arrival(flow, fate);
+  fate.duplicate = falls(flow, spec_.duplicate, kDuplicate);
+  if (packet.is_ip && falls(flow, spec_.corrupt, kCorrupt)) {
     fate.corrupt = draw(flow, kCorruptBit) | 1U << 31;
   }
   return fate;

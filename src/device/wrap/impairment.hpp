@@ -22,7 +22,7 @@ enum class Impact : std::uint8_t {
   queue_full,  ///< no room in front of the rate
   too_big,     ///< longer than the MTU
   no_memory,   ///< no buffer
-  reordered,   ///< arrives after later packets
+  reordered,   ///< arrives after later packets, or by its jitter before earlier ones
   duplicated,  ///< arrives twice
   corrupted,   ///< arrives with an inverted bit
   count_,
@@ -69,6 +69,7 @@ struct Fate {
   Impact why = Impact::lost;  ///< if dropped
   Instant release;            ///< when it arrives
   bool duplicate = false;
+  bool reordered = false;          ///< it does not arrive in the order sent
   std::uint32_t overtaken_by = 0;  ///< not 0: it arrives after this many later packets
   std::uint64_t corrupt = 0;       ///< not 0: a hash that chooses the bit
   std::uint32_t flow_number = 0;
@@ -103,6 +104,9 @@ class Impairment {
   std::uint64_t draw(const Flow& flow, std::uint64_t purpose) const noexcept;
   bool loses(Flow& flow, Impact& why) const;
   bool enqueue(std::size_t size, Instant now);
+  bool falls(const Flow& flow, Probability p, std::uint64_t purpose) const noexcept;
+  Duration up_to(const Flow& flow, Duration most, std::uint64_t purpose) const noexcept;
+  void time_arrival(const Flow& flow, Fate& fate) noexcept;
 
   LinkSpec spec_;
   Direction direction_;

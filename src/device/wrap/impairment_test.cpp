@@ -140,6 +140,49 @@ TEST(Impairment, DelayAndOrderedJitter) {
   EXPECT_GT(seen.size(), 50U);
 }
 
+TEST(Impairment, JitterThatReorders) {
+  LinkSpec spec;
+  spec.delay = Duration::millis(20);
+  spec.jitter = Duration::millis(5);
+  spec.jitter_reorders = true;
+  Bench bench{spec};
+  Instant newest = kStart;
+  int overtaking = 0;
+  for (int i = 0; i < 1000; ++i) {
+    const Instant now = kStart + Duration::millis(i);
+    const Fate fate = bench.send(key_of(from_port(1)), now);
+    EXPECT_GE(fate.release, now + spec.delay);
+    EXPECT_LE(fate.release, now + spec.delay + spec.jitter);
+    EXPECT_EQ(fate.reordered, fate.release < newest);
+    overtaking += fate.release < newest ? 1 : 0;
+    newest = later(newest, fate.release);
+  }
+  EXPECT_GT(overtaking, 200);
+}
+
+TEST(Impairment, ReorderedPacketsAreLateByUpToATime) {
+  LinkSpec spec;
+  spec.delay = Duration::millis(20);
+  spec.reorder = Probability::percent(10);
+  spec.reorder_by = Duration::millis(5);
+  Bench bench{spec};
+  int late = 0;
+  Duration latest{};
+  for (int i = 0; i < 10'000; ++i) {
+    const Instant now = kStart + Duration::micros(i * 100);
+    const Fate fate = bench.send(key_of(from_port(1)), now);
+    const Duration extra = fate.release - (now + spec.delay);
+    EXPECT_EQ(fate.overtaken_by, 0U);
+    if (!fate.reordered) EXPECT_EQ(extra, Duration::zero());
+    late += fate.reordered ? 1 : 0;
+    latest = std::max(latest, extra);
+  }
+  EXPECT_GT(late, 850);
+  EXPECT_LT(late, 1150);
+  EXPECT_LE(latest, spec.reorder_by);
+  EXPECT_GT(latest, Duration::micros(4900));
+}
+
 TEST(Impairment, RateAndPacketQueue) {
   LinkSpec spec;
   spec.rate_bps = 8'000'000;  // one byte a microsecond
