@@ -1,5 +1,6 @@
 #include "device/net_spec.hpp"
 
+#include <algorithm>
 #include <array>
 #include <optional>
 #include <span>
@@ -117,14 +118,14 @@ bool set_rate(LinkSpec& link, Word value) {
   return true;
 }
 
-bool set_queue(LinkSpec& link, Word value) {
+bool set_limit(QueueLimit& target, Word value) {
   const std::optional<Decimal> n = take_decimal(value);
   if (!n || n->scale != 1 || n->digits == 0 || n->digits > 1'000'000) return false;
-  link.queue = {};
+  target = {};
   if (value == "packets") {
-    link.queue.packets = static_cast<std::uint32_t>(n->digits);
+    target.packets = static_cast<std::uint32_t>(n->digits);
   } else if (value == "KB") {
-    link.queue.bytes = n->digits * 1024;
+    target.bytes = n->digits * 1024;
   } else {
     return false;
   }
@@ -170,6 +171,29 @@ std::string percent_text(Probability p) {
   return decimal(p.per_2_32 * 100 >> 32, 1) + "%";
 }
 
+bool set_wait(Duration& target, Word value) {
+  return set_duration(target, value) && target > Duration::zero();
+}
+
+bool set_switch(bool& target, Word value) {
+  if (value != "on" && value != "off") return false;
+  target = value == "on";
+  return true;
+}
+
+constexpr std::array<Word, 3> kQueueKinds{"droptail", "codel", "red"};
+
+bool set_aqm(LinkSpec& link, Word value) {
+  for (std::size_t i = 0; i < kQueueKinds.size(); ++i) {
+    if (value != kQueueKinds[i]) continue;
+    link.aqm = static_cast<QueueKind>(i);
+    return true;
+  }
+  return false;
+}
+
+std::string switch_text(bool on) { return on ? "on" : "off"; }
+
 bool set_jitter(LinkSpec& link, Word value) {
   constexpr Word kReorder = ",reorder";
   link.jitter_reorders = value.ends_with(kReorder);
@@ -177,7 +201,7 @@ bool set_jitter(LinkSpec& link, Word value) {
   return set_duration(link.jitter, value) && (!link.jitter_reorders || link.jitter != Duration{});
 }
 
-std::string queue_text(const QueueLimit& queue) {
+std::string limit_text(const QueueLimit& queue) {
   return queue.packets != 0 ? std::to_string(queue.packets) + "packets"
                             : std::to_string(queue.bytes / 1024) + "KB";
 }
@@ -190,7 +214,7 @@ struct Key {
   std::string (*text)(const LinkSpec&);  ///< the value as a word
 };
 
-constexpr std::array<Key, 11> kKeys{{
+constexpr std::array<Key, 19> kKeys{{
     {"delay", "delay=T with T like 20ms, 1.5s or 300us, at most an hour (one way)",
      [](LinkSpec& l, Word v) { return set_duration(l.delay, v); },
      [](const LinkSpec& l) { return l.delay != Duration{}; },
@@ -211,9 +235,10 @@ constexpr std::array<Key, 11> kKeys{{
     {"rate", "rate=N{k,m,g}bit like 50mbit, 512kbit or 1.5gbit", set_rate,
      [](const LinkSpec& l) { return l.rate_bps != 0; },
      [](const LinkSpec& l) { return unit_text(l.rate_bps, kRateUnits); }},
-    {"queue", "queue=N{packets,KB} like 100packets or 64KB", set_queue,
+    {"queue", "queue=N{packets,KB} like 100packets or 64KB",
+     [](LinkSpec& l, Word v) { return set_limit(l.queue, v); },
      [](const LinkSpec& l) { return l.queue != QueueLimit{}; },
-     [](const LinkSpec& l) { return queue_text(l.queue); }},
+     [](const LinkSpec& l) { return limit_text(l.queue); }},
     {"reorder", "reorder=P with P like 1%, at most 100%",
      [](LinkSpec& l, Word v) { return set_probability(l.reorder, v); },
      [](const LinkSpec& l) { return l.reorder != Probability{}; },
@@ -234,6 +259,39 @@ constexpr std::array<Key, 11> kKeys{{
      [](LinkSpec& l, Word v) { return set_number(l.mtu, v, 68, 65535); },
      [](const LinkSpec& l) { return l.mtu != 0; },
      [](const LinkSpec& l) { return std::to_string(l.mtu); }},
+    {"aqm", "aqm=codel, aqm=red or aqm=droptail", set_aqm,
+     [](const LinkSpec& l) { return l.aqm != QueueKind::drop_tail; },
+     [](const LinkSpec& l) {
+       return std::string(kQueueKinds.at(static_cast<std::size_t>(l.aqm)));
+     }},
+    {"ecn", "ecn=on or ecn=off (the queue marks, or drops)",
+     [](LinkSpec& l, Word v) { return set_switch(l.ecn, v); },
+     [](const LinkSpec& l) { return !l.ecn; },
+     [](const LinkSpec& l) { return switch_text(l.ecn); }},
+    {"codel.target", "codel.target=T with T like 5ms, at most an hour",
+     [](LinkSpec& l, Word v) { return set_wait(l.codel.target, v); },
+     [](const LinkSpec& l) { return l.codel.target != CodelSpec{}.target; },
+     [](const LinkSpec& l) { return time_text(l.codel.target); }},
+    {"codel.interval", "codel.interval=T with T like 100ms, at most an hour",
+     [](LinkSpec& l, Word v) { return set_wait(l.codel.interval, v); },
+     [](const LinkSpec& l) { return l.codel.interval != CodelSpec{}.interval; },
+     [](const LinkSpec& l) { return time_text(l.codel.interval); }},
+    {"red.min", "red.min=N{packets,KB} like 20packets or 30KB",
+     [](LinkSpec& l, Word v) { return set_limit(l.red.min, v); },
+     [](const LinkSpec& l) { return l.red.min != QueueLimit{}; },
+     [](const LinkSpec& l) { return limit_text(l.red.min); }},
+    {"red.max", "red.max=N{packets,KB} like 60packets or 90KB",
+     [](LinkSpec& l, Word v) { return set_limit(l.red.max, v); },
+     [](const LinkSpec& l) { return l.red.max != QueueLimit{}; },
+     [](const LinkSpec& l) { return limit_text(l.red.max); }},
+    {"red.p", "red.p=P with P like 10%, at most 100%",
+     [](LinkSpec& l, Word v) { return set_probability(l.red.p, v); },
+     [](const LinkSpec& l) { return l.red.p != RedSpec{}.p; },
+     [](const LinkSpec& l) { return percent_text(l.red.p); }},
+    {"red.gentle", "red.gentle=on or red.gentle=off",
+     [](LinkSpec& l, Word v) { return set_switch(l.red.gentle, v); },
+     [](const LinkSpec& l) { return !l.red.gentle; },
+     [](const LinkSpec& l) { return switch_text(l.red.gentle); }},
 }};
 
 constexpr Word kHelp =
@@ -244,6 +302,10 @@ constexpr Word kHelp =
     "burst=N            losses come in runs of N packets\n"
     "rate=N{k,m,g}bit   bits per second: 50mbit\n"
     "queue=N{packets,KB}  room in front of the rate: 100packets, 64KB\n"
+    "aqm=NAME           the queue drops early: codel or red; else droptail\n"
+    "ecn=on|off         such a queue marks ECT packets instead: on\n"
+    "codel.target=T, codel.interval=T  of CoDel: 5ms, 100ms\n"
+    "red.min=N, red.max=N, red.p=P, red.gentle=on|off  of RED: a sixth and half of the queue, 10%\n"
     "reorder=P          overtaken by later packets: 1%\n"
     "reorder.by=T       these are delayed by up to T: 5ms\n"
     "dup=P              arrives twice: 1%\n"
@@ -252,8 +314,8 @@ constexpr Word kHelp =
     "up.WORD, down.WORD the same for one direction: up.rate=5mbit\n";
 
 Word known_words() {
-  return "delay jitter loss burst rate queue reorder reorder.by dup corrupt mtu (each also as up.… "
-         "or down.…)";
+  return "delay jitter loss burst rate queue aqm ecn codel.target codel.interval red.min red.max "
+         "red.p red.gentle reorder reorder.by dup corrupt mtu (each also as up.… or down.…)";
 }
 
 std::string quoted(Word word) { return "'" + std::string(word) + "'"; }
@@ -299,6 +361,33 @@ Result<Item, std::string> parse_word(Word word) {
   return item;
 }
 
+Error check_aqm(const LinkSpec& link) {
+  if (link.aqm != QueueKind::drop_tail && link.rate_bps == 0) {
+    return "aqm=codel and aqm=red manage the queue in front of a rate and need rate=N{k,m,g}bit "
+           "beside them";
+  }
+  if (!link.ecn && link.aqm == QueueKind::drop_tail) {
+    return "ecn=off is for queues that mark and needs aqm=codel or aqm=red beside it";
+  }
+  if (link.codel != CodelSpec{} && link.aqm != QueueKind::codel) {
+    return "codel.target=T and codel.interval=T need aqm=codel beside them";
+  }
+  if (link.red != RedSpec{} && link.aqm != QueueKind::red) {
+    return "red.min, red.max, red.p and red.gentle need aqm=red beside them";
+  }
+  if (link.aqm != QueueKind::red) return std::nullopt;
+  const RedSpec red = resolve_red(link);
+  if ((red.min.packets != 0) != (red.max.packets != 0)) {
+    return "red.min=N{packets,KB} and red.max=N{packets,KB} need the same unit, and both or none "
+           "are given if the queue has another";
+  }
+  if (red.min.packets >= red.max.packets && red.min.bytes >= red.max.bytes) {
+    return "red.min=N{packets,KB} has to be less than red.max=N{packets,KB}, which is half the "
+           "queue where it is not given";
+  }
+  return std::nullopt;
+}
+
 Error check(const LinkSpec& link) {
   if (link.burst > 1 && link.loss == Probability::never()) {
     return "burst=N says how losses cluster and needs loss=P beside it";
@@ -310,7 +399,7 @@ Error check(const LinkSpec& link) {
   if (link.reorder_by != Duration{} && link.reorder == Probability{}) {
     return "reorder.by=T says how late packets are out of order and needs reorder=P beside it";
   }
-  return std::nullopt;
+  return check_aqm(link);
 }
 
 bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
@@ -337,6 +426,23 @@ Result<std::vector<Item>, std::string> split(Word text) {
 }
 
 }  // namespace
+
+QueueLimit resolve_queue(const LinkSpec& link) noexcept {
+  constexpr std::uint64_t kLeast = 65536;
+  if (link.rate_bps == 0 || link.queue != QueueLimit{}) return link.queue;
+  return {0, std::max(link.rate_bps / 80, kLeast)};
+}
+
+RedSpec resolve_red(const LinkSpec& link) noexcept {
+  RedSpec red = link.red;
+  if (red.max == QueueLimit{}) {
+    const QueueLimit queue = resolve_queue(link);
+    red.max = {(queue.packets + 1) / 2, queue.bytes / 2};
+  }
+  if (red.min == QueueLimit{}) red.min = {red.max.packets / 3, red.max.bytes / 3};
+  if (red.min == QueueLimit{}) red.min.packets = 1;
+  return red;
+}
 
 Result<NetSpec, std::string> parse_net_spec(std::string_view text) {
   Result<std::vector<Item>, std::string> items = split(text);

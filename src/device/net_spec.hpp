@@ -43,15 +43,38 @@ struct QueueLimit {
   friend constexpr bool operator==(const QueueLimit&, const QueueLimit&) noexcept = default;
 };
 
+/// Who decides about the packets in front of a rate, apart from the room there.
+enum class QueueKind : std::uint8_t { drop_tail, codel, red };
+
+/// CoDel's parameters (RFC 8289 §4.2, §4.3).
+struct CodelSpec {
+  Duration target = Duration::millis(5);      ///< wait that may stand
+  Duration interval = Duration::millis(100);  ///< for so long before the first signal
+  friend constexpr bool operator==(const CodelSpec&, const CodelSpec&) noexcept = default;
+};
+
+/// RED's parameters.
+struct RedSpec {
+  QueueLimit min;  ///< average length where signals start; both 0: a third of max
+  QueueLimit max;  ///< where they have reached p; both 0: half the queue
+  Probability p = Probability::percent(10);
+  bool gentle = true;  ///< beyond max the chance rises on to 1 at twice max, else it is 1 there
+  friend constexpr bool operator==(const RedSpec&, const RedSpec&) noexcept = default;
+};
+
 /// What one direction of a link does to packets. The default is a perfect link.
 struct LinkSpec {
-  Duration delay;                   ///< one way
-  Duration jitter;                  ///< up to this much more
-  bool jitter_reorders = false;     ///< the jitter of each packet stands alone: order is not kept
-  Probability loss;                 ///< share of the packets that are lost
-  std::uint32_t burst = 1;          ///< losses come in runs of this many packets of a flow
-  std::uint64_t rate_bps = 0;       ///< bits per second; 0: unlimited
-  QueueLimit queue;                 ///< in front of the rate; what finds no room is dropped
+  Duration delay;                ///< one way
+  Duration jitter;               ///< up to this much more
+  bool jitter_reorders = false;  ///< the jitter of each packet stands alone: order is not kept
+  Probability loss;              ///< share of the packets that are lost
+  std::uint32_t burst = 1;       ///< losses come in runs of this many packets of a flow
+  std::uint64_t rate_bps = 0;    ///< bits per second; 0: unlimited
+  QueueLimit queue;              ///< in front of the rate; what finds no room is dropped
+  QueueKind aqm = QueueKind::drop_tail;
+  CodelSpec codel;                  ///< counts for `QueueKind::codel`
+  RedSpec red;                      ///< counts for `QueueKind::red`
+  bool ecn = true;                  ///< the queue marks ECT packets where it would drop (RFC 3168)
   Probability reorder;              ///< overtaken by the next one to three packets
   Duration reorder_by;              ///< not zero: instead these are delayed by up to this much
   Probability duplicate;            ///< arrives twice
@@ -83,6 +106,11 @@ struct NetSpec {
   bool impairs() const noexcept { return up.impairs() || down.impairs(); }
   friend bool operator==(const NetSpec&, const NetSpec&) noexcept = default;
 };
+
+/// The queue limit with its default filled in; both 0 without a rate.
+QueueLimit resolve_queue(const LinkSpec& link) noexcept;
+/// RED's parameters with their defaults filled in.
+RedSpec resolve_red(const LinkSpec& link) noexcept;
 
 /// Parses words such as `delay=20ms loss=1% up.rate=5mbit`. A word with `up.` or `down.` counts for
 /// that direction and wins over the same word without. The error is one line that names the right

@@ -57,6 +57,30 @@ TEST(NetSpec, Reordering) {
   EXPECT_FALSE(spec.down.jitter_reorders);
 }
 
+TEST(NetSpec, ActiveQueues) {
+  const NetSpec spec = parsed(
+      "rate=10mbit up.aqm=codel up.codel.target=3ms up.codel.interval=60ms down.aqm=red "
+      "down.red.min=10KB down.red.max=40KB down.red.p=2% down.red.gentle=off down.ecn=off");
+  EXPECT_EQ(spec.up.aqm, QueueKind::codel);
+  EXPECT_EQ(spec.up.codel.target, Duration::millis(3));
+  EXPECT_EQ(spec.up.codel.interval, Duration::millis(60));
+  EXPECT_TRUE(spec.up.ecn);
+  EXPECT_EQ(spec.down.aqm, QueueKind::red);
+  EXPECT_EQ(spec.down.red.min.bytes, 10240U);
+  EXPECT_EQ(spec.down.red.max.bytes, 40960U);
+  EXPECT_EQ(spec.down.red.p, Probability::percent(2));
+  EXPECT_FALSE(spec.down.red.gentle);
+  EXPECT_FALSE(spec.down.ecn);
+  EXPECT_EQ(parsed("aqm=droptail"), NetSpec{});
+  // RED's defaults: signals from a sixth to half of the queue.
+  const RedSpec bytes = resolve_red(parsed("rate=8mbit aqm=red").up);
+  EXPECT_EQ(bytes.max.bytes, 50'000U);
+  EXPECT_EQ(bytes.min.bytes, 16'666U);
+  const RedSpec packets = resolve_red(parsed("rate=8mbit aqm=red queue=100packets").up);
+  EXPECT_EQ(packets.max.packets, 50U);
+  EXPECT_EQ(packets.min.packets, 16U);
+}
+
 TEST(NetSpec, DirectionsAndTheirPrecedence) {
   const NetSpec spec = parsed("up.rate=5mbit delay=10ms down.delay=30ms down.rate=50mbit");
   EXPECT_EQ(spec.up.rate_bps, 5'000'000U);
@@ -130,6 +154,19 @@ TEST(NetSpec, ErrorsNameTheRightForm) {
       {"reorder=1% reorder.by=5", "reorder.by=T with T like 5ms"},
       {"reorder.by=5ms", "needs reorder=P"},
       {"up.reorder=1% down.reorder.by=5ms", "needs reorder=P"},
+      {"aqm=pie rate=1mbit", "aqm=codel, aqm=red or aqm=droptail"},
+      {"aqm=codel", "need rate="},
+      {"ecn=1 aqm=red rate=1mbit", "ecn=on or ecn=off"},
+      {"ecn=off rate=1mbit", "needs aqm="},
+      {"codel.target=0ms aqm=codel rate=1mbit", "codel.target=T"},
+      {"codel.interval=50ms aqm=red rate=1mbit", "need aqm=codel"},
+      {"red.p=5% aqm=codel rate=1mbit", "need aqm=red"},
+      {"red.min=20 aqm=red rate=1mbit", "20packets or 30KB"},
+      {"red.min=20packets aqm=red rate=1mbit", "same unit"},
+      {"red.min=60KB red.max=60KB aqm=red rate=1mbit", "less than red.max"},
+      {"red.min=600KB aqm=red rate=1mbit", "less than red.max"},
+      {"queue=2packets aqm=red rate=1mbit", "less than red.max"},
+      {"red.mean=1KB", "unknown word"},
   };
   for (const auto& c : cases) {
     const std::string error = error_of(c.text);
@@ -167,6 +204,12 @@ TEST(NetSpec, TextAndBack) {
       }
       link->duplicate.per_2_32 = rng.below(Probability::kOne);
       link->corrupt.per_2_32 = rng.below(1 << 20);
+      link->aqm = static_cast<QueueKind>(rng.below(3));
+      if (link->aqm != QueueKind::drop_tail) link->ecn = rng.below(2) == 0;
+      if (link->aqm == QueueKind::codel) link->codel.target = Duration::micros(1 + i);
+      if (link->aqm == QueueKind::red) {
+        link->red = {{0, 1024}, {0, 2048}, {1 + rng.below(Probability::kOne)}, rng.below(2) == 0};
+      }
       link->mtu = 68 + static_cast<std::uint32_t>(rng.below(9000));
     }
     const std::string text = to_string(spec);

@@ -84,7 +84,10 @@ PacketKey parse_packet_key(Bytes frame, Medium medium) noexcept {
   if (!key.is_ip) {
     key.kind = static_cast<std::uint16_t>(type | 0x100);
     key.network_offset = 0;
-  } else if (type == kIpv4) {
+    return key;
+  }
+  key.ecn = wire::ecn_of(wire::traffic_class_of(packet));
+  if (type == kIpv4) {
     parse_v4(key, packet);
   } else {
     parse_v6(key, packet);

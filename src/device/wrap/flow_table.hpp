@@ -9,6 +9,7 @@
 #include "device/net_spec.hpp"
 #include "device/wrap/frame_store.hpp"
 #include "wire/address.hpp"
+#include "wire/ecn.hpp"
 #include "wire/frame.hpp"
 
 namespace tidewire::device {
@@ -23,6 +24,7 @@ struct PacketKey {
   std::uint32_t opens_seq = 0;     ///< its sequence number
   std::size_t network_offset = 0;  ///< of the IP header in the frame; 0 as well if not IP
   bool is_ip = false;
+  wire::Ecn ecn = wire::Ecn::not_ect;
 };
 
 PacketKey parse_packet_key(Bytes frame, Medium medium) noexcept;

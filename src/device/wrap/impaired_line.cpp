@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "device/wrap/materialise.hpp"
+#include "wire/ecn.hpp"
 
 namespace tidewire::device {
 namespace {
@@ -25,11 +26,15 @@ ImpairedLine::~ImpairedLine() {
   release_lent();
   for (; !queue_.empty(); queue_.pop_front()) pool_.give(queue_.front().buffer);
   for (const Held& held : held_) pool_.give(held.entry.buffer);
+  for (; !parked_.empty(); parked_.pop_front()) {
+    if (parked_.front().buffer) pool_.give(parked_.front().buffer);
+  }
 }
 
 void ImpairedLine::advance(Instant now) {
   now_ = later(now_, now);
   if (writable()) said_full_ = false;
+  if (!parked_.empty()) drain_queue();
   if (!held_.empty()) release_held();
 }
 
@@ -85,20 +90,48 @@ void ImpairedLine::offer(FrameBuffer buffer, ChecksumState checksum) {
   const Fate fate = impairment_.decide(key, buffer.size, buffer.size - key.network_offset, now_);
   ++counters_.packets;
   counters_.bytes += buffer.size;
+  Parked packet{buffer, checksum, static_cast<std::uint8_t>(key.network_offset)};
   if (fate.dropped) {
     report(fate.why, fate, buffer.bytes());
     pool_.give(buffer);
-    return;
+    packet.buffer = {};
   }
+  if (fate.waits) {
+    parked_.push_back(packet);
+  } else if (!fate.dropped) {
+    carry(packet, fate);
+  }
+}
+
+void ImpairedLine::drain_queue() {
+  while (const std::optional<Fate> fate = impairment_.next_leaving(now_)) {
+    const Parked packet = parked_.front();
+    parked_.pop_front();
+    if (!packet.buffer) continue;
+    if (!fate->dropped) {
+      carry(packet, *fate);
+      continue;
+    }
+    report(fate->why, *fate, packet.buffer.bytes());
+    pool_.give(packet.buffer);
+  }
+}
+
+void ImpairedLine::carry(const Parked& packet, const Fate& fate) {
+  const FrameBuffer& buffer = packet.buffer;
   Entry entry;
   entry.release = fate.release;
   entry.buffer = buffer;
-  entry.checksum = checksum;
+  entry.checksum = packet.checksum;
+  if (fate.marked) {
+    report(Impact::marked, fate, buffer.bytes());
+    wire::mark_ce(MutBytes{buffer.data, buffer.size}.subspan(packet.network_offset));
+  }
   if (fate.corrupt != 0) {
     report(Impact::corrupted, fate, buffer.bytes());
-    const std::uint64_t bits = std::uint64_t{buffer.size - key.network_offset} * 8;
+    const std::uint64_t bits = std::uint64_t{buffer.size - packet.network_offset} * 8;
     const std::uint64_t bit = fate.corrupt % bits;
-    buffer.data[key.network_offset + bit / 8] ^= std::byte{1} << (bit % 8);
+    buffer.data[packet.network_offset + bit / 8] ^= std::byte{1} << (bit % 8);
     entry.checksum = ChecksumState::unknown;
   }
   if (fate.duplicate) report(Impact::duplicated, fate, buffer.bytes());
@@ -185,7 +218,7 @@ std::span<const RxFrame> ImpairedLine::receive(std::size_t limit) {
 Instant ImpairedLine::next_arrival() const noexcept {
   Instant next = queue_.empty() ? Instant::never() : queue_.front().release;
   for (const Held& held : held_) next = earlier(next, held.latest);
-  return next;
+  return earlier(next, impairment_.next_leave_time());
 }
 
 Instant ImpairedLine::next_room() const noexcept {

@@ -47,7 +47,7 @@ class ImpairedLine {
   /// Once push() said full: when there is room again. Else never().
   Instant next_room() const noexcept;
   Medium medium() const noexcept { return options_.medium; }
-  bool empty() const noexcept { return queue_.empty() && held_.empty(); }
+  bool empty() const noexcept { return queue_.empty() && held_.empty() && parked_.empty(); }
   const LinkCounters& counters() const noexcept { return counters_; }
 
  private:
@@ -64,8 +64,17 @@ class ImpairedLine {
     Instant latest;  ///< when it goes on even if nothing overtakes it
   };
 
+  /// In a queue that decides when it leaves; the impairment has its fate.
+  struct Parked {
+    FrameBuffer buffer;  ///< empty: it is already known to be lost, but takes its room
+    ChecksumState checksum = ChecksumState::unknown;
+    std::uint8_t network_offset = 0;
+  };
+
   void push_whole(const TxFrame& frame);
   void offer(FrameBuffer buffer, ChecksumState checksum);
+  void drain_queue();
+  void carry(const Parked& packet, const Fate& fate);
   void report(Impact impact, const Fate& fate, Bytes frame);
   void deliver(const Entry& entry);
   void copy_of(Entry entry);
@@ -80,6 +89,7 @@ class ImpairedLine {
   LinkCounters counters_;
   RingQueue<Entry> queue_;  ///< by release, then by order of arrival
   std::vector<Held> held_;
+  RingQueue<Parked> parked_;
   std::vector<FrameBuffer> lent_;  ///< out with the caller of receive()
   std::vector<RxFrame> frames_;
   Instant now_ = Instant::from_nanos(INT64_MIN);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/fixed_point.hpp"
+
 namespace tidewire::device {
 namespace {
 
@@ -12,23 +14,11 @@ enum Purpose : std::uint64_t {
   kCorrupt,
   kCorruptBit,
   kJitter,
-  kLate
+  kLate,
+  kRed
 };
 
 bool hit(std::uint64_t hash, Probability p) noexcept { return (hash >> 32) < p.per_2_32; }
-
-/// base^exponent with 2^32 as one.
-std::uint64_t power(std::uint64_t base, std::uint32_t exponent) noexcept {
-  if (base >= Probability::kOne) return Probability::kOne;
-  std::uint64_t result = Probability::kOne;
-  for (; exponent != 0; exponent >>= 1) {
-    if ((exponent & 1) != 0) {
-      result = result == Probability::kOne ? base : result * base >> 32;
-    }
-    base = base * base >> 32;
-  }
-  return result;
-}
 
 /// The chance p that a run of `burst` losses starts at a packet, so that a share of `loss` is lost
 /// in all: 1 - (1 - p)^burst = loss.
@@ -39,14 +29,10 @@ Probability start_chance(Probability loss, std::uint32_t burst) noexcept {
   while (low < high) {
     const std::uint64_t middle = (low + high) / 2;
     const bool enough =
-        Probability::kOne - power(Probability::kOne - middle, burst) >= loss.per_2_32;
+        Probability::kOne - power_of_fraction(Probability::kOne - middle, burst) >= loss.per_2_32;
     (enough ? high : low) = enough ? middle : middle + 1;
   }
   return {low};
-}
-
-std::uint64_t default_queue(std::uint64_t rate_bps) noexcept {
-  return std::max<std::uint64_t>(rate_bps / 80, 65536);
 }
 
 bool inside(const Window& window, Duration since_origin) noexcept {
@@ -57,8 +43,8 @@ bool inside(const Window& window, Duration since_origin) noexcept {
 
 std::string_view to_string(Impact impact) noexcept {
   constexpr std::array<std::string_view, static_cast<std::size_t>(Impact::count_)> kNames{
-      "lost",      "lost_listed", "blackout",   "queue_full", "too_big",
-      "no_memory", "reordered",   "duplicated", "corrupted"};
+      "lost",      "lost_listed", "blackout",   "queue_full", "queue_early", "too_big",
+      "no_memory", "reordered",   "duplicated", "corrupted",  "marked"};
   const auto i = static_cast<std::size_t>(impact);
   return i < kNames.size() ? kNames[i] : "unknown";
 }
@@ -78,11 +64,10 @@ Impairment::Impairment(const LinkSpec& spec, Direction direction, const RandomSe
       seed_(derive(seed, static_cast<std::uint64_t>(direction))),
       flows_(flows),
       origin_(origin),
-      burst_start_(start_chance(spec.loss, spec.burst)) {
-  if (spec.rate_bps != 0 && spec.queue.packets == 0) {
-    queue_bytes_ = spec.queue.bytes != 0 ? spec.queue.bytes : default_queue(spec.rate_bps);
-  }
-}
+      burst_start_(start_chance(spec.loss, spec.burst)),
+      limit_(resolve_queue(spec)),
+      codel_(spec.codel),
+      red_(resolve_red(spec)) {}
 
 std::uint64_t Impairment::draw(const Flow& flow, std::uint64_t purpose) const noexcept {
   return siphash13(seed_, flow.identity, flow.packets[static_cast<std::size_t>(direction_)],
@@ -104,26 +89,39 @@ bool Impairment::loses(Flow& flow, Impact& why) const {
   return true;
 }
 
+bool Impairment::has_room(std::size_t size, std::size_t packets,
+                          std::uint64_t bytes) const noexcept {
+  if (limit_.packets != 0 && packets >= limit_.packets) return false;
+  return limit_.bytes == 0 || bytes + size <= limit_.bytes;
+}
+
+void Impairment::transmit(std::size_t size) noexcept {
+  const std::uint64_t bit_nanos = std::uint64_t{size} * 8'000'000'000U;
+  busy_until_ +=
+      Duration::nanos(static_cast<std::int64_t>((bit_nanos + spec_.rate_bps - 1) / spec_.rate_bps));
+}
+
+void Impairment::forget_sent(Instant now) {
+  while (!waiting_.empty() && waiting_.front().starts <= now) {
+    waiting_bytes_ -= waiting_.front().size;
+    waiting_.pop_front();
+  }
+}
+
 bool Impairment::enqueue(std::size_t size, Instant now) {
   if (spec_.rate_bps == 0) {
     busy_until_ = now;
     return true;
   }
-  while (!waiting_.empty() && waiting_.front().starts <= now) {
-    waiting_bytes_ -= waiting_.front().size;
-    waiting_.pop_front();
-  }
+  forget_sent(now);
   if (busy_until_ > now) {  // it has to wait
-    if (spec_.queue.packets != 0 && waiting_.size() >= spec_.queue.packets) return false;
-    if (queue_bytes_ != 0 && waiting_bytes_ + size > queue_bytes_) return false;
+    if (!has_room(size, waiting_.size(), waiting_bytes_)) return false;
     waiting_.push_back({busy_until_, static_cast<std::uint32_t>(size)});
     waiting_bytes_ += size;
   } else {
     busy_until_ = now;
   }
-  const std::uint64_t bit_nanos = std::uint64_t{size} * 8'000'000'000U;
-  busy_until_ +=
-      Duration::nanos(static_cast<std::int64_t>((bit_nanos + spec_.rate_bps - 1) / spec_.rate_bps));
+  transmit(size);
   return true;
 }
 
@@ -136,24 +134,62 @@ Duration Impairment::up_to(const Flow& flow, Duration most, std::uint64_t purpos
   return Duration::nanos(static_cast<std::int64_t>(draw(flow, purpose) % span));
 }
 
-void Impairment::time_arrival(const Flow& flow, Fate& fate) noexcept {
-  fate.release = busy_until_ + spec_.delay;
-  if (spec_.jitter > Duration::zero()) fate.release += up_to(flow, spec_.jitter, kJitter);
+bool Impairment::red_passes(Fate& fate, const Flow& flow, const PacketKey& packet, Instant now) {
+  constexpr std::uint64_t kTypicalBits = 1000 * 8;
+  forget_sent(now);
+  std::uint64_t idle_packets = 0;
+  if (busy_until_ <= now) {
+    const auto idle = static_cast<std::uint64_t>((now - busy_until_).count_nanos());
+    idle_packets = 1 + mul_div(idle, spec_.rate_bps, kTypicalBits * 1'000'000'000U);
+  }
+  const std::uint64_t length = red_.in_packets() ? waiting_.size() : waiting_bytes_;
+  const bool can_mark = spec_.ecn && packet.ecn != wire::Ecn::not_ect;
+  const QueueVerdict verdict = red_.arrives(length, idle_packets, draw(flow, kRed), can_mark);
+  fate.marked = verdict == QueueVerdict::mark;
+  return verdict != QueueVerdict::drop;
+}
+
+bool Impairment::park(const Fate& fate, const PacketKey& packet, std::size_t size, Instant now) {
+  if (!has_room(size, parked_.size(), parked_bytes_)) return false;
+  const bool can_mark = spec_.ecn && packet.ecn != wire::Ecn::not_ect;
+  parked_.push_back({now, fate, static_cast<std::uint32_t>(size), can_mark});
+  parked_bytes_ += size;
+  return true;
+}
+
+std::optional<Fate> Impairment::next_leaving(Instant now) {
+  if (parked_.empty() || busy_until_ > now) return std::nullopt;
+  const Parked packet = parked_.front();
+  parked_.pop_front();
+  parked_bytes_ -= packet.size;
+  Fate fate = packet.fate;
+  fate.waits = false;
+  const QueueVerdict verdict = codel_.leaves(busy_until_ - packet.since, packet.size, parked_bytes_,
+                                             packet.can_mark, busy_until_);
+  if (parked_.empty()) codel_.on_empty();
+  if (verdict == QueueVerdict::drop) {
+    if (!fate.dropped) fate.why = Impact::queue_early;
+    fate.dropped = true;
+    return fate;
+  }
+  transmit(packet.size);
+  if (fate.dropped) return fate;
+  fate.marked = verdict == QueueVerdict::mark;
+  return arrival(fate);
+}
+
+/// The end of a packet's way, which leaves the transmitter at busy_until_.
+Fate Impairment::arrival(Fate fate) noexcept {
+  const bool strays = fate.reordered;
+  fate.release = busy_until_ + spec_.delay + fate.extra;
   if (!spec_.jitter_reorders) {
     fate.release = later(fate.release, last_release_);
   } else if (fate.release < last_release_) {
     fate.reordered = true;
   }
-  if (!falls(flow, spec_.reorder, kOrder)) {
-    last_release_ = later(fate.release, last_release_);
-    return;
-  }
-  fate.reordered = true;
-  if (spec_.reorder_by > Duration::zero()) {
-    fate.release += up_to(flow, spec_.reorder_by, kLate);
-  } else {
-    fate.overtaken_by = 1 + static_cast<std::uint32_t>((draw(flow, kOrder) & 0xffffffffU) % 3);
-  }
+  if (!strays) last_release_ = later(fate.release, last_release_);
+  fate.release += fate.late;
+  return fate;
 }
 
 Fate Impairment::decide(const PacketKey& packet, std::size_t frame_size, std::size_t ip_size,
@@ -164,29 +200,46 @@ Fate Impairment::decide(const PacketKey& packet, std::size_t frame_size, std::si
   fate.ordinal = flow.packets[static_cast<std::size_t>(direction_)];
   // A run of losses goes on even if its packets die of something else.
   const bool lost = loses(flow, fate.why);
-  fate.dropped = true;
-  if (packet.is_ip && spec_.mtu != 0 && ip_size > spec_.mtu) {
-    fate.why = Impact::too_big;
+  const auto dropped = [&fate](Impact why) {
+    fate.dropped = true;
+    fate.why = why;
     return fate;
+  };
+  if (packet.is_ip && spec_.mtu != 0 && ip_size > spec_.mtu) return dropped(Impact::too_big);
+  if (spec_.aqm == QueueKind::red && !red_passes(fate, flow, packet, now)) {
+    return dropped(Impact::queue_early);
   }
-  if (!enqueue(frame_size, now)) {
-    fate.why = Impact::queue_full;
-    return fate;
+  fate.waits = spec_.aqm == QueueKind::codel && (busy_until_ > now || !parked_.empty());
+  if (!fate.waits && !enqueue(frame_size, now)) return dropped(Impact::queue_full);
+  if (spec_.aqm == QueueKind::codel && !fate.waits) {
+    codel_.leaves(Duration::zero(), frame_size, 0, false, now);
   }
+  fate.dropped = lost;
   for (const Window& window : spec_.blackouts) {
-    if (inside(window, now - origin_)) {
-      fate.why = Impact::blackout;
-      return fate;
+    if (inside(window, now - origin_)) dropped(Impact::blackout);
+  }
+  if (!fate.dropped) draw_fate(fate, flow, packet);
+  if (fate.waits && !park(fate, packet, frame_size, now)) {
+    fate.waits = false;
+    return dropped(Impact::queue_full);
+  }
+  return fate.waits || fate.dropped ? fate : arrival(fate);
+}
+
+void Impairment::draw_fate(Fate& fate, const Flow& flow, const PacketKey& packet) const noexcept {
+  if (spec_.jitter > Duration::zero()) fate.extra = up_to(flow, spec_.jitter, kJitter);
+  if (falls(flow, spec_.reorder, kOrder)) {
+    fate.reordered = true;
+    if (spec_.reorder_by > Duration::zero()) {
+      fate.late = up_to(flow, spec_.reorder_by, kLate);
+    } else {
+      fate.overtaken_by = 1 + static_cast<std::uint32_t>((draw(flow, kOrder) & 0xffffffffU) % 3);
     }
   }
-  if (lost) return fate;
-  fate.dropped = false;
-  time_arrival(flow, fate);
   fate.duplicate = falls(flow, spec_.duplicate, kDuplicate);
   if (packet.is_ip && falls(flow, spec_.corrupt, kCorrupt)) {
     fate.corrupt = draw(flow, kCorruptBit) | 1U << 31;
   }
-  return fate;
 }
 
 Instant Impairment::full_until(Instant now) const noexcept {

@@ -4,11 +4,13 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "base/random.hpp"
 #include "base/time.hpp"
 #include "device/net_spec.hpp"
+#include "device/wrap/aqm.hpp"
 #include "device/wrap/flow_table.hpp"
 #include "device/wrap/frame_store.hpp"
 
@@ -19,12 +21,14 @@ enum class Impact : std::uint8_t {
   lost,         ///< by the loss rate
   lost_listed,  ///< by the list of ordinals
   blackout,
-  queue_full,  ///< no room in front of the rate
-  too_big,     ///< longer than the MTU
-  no_memory,   ///< no buffer
-  reordered,   ///< arrives after later packets, or by its jitter before earlier ones
-  duplicated,  ///< arrives twice
-  corrupted,   ///< arrives with an inverted bit
+  queue_full,   ///< no room in front of the rate
+  queue_early,  ///< dropped by an active queue (CoDel, RED) that had room
+  too_big,      ///< longer than the MTU
+  no_memory,    ///< no buffer
+  reordered,    ///< arrives after later packets, or by its jitter before earlier ones
+  duplicated,   ///< arrives twice
+  corrupted,    ///< arrives with an inverted bit
+  marked,       ///< arrives with CE, set by an active queue
   count_,
 };
 std::string_view to_string(Impact impact) noexcept;
@@ -67,6 +71,8 @@ struct LinkCounters {
 struct Fate {
   bool dropped = false;
   Impact why = Impact::lost;  ///< if dropped
+  bool waits = false;         ///< what is more to be told comes from Impairment::next_leaving()
+  bool marked = false;        ///< an active queue sets CE
   Instant release;            ///< when it arrives
   bool duplicate = false;
   bool reordered = false;          ///< it does not arrive in the order sent
@@ -74,6 +80,8 @@ struct Fate {
   std::uint64_t corrupt = 0;       ///< not 0: a hash that chooses the bit
   std::uint32_t flow_number = 0;
   std::uint64_t ordinal = 0;
+  Duration extra;  ///< its jitter, within `release`
+  Duration late;   ///< more, which the order of others does not follow; within `release`
 };
 
 /// Decides. Loss, duplication, reordering, corruption and jitter are a hash of (seed, direction,
@@ -87,8 +95,16 @@ class Impairment {
              Instant origin);
 
   /// Decides about a packet that is sent `now`; `frame_size` counts for the rate, `ip_size` for the
-  /// MTU.
+  /// MTU. What has left by then has to be asked for first. A packet that waits (of a CoDel queue)
+  /// has room there, and its owner keeps it; if it is dropped as well, it goes no further in the
+  /// end.
   Fate decide(const PacketKey& packet, std::size_t frame_size, std::size_t ip_size, Instant now);
+  /// The oldest packet that waits, once it has left the queue by `now`, one way or the other.
+  std::optional<Fate> next_leaving(Instant now);
+  /// When that will be; never if none waits.
+  Instant next_leave_time() const noexcept {
+    return parked_.empty() ? Instant::never() : busy_until_;
+  }
 
   /// When the device-full window that holds `now` ends; nothing if the device takes packets.
   Instant full_until(Instant now) const noexcept;
@@ -100,22 +116,41 @@ class Impairment {
     Instant starts;
     std::uint32_t size = 0;
   };
+  /// In a queue that looks at what leaves.
+  struct Parked {
+    Instant since;
+    Fate fate;
+    std::uint32_t size = 0;
+    bool can_mark = false;
+  };
 
   std::uint64_t draw(const Flow& flow, std::uint64_t purpose) const noexcept;
   bool loses(Flow& flow, Impact& why) const;
+  /// Whether the packet finds room, and when it will have left.
   bool enqueue(std::size_t size, Instant now);
   bool falls(const Flow& flow, Probability p, std::uint64_t purpose) const noexcept;
   Duration up_to(const Flow& flow, Duration most, std::uint64_t purpose) const noexcept;
-  void time_arrival(const Flow& flow, Fate& fate) noexcept;
+  bool has_room(std::size_t size, std::size_t packets, std::uint64_t bytes) const noexcept;
+  void transmit(std::size_t size) noexcept;
+  void forget_sent(Instant now);
+  /// RED's word on an arriving packet; false: dropped.
+  bool red_passes(Fate& fate, const Flow& flow, const PacketKey& packet, Instant now);
+  bool park(const Fate& fate, const PacketKey& packet, std::size_t size, Instant now);
+  void draw_fate(Fate& fate, const Flow& flow, const PacketKey& packet) const noexcept;
+  Fate arrival(Fate fate) noexcept;
 
   LinkSpec spec_;
   Direction direction_;
   RandomSeed seed_;
   FlowTable& flows_;
   Instant origin_;
-  Probability burst_start_;        ///< chance that a run of losses starts at a packet
-  std::uint64_t queue_bytes_ = 0;  ///< limit, 0: none
-  RingQueue<Waiting> waiting_;     ///< for the transmitter
+  Probability burst_start_;  ///< chance that a run of losses starts at a packet
+  QueueLimit limit_;         ///< of the queue; both 0: none
+  Codel codel_;
+  Red red_;
+  RingQueue<Parked> parked_;
+  std::uint64_t parked_bytes_ = 0;
+  RingQueue<Waiting> waiting_;  ///< for the transmitter
   std::uint64_t waiting_bytes_ = 0;
   Instant busy_until_ = Instant::from_nanos(INT64_MIN);
   Instant last_release_ = Instant::from_nanos(INT64_MIN);
