@@ -68,6 +68,12 @@ void NetworkOptions::add_to(CLI::App& command) {
       ->capture_default_str()
       ->group("Network");
   command
+      .add_flag("--ecn{on}", ecn,
+                "Both ends ask for explicit congestion notification (RFC 3168); --ecn=off: they do "
+                "not even agree to it")
+      ->check(CLI::IsMember({"on", "off"}))
+      ->group("Network");
+  command
       .add_option("--ephemeral", ephemeral,
                   "Ports that connections of the virtual host start from: FIRST-LAST "
                   "(32768-60999)")

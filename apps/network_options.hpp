@@ -21,6 +21,7 @@ struct NetworkOptions {
   std::vector<std::string> publish;
   bool no_host = false;
   std::string congestion_control = "cubic";
+  std::string ecn = "accept";
   std::string ephemeral;  ///< "FIRST-LAST"; empty: as Linux
   std::string time_wait;  ///< "2s", "500ms"; empty: as Linux
   std::string pcap;

@@ -64,6 +64,7 @@ std::string repeat_command(const RunOptions& options) {
   if (options.network.congestion_control != "cubic") {
     command += " --cc " + shell_word(options.network.congestion_control);
   }
+  if (options.network.ecn != "accept") command += " --ecn=" + options.network.ecn;
   command += " --";
   for (const std::string& word : options.argv) command += " " + shell_word(word);
   return command;

@@ -60,5 +60,45 @@ TEST(Queues, RedKeepsTheAverageBetweenItsEnds) {
   EXPECT_GT(red.delivered, kHalfTheRate * 8 / 5);
 }
 
+HostOptions asks_for_ecn() {
+  HostOptions options;
+  options.stack.tcp.ecn = EcnUse::request;
+  return options;
+}
+
+// req: RFC3168-MUST-9
+TEST(Queues, MarksReplaceLosses) {
+  for (const char* queue : {"up.aqm=codel", "up.aqm=red"}) {
+    const std::string words = std::string("delay=20ms up.rate=20mbit up.queue=300packets ") + queue;
+    TwoHosts two{net(words), {31, 32}, {}, {}, asks_for_ecn()};
+    StreamPlan plan;
+    plan.send_total = 25'000'000;
+    Transfer transfer{two, plan, {}};
+    const Instant begin = two.world.now();
+    ASSERT_EQ(transfer.run(Duration::seconds(60)), Outcome::done) << transfer.state();
+    EXPECT_TRUE(transfer.complete()) << transfer.violation();
+    const auto& link = two.attached.link->counters(device::Direction::up);
+    EXPECT_GT(link.of(device::Impact::marked), 5U) << queue;
+    EXPECT_EQ(link.dropped(), 0U) << queue;
+    const Counters& counters = two.a.stack().counters();
+    EXPECT_EQ(counters.tcp_retransmits, 0U) << queue;
+    // 25 MB are 10 s at this rate.
+    EXPECT_LT(transfer.accepted()->finished_at() - begin, Duration::seconds(13)) << queue;
+  }
+}
+
+TEST(Queues, OffloadsAndMarksGoTogether) {
+  // The sender's frames stand for many packets; each is marked alone, and CWR comes once.
+  LinkOptions options;
+  options.offload = true;
+  TwoHosts two{net("delay=5ms up.rate=50mbit up.aqm=codel"), {33, 34}, options, {}, asks_for_ecn()};
+  StreamPlan plan;
+  plan.send_total = 10'000'000;
+  Transfer transfer{two, plan, plan};
+  ASSERT_EQ(transfer.run(Duration::seconds(60)), Outcome::done) << transfer.state();
+  EXPECT_TRUE(transfer.complete()) << transfer.violation();
+  EXPECT_GT(two.attached.link->counters(device::Direction::up).of(device::Impact::marked), 0U);
+}
+
 }  // namespace
 }  // namespace tidewire::sim

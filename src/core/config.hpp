@@ -20,6 +20,13 @@ enum FastOpenBits : std::uint32_t {
   kFastOpenAllListeners = 0x400,    ///< listeners need no option: their backlog is the limit
 };
 
+/// Explicit congestion notification, with the numbers of Linux's tcp_ecn.
+enum class EcnUse : std::uint8_t {
+  never,    ///< not even when asked
+  request,  ///< ask for it, and agree when asked
+  accept,   ///< agree when asked
+};
+
 struct TcpConfig {
   Duration rto_initial = Duration::seconds(1);          ///< RFC 6298 §2.1
   Duration rto_min = Duration::millis(200);             ///< RFC 6298 §2.4 says 1 s; as Linux
@@ -45,6 +52,7 @@ struct TcpConfig {
   bool sack = true;                             ///< RFC 2018
   bool rack = true;                             ///< RFC 8985; false: RFC 6675
   bool nagle = true;                            ///< RFC 9293 §3.7.4
+  EcnUse ecn = EcnUse::accept;                  ///< RFC 3168; as Linux
   std::uint32_t challenge_ack_per_second = 10;  ///< RFC 5961 §7, per connection
   /// SYN-RECEIVED records of a listener; its backlog is a limit too (as Linux).
   std::uint32_t half_open_max = 4096;

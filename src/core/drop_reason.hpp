@@ -39,6 +39,7 @@ enum class DropReason : std::uint8_t {
   fragment_overlap,
   fragment_limit,
   fragment_timeout,
+  fragment_ecn,
   // ICMP, IGMP
   icmp_truncated,
   icmp_bad_checksum,

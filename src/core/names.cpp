@@ -16,7 +16,7 @@ constexpr std::array<std::string_view, static_cast<std::size_t>(DropReason::coun
     "ip_bad_option", "ip_bad_source", "ip_martian", "ip_not_for_us", "ip_ttl_exceeded",
     "ip_no_route", "ip_unknown_protocol", "ip_fragmentation_needed", "ip_unsupported_header",
     "fragment_bad_length", "fragment_too_long", "fragment_overlap", "fragment_limit",
-    "fragment_timeout", "icmp_truncated", "icmp_bad_checksum", "icmp_unknown_type",
+    "fragment_timeout", "fragment_ecn", "icmp_truncated", "icmp_bad_checksum", "icmp_unknown_type",
     "icmp_rate_limited", "icmp_error_about_error", "icmp_quote_mismatch", "icmp_broadcast",
     "igmp_malformed", "udp_truncated", "udp_bad_length", "udp_bad_checksum", "udp_no_port",
     "udp_buffer_full", "udp_port_zero", "tcp_truncated", "tcp_bad_offset", "tcp_bad_checksum",
@@ -80,6 +80,16 @@ std::string_view name_of(const std::array<std::string_view, N>& names, E value) 
 std::string_view to_string(DropReason reason) noexcept { return name_of(kDropNames, reason); }
 std::string_view to_string(SocketError error) noexcept { return name_of(kSocketErrors, error); }
 std::string_view to_string(LossCause cause) noexcept { return name_of(kLossCauses, cause); }
+std::string_view to_string(EcnMode mode) noexcept {
+  switch (mode) {
+    case EcnMode::off:
+      return "off";
+    case EcnMode::classic:
+      return "classic";
+  }
+  return "off";
+}
+
 std::string_view to_string(TcpState state) noexcept { return name_of(kTcpStates, state); }
 
 }  // namespace tidewire

@@ -19,6 +19,7 @@ enum class TraceKind : std::uint8_t {
   rtt,             ///< in microseconds: a: sample; b: srtt; c: rttvar; d: rto
   loss,            ///< a: seq; c: bytes marked lost; and the cause
   drop,            ///< the reason
+  ecn,             ///< a: EcnMode agreed on; b: segments with text that came with CE
 };
 
 /// Why something was retransmitted or marked lost.

@@ -135,6 +135,14 @@ struct TxBudget {
   std::uint64_t bytes = 4U << 20;
 };
 
+/// What the two ends of a connection agreed on about explicit congestion notification.
+enum class EcnMode : std::uint8_t {
+  off,
+  classic,  ///< RFC 3168: ECE until CWR
+};
+
+std::string_view to_string(EcnMode mode) noexcept;
+
 /// RFC 9293 §3.3.2.
 enum class TcpState : std::uint8_t {
   closed,

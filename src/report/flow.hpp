@@ -25,6 +25,7 @@ struct FlowDirection {
   Duration rtt_min = Duration::max();                        ///< max(): never measured
   Duration rtt_smoothed, rtt_max;
   std::uint64_t rtt_samples = 0;
+  std::uint64_t marked_packets = 0;  ///< with payload, that arrived with CE
   std::uint32_t cwnd_max = 0;
   Instant first_data, last_data;
 };
@@ -40,6 +41,7 @@ struct FlowRecord {
   std::string program;
   TcpState state = TcpState::closed;  ///< of `host`, the last one seen
   bool established = false;
+  EcnMode ecn = EcnMode::off;
   bool aborted = false;  ///< ended by a reset, a time-out or a refusal instead of FINs
   bool ended = false;    ///< closed: the next SYN with these addresses is another flow
   Instant opened, last;

@@ -124,6 +124,7 @@ FlowRecord* Recorder::flow_for(const Key& key, Instant now, bool fresh) {
 void Recorder::apply(Names& names, const TraceRecord& record) {
   FlowRecord& flow = *names.flow;
   FlowDirection& sent = names.swapped ? flow.down : flow.up;
+  FlowDirection& received = names.swapped ? flow.up : flow.down;
   flow.last = later(flow.last, record.at);
   switch (record.kind) {
     case TraceKind::segment_out:
@@ -140,6 +141,10 @@ void Recorder::apply(Names& names, const TraceRecord& record) {
       if (static_cast<std::size_t>(record.cause) < kLossCauses) {
         ++sent.retransmissions[static_cast<std::size_t>(record.cause)];
       }
+      break;
+    case TraceKind::ecn:
+      flow.ecn = static_cast<EcnMode>(record.a);
+      received.marked_packets += record.b;
       break;
     case TraceKind::rtt:
       add_rtt(sent, record);

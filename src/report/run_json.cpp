@@ -32,6 +32,7 @@ void write_direction(JsonWriter& json, const char* name, const FlowDirection& d)
     json.end_object();
   }
   json.member("cwnd_max", d.cwnd_max);
+  json.member("marked_packets", d.marked_packets);
   const std::int64_t active = d.bytes == 0 ? 0 : (d.last_data - d.first_data).count_micros();
   json.member("active_us", active);
   json.member("goodput_bits_per_second",
@@ -54,6 +55,7 @@ void write_flow(JsonWriter& json, const FlowRecord& flow, Instant started) {
     json.member("state", to_string(flow.state));
     json.member("established", flow.established);
     json.member("aborted", flow.aborted);
+    json.member("ecn", to_string(flow.ecn));
   }
   json.member("opened_us", (flow.opened - started).count_micros());
   json.member("last_us", (flow.last - started).count_micros());

@@ -20,6 +20,7 @@ std::string flow_line(const FlowRecord& flow) {
     line += flow.aborted ? (flow.established ? "reset" : "failed")
                          : (flow.ended ? "closed" : to_string(flow.state));
   }
+  if (flow.ecn != EcnMode::off) line += std::string(", ECN ") + std::string(to_string(flow.ecn));
   if (flow.inside) line += ", inside the run";
   return line;
 }
@@ -35,6 +36,7 @@ std::string direction_line(const char* arrow, const FlowDirection& d) {
     line += ", RTT " + format_duration(d.rtt_smoothed) + " (" + format_duration(d.rtt_min) +
             " to " + format_duration(d.rtt_max) + ")";
   }
+  if (d.marked_packets != 0) line += ", " + format_count(d.marked_packets) + " marked CE";
   if (d.retransmitted_packets != 0) {
     line += ", " + plural(d.retransmitted_packets, "retransmission", "retransmissions") + " (" +
             retransmission_causes(d) + ")";

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstring>
 
+#include "wire/ecn.hpp"
 #include "wire/load.hpp"
 
 namespace tidewire::ip {
@@ -181,6 +182,7 @@ void Reassembly::store(Queue& queue, const Fragment& fragment, std::uint32_t siz
   }
   queue.end = std::max(queue.end, end);
   if (!fragment.more) queue.total = end;
+  queue.ecn |= static_cast<std::uint8_t>(1U << (wire::traffic_class_of(fragment.header) & 3));
   if (fragment.offset == 0) {
     //= RFC 815 §5
     queue.header_len = static_cast<std::uint8_t>(fragment.header.size());
@@ -189,6 +191,19 @@ void Reassembly::store(Queue& queue, const Fragment& fragment, std::uint32_t siz
 }
 
 const Reassembled* Reassembly::finish(Queue& queue) noexcept {
+  //= RFC 3168 §5.3
+  // A mark on one fragment is a mark on the datagram; one that is partly not ECN-capable cannot
+  // have been marked by an honest router.
+  constexpr std::uint8_t kNotEct = 1U << 0;
+  constexpr std::uint8_t kCe = 1U << 3;
+  if ((queue.ecn & kCe) != 0) {
+    if ((queue.ecn & kNotEct) != 0) {
+      context_.drop(DropReason::fragment_ecn, queue.interface);
+      remove(queue);
+      return nullptr;
+    }
+    wire::mark_ce(MutBytes{queue.header}.first(queue.header_len));
+  }
   if (done_chunk_ != nullptr) chunks_.release(*done_chunk_);
   done_chunk_ = queue.chunk;
   bytes_ -= queue.chunk->capacity;

@@ -86,6 +86,7 @@ class Reassembly {
     std::uint32_t total = 0;      ///< payload bytes in all; 0: the last fragment is not here yet
     std::uint32_t units = 0;      ///< units received
     std::uint8_t header_len = 0;  ///< 0: fragment 0 is not here yet
+    std::uint8_t ecn = 0;         ///< bit n: a fragment had n in its ECN field
     std::array<std::byte, 60> header{};
     std::array<std::uint64_t, kMapWords> map{};
   };

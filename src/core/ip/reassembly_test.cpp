@@ -57,6 +57,32 @@ TEST_F(Fragments, CompleteInEveryOrder) {
   EXPECT_EQ(host.stack.counters().ip_reassembled, 24U);
 }
 
+// req: RFC3168-MUST-12
+TEST_F(Fragments, AMarkOnOneIsAMarkOnAll) {
+  const struct {
+    std::uint8_t first, second;
+    int whole;  ///< -1: dropped
+  } cases[] = {{2, 2, 2}, {2, 3, 3},  {3, 2, 3},  {1, 3, 3}, {3, 3, 3},
+               {0, 0, 0}, {0, 3, -1}, {3, 0, -1}, {0, 2, 0}, {2, 0, 2}};
+  const Frame whole = segment(1000);
+  std::uint16_t id = 0;
+  for (const auto& c : cases) {
+    ++id;
+    for (const bool first : {true, false}) {
+      Ipv4Repr repr = header("10.0.0.2", "10.0.0.1", wire::protocol::udp);
+      repr.id = id;
+      repr.tos = first ? c.first : c.second;
+      repr.fragment_offset = first ? 0 : 504;
+      repr.more_fragments = first;
+      give(ipv4(repr, first ? Bytes{whole}.first(504) : Bytes{whole}.subspan(504)));
+    }
+    std::vector<std::byte> text(2000);
+    const auto got = host.stack.receive_datagram(socket, text, false, host.now);
+    EXPECT_EQ(got ? got->tos : -1, c.whole) << int{c.first} << ' ' << int{c.second};
+  }
+  EXPECT_EQ(host.dropped(DropReason::fragment_ecn), 2U);
+}
+
 // req: RFC1122-3.3.2-3
 TEST_F(Fragments, TheLargestDatagram) {
   static_assert(ip::Output::kMaxReceive == 65'507 + wire::kUdpHeaderLen);

@@ -15,6 +15,31 @@ void Shared::plan_retransmit(Connection& c) noexcept {
   }
 }
 
+//= RFC 3168 §6.1.2
+void Shared::heed_marks(Connection& c, wire::TcpFlags flags, AckOutcome& o) noexcept {
+  if (!c.ecn.echoes(flags)) return;
+  Active& a = *c.active;
+  o.credit = 0;  // the window does not grow meanwhile
+  if (a.recovery.phase() >= RecoveryPhase::recovery) return c.ecn.confirm();
+  if (c.ecn.reduced(c.snd.una)) return;
+  c.ecn.on_reduced(c.snd.nxt);
+  ++c.stats.ecn_reductions;
+  a.cc.on_ecn({.now = now(), .ce_marked = eff_mss(c), .in_flight = o.prior_in_flight});
+}
+
+/// A window is reduced once, though it had marks as well as losses.
+void Shared::enter_recovery(Connection& c, const AckOutcome& o) noexcept {
+  Active& a = *c.active;
+  ++c.stats.fast_retransmits;
+  ++ctx.counters.tcp_fast_retransmits;
+  const bool done = c.ecn.on() && c.ecn.reduced(c.snd.una) && a.cc.uses_prr();
+  if (!done) {
+    a.cc.on_recovery({.now = now(), .edge = RecoveryEdge::enter, .in_flight = o.prior_in_flight});
+    if (c.ecn.on()) c.ecn.on_reduced(c.snd.nxt);
+  }
+  a.recovery.start_reduction(a.cc.ssthresh());
+}
+
 void Shared::tell_controller(Connection& c, const AckOutcome& o, bool cwnd_limited) noexcept {
   Active& a = *c.active;
   if (o.newly_lost > 0) {
@@ -28,16 +53,11 @@ void Shared::tell_controller(Connection& c, const AckOutcome& o, bool cwnd_limit
       trace(record);
     }
   }
-  if (o.entered_recovery) {
-    ++c.stats.fast_retransmits;
-    ++ctx.counters.tcp_fast_retransmits;
-    a.cc.on_recovery({.now = now(), .edge = RecoveryEdge::enter, .in_flight = o.prior_in_flight});
-    a.recovery.start_reduction(a.cc.ssthresh());
-  }
+  if (o.entered_recovery) enter_recovery(c, o);
   if (o.spurious) {
     ++c.stats.spurious;
     ++ctx.counters.tcp_spurious;
-    a.cc.on_spurious(now());
+    if (!c.ecn.on() || c.ecn.on_spurious()) a.cc.on_spurious(now());
   }
   if (o.delivered > 0 || o.acked > 0) tell_acked(c, o, cwnd_limited);
   if (o.left_recovery) {

@@ -17,6 +17,7 @@
 #include "core/tcp/buffer/recv_ring.hpp"
 #include "core/tcp/buffer/send_ring.hpp"
 #include "core/tcp/cc/controller.hpp"
+#include "core/tcp/ecn.hpp"
 #include "core/tcp/fast_open.hpp"
 #include "core/tcp/flow_table.hpp"
 #include "core/tcp/option_policy.hpp"
@@ -56,6 +57,8 @@ struct Stats {
   std::uint64_t segs_out = 0, segs_in = 0, data_segs_out = 0, data_segs_in = 0;
   std::uint32_t retransmits = 0, fast_retransmits = 0, timeouts = 0, lost = 0;
   std::uint32_t spurious = 0, dsacks = 0, reordering = 0;
+  std::uint32_t ce_received = 0;  ///< segments that came with CE
+  std::uint32_t ecn_reductions = 0;
   std::uint64_t delivery_rate = 0;
   Instant last_sent, last_received, last_ack_received;
 };
@@ -145,6 +148,7 @@ struct Connection : ListNode<ReadyTag> {
   AckPolicy ack;
   RttEstimator rtt;
   Timestamps timestamps;
+  Ecn ecn;
   Settings settings;
   std::array<Instant, static_cast<std::size_t>(TimerKind::count_)> deadlines;
   Instant retries_since;  ///< first transmission of what is being retransmitted; persist, keepalive
@@ -227,6 +231,16 @@ struct PeerSyn {
   bool has_shift : 1 = false;
   bool sack : 1 = false;
   bool timestamps : 1 = false;
+  std::uint8_t ecn_mode : 2 = 0;
+  std::uint8_t ecn_ip : 2 = 0;
+
+  EcnOffer ecn() const noexcept {
+    return {static_cast<EcnMode>(ecn_mode), static_cast<wire::Ecn>(ecn_ip)};
+  }
+  void set_ecn(EcnOffer offer) noexcept {
+    ecn_mode = static_cast<std::uint8_t>(offer.mode) & 3U;
+    ecn_ip = static_cast<std::uint8_t>(offer.ip) & 3U;
+  }
 };
 
 /// SYN-RECEIVED from LISTEN, or a SYN held for a forwarding owner.

@@ -109,6 +109,7 @@ void Shared::pack(const Connection& c, IdleConnection& idle) const noexcept {
   idle.sack_on = c.sack_on;
   idle.timestamps_on = c.timestamps_on;
   idle.scaling_on = c.scaling_on;
+  idle.ecn = c.ecn.pack();
 }
 
 void Shared::unpack(const IdleConnection& idle, Connection& c) const noexcept {
@@ -143,6 +144,7 @@ void Shared::unpack(const IdleConnection& idle, Connection& c) const noexcept {
   c.sack_on = idle.sack_on;
   c.timestamps_on = idle.timestamps_on;
   c.scaling_on = idle.scaling_on;
+  c.ecn.unpack(idle.ecn);
   if (c.timestamps_on) {
     c.timestamps = Timestamps{timestamp_offset(c.tuple)};
     c.timestamps.start(idle.ts_recent, idle.last_received);

@@ -29,6 +29,7 @@ struct IdleConnection {
   std::uint32_t ts_recent = 0;
   std::uint16_t peer_mss = 0, rcv_mss = 0;
   WindowScale snd_scale, rcv_scale;
+  std::uint8_t ecn = 0;            ///< Ecn::pack()
   std::uint8_t controller = 0xff;  ///< index of its name; 0xff: the configured one
   bool family_v6 : 1 = false;
   bool bound : 1 = false;

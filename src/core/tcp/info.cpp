@@ -46,6 +46,8 @@ void fill_numbers(SocketInfo& info, const Stats& n) noexcept {
   info.spurious = n.spurious;
   info.dsacks = n.dsacks;
   info.reordering = n.reordering;
+  info.ce_received = n.ce_received;
+  info.ecn_reductions = n.ecn_reductions;
   info.delivery_rate = n.delivery_rate;
   info.last_sent = n.last_sent;
   info.last_received = n.last_received;
@@ -80,6 +82,8 @@ SocketInfo Sockets::info(const Connection& c) const noexcept {
   info.timestamps = c.timestamps_on;
   info.sack = c.sack_on;
   info.window_scaling = c.scaling_on;
+  info.ecn = c.ecn.mode();
+  info.ecn_seen = c.ecn.seen();
   info.backoff = c.retries;
   info.probes = c.probes;
   info.limited_by = limit_of(c);

@@ -174,7 +174,8 @@ SocketResult<void> Sockets::set_option(Connection& c, SocketOption option,
     //= RFC 9293 §3.9.1.9 MUST-48
     case SocketOption::tos:
       if (!in(0, 255)) return fail(SocketError::invalid);
-      o.tos = static_cast<std::uint8_t>(value);
+      // As Linux: the ECN field is TCP's own.
+      o.tos = wire::with_ecn(static_cast<std::uint8_t>(value), wire::Ecn::not_ect);
       return {};
     case SocketOption::mtu_discover:
       if (!in(0, 5)) return fail(SocketError::invalid);

@@ -201,6 +201,14 @@ void Shared::trace_segment(TraceKind kind, const Connection* c, Seq seq, Seq ack
   trace(record);
 }
 
+void Shared::trace_ecn(const Connection& c, std::uint32_t marked) noexcept {
+  if (!tracing()) return;
+  TraceRecord record = trace_record(TraceKind::ecn, c);
+  record.a = static_cast<std::uint32_t>(c.ecn.mode());
+  record.b = marked;
+  trace(record);
+}
+
 std::uint16_t Shared::mss_for(const Tuple& tuple, std::uint32_t mtu) noexcept {
   const std::uint32_t headers = tuple.is_v4() ? kV4Headers : kV6Headers;
   return static_cast<std::uint16_t>(
@@ -239,7 +247,7 @@ wire::TcpRepr Shared::syn_ack(const PeerSyn& syn, const Settings& settings) cons
   repr.destination_port = syn.tuple.remote_port;
   repr.seq = syn.iss;
   repr.ack = syn.irs + 1;
-  repr.flags = wire::TcpFlag::syn | wire::TcpFlag::ack;
+  repr.flags = wire::TcpFlag::syn | wire::TcpFlag::ack | ecn_syn_ack_flags(syn.ecn());
   repr.window = static_cast<std::uint16_t>(
       std::min({settings.receive_buffer, settings.window_clamp, std::uint32_t{0xffff}}));
   repr.options.mss = policy.mss;

@@ -137,6 +137,8 @@ class Shared {
   static bool cwnd_limited(const Connection& c) noexcept {
     return c.active->cwnd_was_limited && c.active->cwnd_limited_until.at_or_after(c.snd.una);
   }
+  /// What the peer reports about marks with an ACK that did `outcome`.
+  void heed_marks(Connection& c, wire::TcpFlags flags, AckOutcome& outcome) noexcept;
   /// Passes on what an ACK or a timer has shown.
   void tell_controller(Connection& c, const AckOutcome& outcome, bool cwnd_limited) noexcept;
 
@@ -206,6 +208,7 @@ class Shared {
   // --- observation ---
   void trace_segment(TraceKind kind, const Connection* c, Seq seq, Seq ack, std::uint32_t bytes,
                      wire::TcpFlags flags, std::uint32_t window) noexcept;
+  void trace_ecn(const Connection& c, std::uint32_t marked) noexcept;
   void trace(const TraceRecord& record) noexcept {
     if (ctx.trace != nullptr) [[unlikely]]
       ctx.trace->record(record);
@@ -218,6 +221,7 @@ class Shared {
   bool is_quiet(const Connection& c) const noexcept;
   void pack(const Connection& c, IdleConnection& idle) const noexcept;
   void unpack(const IdleConnection& idle, Connection& c) const noexcept;
+  void enter_recovery(Connection& c, const AckOutcome& outcome) noexcept;
   void tell_acked(Connection& c, const AckOutcome& outcome, bool cwnd_limited) noexcept;
   void trace_ack(const Connection& c, const AckOutcome& outcome) noexcept;
 

@@ -156,6 +156,7 @@ void Timers::retransmit_data(Connection& c) noexcept {
   c.stats.lost += static_cast<std::uint32_t>(lost / std::max(1U, Shared::eff_mss(c)));
   c.rtt.back_off();
   if (!window_shut) a.cc.on_rto({.now = s.now(), .in_flight = in_flight, .first = first});
+  if (c.ecn.on() && !window_shut) c.ecn.on_reduced(c.snd.nxt);
   c.force_retransmit = true;
   if (s.tracing()) [[unlikely]] {
     TraceRecord record = s.trace_record(TraceKind::loss, c);

@@ -159,9 +159,10 @@ bool StackBackend::info(SocketRef socket, struct tcp_info& out) {
   if (!about) return false;
   const std::uint32_t mss = std::max(about->mss, 1U);
   out.tcpi_state = static_cast<std::uint8_t>(linux_state(about->state));
-  out.tcpi_options = static_cast<std::uint8_t>((about->timestamps ? TCPI_OPT_TIMESTAMPS : 0) |
-                                               (about->sack ? TCPI_OPT_SACK : 0) |
-                                               (about->window_scaling ? TCPI_OPT_WSCALE : 0));
+  out.tcpi_options = static_cast<std::uint8_t>(
+      (about->timestamps ? TCPI_OPT_TIMESTAMPS : 0) | (about->sack ? TCPI_OPT_SACK : 0) |
+      (about->window_scaling ? TCPI_OPT_WSCALE : 0) |
+      (about->ecn != EcnMode::off ? TCPI_OPT_ECN : 0) | (about->ecn_seen ? TCPI_OPT_ECN_SEEN : 0));
   out.tcpi_snd_wscale = about->send_scale & 0xf;
   out.tcpi_rcv_wscale = about->receive_scale & 0xf;
   out.tcpi_backoff = about->backoff;

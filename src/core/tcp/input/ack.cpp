@@ -55,8 +55,10 @@ void Input::feed_recovery(Connection& c, const Segment& seg) noexcept {
   }
   if (!advances && !event.duplicate && count == 0) return;
   const bool limited = Shared::cwnd_limited(c);
-  const AckOutcome outcome = a.recovery.on_ack(event, c.rtt);
+  AckOutcome outcome = a.recovery.on_ack(event, c.rtt);
   if (advances) take_acknowledged(c, seg.ack);
+  if (c.ecn.on()) [[unlikely]]
+    s.heed_marks(c, seg.flags, outcome);
   s.tell_controller(c, outcome, limited);
   if (outcome.dsack) {
     ++c.stats.dsacks;

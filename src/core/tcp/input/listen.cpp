@@ -13,8 +13,9 @@ std::uint32_t initial_window(const Settings& settings) noexcept {
   return std::min({settings.receive_buffer, settings.window_clamp, std::uint32_t{0xffff}});
 }
 
-PeerSyn read_syn(const Segment& seg) noexcept {
+PeerSyn read_syn(const Segment& seg, EcnUse ecn) noexcept {
   PeerSyn syn;
+  syn.set_ecn(ecn_offer(ecn, seg.flags, wire::ecn_of(seg.tos)));
   syn.tuple = seg.tuple;
   syn.irs = seg.seq;
   syn.window = seg.window;
@@ -70,15 +71,19 @@ void Input::listen_arrives(Connection& listener, Segment& seg,
 //= RFC 4987 §3.6
 /// Nothing is kept of this SYN. Without timestamps there is no place to keep its other options.
 void Input::answer_with_cookie(Connection& listener, const Segment& seg) noexcept {
-  PeerSyn syn = read_syn(seg);
+  PeerSyn syn = read_syn(seg, s.config().ecn);
   const std::uint16_t fallback = seg.tuple.is_v4() ? 536 : 1220;
   syn.iss = s.syn_cookies.make(seg.tuple, seg.seq, syn.has_mss ? syn.mss : fallback, s.now());
-  if (!syn.timestamps || !s.config().timestamps) syn.has_shift = syn.sack = false;
+  if (!syn.timestamps || !s.config().timestamps) {
+    syn.has_shift = syn.sack = false;
+    syn.set_ecn({});
+  }
   wire::TcpRepr repr = s.syn_ack(syn, listener.settings);
   if (repr.options.timestamps) {
     CookieOptions kept;
     if (repr.options.window_scale) kept.window_shift = syn.shift;
     kept.sack = repr.options.sack_permitted;
+    kept.ecn = syn.ecn().mode == EcnMode::classic;
     const std::uint32_t offset = s.timestamp_offset(seg.tuple);
     std::uint32_t& stamp = repr.options.timestamps->value;
     stamp = offset + hide_options(stamp - offset, kept);
@@ -119,6 +124,7 @@ Verdict Input::cookie_arrives(Connection& listener, Segment& seg) noexcept {
     syn.has_shift = kept.window_shift.has_value();
     syn.shift = kept.window_shift.value_or(0);
     syn.sack = kept.sack;
+    if (kept.ecn && s.config().ecn != EcnUse::never) syn.set_ecn({EcnMode::classic});
   }
   Connection* c = make_passive(syn, listener.settings, false);
   if (c == nullptr) return s.drop(DropReason::no_memory, seg), Verdict::done;
@@ -144,7 +150,7 @@ Seq Input::choose_iss(const Tuple& tuple, std::optional<Seq> isn_floor) const no
 HalfOpen* Input::make_half_open(const Segment& seg, std::optional<Seq> isn_floor) noexcept {
   HalfOpen* h = s.half_opens.acquire();
   if (h == nullptr) return nullptr;
-  static_cast<PeerSyn&>(*h) = read_syn(seg);
+  static_cast<PeerSyn&>(*h) = read_syn(seg, s.config().ecn);
   h->iss = choose_iss(seg.tuple, isn_floor);
   if (!s.flows.insert(s.hash_of(h->tuple), {FlowKind::half_open, s.half_opens.index_of(*h)})) {
     s.half_opens.release(*h);
@@ -292,6 +298,7 @@ Connection* Input::make_passive(const PeerSyn& syn, const Settings& settings,
   c->rcv.window = ReceiveWindow{c->rcv.nxt};
   (void)c->rcv.window.advertise(c->rcv.nxt, Window{initial_window(settings)}, WindowScale{});
   c->syn_retransmitted = retransmitted;
+  c->ecn.accept(syn.ecn());
   c->last_received = s.now();
   c->path.interface = syn.interface;
   SynOptions theirs;

@@ -42,6 +42,12 @@ Verdict Input::syn_sent_synchronize(Connection& c, Segment& seg) noexcept {
   theirs.sack_permitted = seg.options.sack_permitted;
   if (seg.options.timestamps) theirs.tsval = seg.options.timestamps->value;
   s.apply_options(c, theirs);
+  const EcnUse ecn = s.config().ecn;
+  if (seg.has(TcpFlag::ack)) {
+    c.ecn.on_syn_ack(ecn, seg.flags);
+  } else if (ecn == EcnUse::request) {
+    c.ecn.accept(ecn_offer(ecn, seg.flags, wire::ecn_of(seg.tos)));
+  }
   //= RFC 7323 §2.2
   // The window of a SYN is never scaled.
   c.snd.wnd = c.snd.max_wnd = seg.window;
@@ -88,6 +94,7 @@ void Input::establish(Connection& c) noexcept {
   c.rtt.end_back_off();
   c.ack.quick();
   s.set_state(c, TcpState::established);
+  if (c.ecn.on()) s.trace_ecn(c, 0);
   if (c.passive) {
     ++s.ctx.counters.tcp_passive_opens;
   } else {

@@ -51,6 +51,9 @@ class AckPolicy {
   constexpr void on_data_sent() noexcept { quick_ = 0; }
   constexpr void quick(std::uint8_t segments = kQuickSegments) noexcept { quick_ = segments; }
 
+  /// At least so many more segments are acknowledged one by one.
+  constexpr void hurry(std::uint8_t segments) noexcept { quick_ = std::max(quick_, segments); }
+
   constexpr bool is_quick() const noexcept { return quick_ > 0; }
   constexpr bool owed_now() const noexcept { return now_; }
   /// More than one ACK is owed: they leave as segments of their own.

@@ -39,6 +39,8 @@ Sender::Step Sender::send_syn(Connection& c) noexcept {
   out.seq = c.snd.iss;
   out.flags = TcpFlag::syn;
   if (answer) out.flags |= TcpFlag::ack;
+  out.flags |=
+      answer ? ecn_syn_ack_flags({c.ecn.mode()}) : ecn_syn_flags(s.config().ecn, c.retries);
   out.options.mss = policy.mss;
   c.rcv.mss = policy.mss;
   if (answer ? c.scaling_on : policy.window_scaling) {

@@ -71,6 +71,9 @@ Sender::Step Sender::push(Connection& c, Outgoing& out) noexcept {
         static_cast<std::uint16_t>(std::min<std::uint32_t>(Seq::span(out.seq, c.snd.up), 0xffff));
   }
   repr.options = out.options;
+  std::uint8_t tos = c.settings.tos;
+  if (c.ecn.on()) [[unlikely]]
+    tos = apply_ecn(c, out, repr.flags);
 
   ip::HeaderBuffer headers;
   Writer writer{headers.transport()};
@@ -91,7 +94,7 @@ Sender::Step Sender::push(Connection& c, Outgoing& out) noexcept {
   ip::OutPacket packet;
   packet.source = c.tuple.local_address();
   packet.destination = c.tuple.remote_address();
-  packet.tos = c.settings.tos;
+  packet.tos = tos;
   packet.ttl = c.settings.ttl;
   packet.dont_fragment = c.settings.mtu_discover != 0;
   packet.transport_header_len = writer.written();
@@ -124,6 +127,8 @@ void Sender::commit(Connection& c, const Outgoing& out, const ReceiveWindow& win
     return;
   }
   if (!out.flags.has(TcpFlag::ack) || out.flags.has(TcpFlag::syn)) return;
+  if (c.ecn.on()) [[unlikely]]
+    c.ecn.on_sent(is_new_text(c, out));
   c.rcv.window = window;
   c.rcv.last_ack_sent = c.rcv.nxt;
   c.ack.on_sent();
@@ -134,6 +139,21 @@ void Sender::commit(Connection& c, const Outgoing& out, const ReceiveWindow& win
     std::copy_n(a.dsacks.begin() + 1, a.dsack_count, a.dsacks.begin());
     if (a.dsack_count > 0 && !c.ack.owed_now()) c.ack.now();
   }
+}
+
+bool Sender::is_new_text(const Connection& c, const Outgoing& out) noexcept {
+  return out.text > 0 && out.seq == c.snd.nxt && !out.retransmission &&
+         !out.flags.has(TcpFlag::syn);
+}
+
+//= RFC 3168 §6.1.2, §6.1.4, §6.1.5, §6.1.6
+/// Neither retransmissions nor pure ACKs nor probes are ECN-capable.
+std::uint8_t Sender::apply_ecn(const Connection& c, const Outgoing& out,
+                               wire::TcpFlags& flags) noexcept {
+  if (out.flags.has_any(TcpFlag::syn | TcpFlag::rst)) return c.settings.tos;
+  const bool fresh = is_new_text(c, out);
+  flags |= c.ecn.flags(fresh);
+  return wire::with_ecn(c.settings.tos, c.ecn.ip(fresh));
 }
 
 Sender::Step Sender::not_taken(Connection& c, const ip::SendResult& result) noexcept {

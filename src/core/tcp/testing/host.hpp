@@ -139,6 +139,7 @@ class FakeIp final : public ip::Output {
       std::vector<std::byte> own{header.begin(), header.end()};
       wire::store_u32(own.data() + 4, seq + static_cast<std::uint32_t>(at));
       if (at + part.size() < text.size()) own[13] &= std::byte{0xf6};  // FIN and PSH on the last
+      if (at > 0) own[13] &= std::byte{0x7f};                          // CWR on the first
       add(own, part, packet, 1, 0);
     }
   }

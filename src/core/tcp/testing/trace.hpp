@@ -2,6 +2,7 @@
 //
 //   S 0(0) win 65535 <mss 1460,sackOK,ws 7,ts 100>      a segment from the peer: trace.in(...)
 //   S. 0(0) ack 1                                       what must leave next: trace.out(...)
+//   E. 1(0) ack 1001 ecn 0                              with ECE, in a packet that is not ECT
 //
 // Flags (S F R P U .), first sequence number, text length in brackets. Numbers are relative: to the
 // sender's own ISN, and an ACK to the other's. What an expectation does not mention is not checked
@@ -26,6 +27,7 @@ namespace tidewire::tcp::testing {
 struct Words {
   wire::TcpFlags flags;
   bool push = false;
+  std::optional<std::uint32_t> ecn;  ///< of the IP header: 0, 1, 2 or 3 (CE)
   std::uint32_t seq = 0, length = 0;
   std::optional<std::uint32_t> ack, win, urg;
   bool options_given = false;
@@ -85,6 +87,7 @@ struct Words {
       if (word == "ack") ack = number(value);
       if (word == "win") win = number(value);
       if (word == "urg") urg = number(value);
+      if (word == "ecn") ecn = number(value);
     }
   }
 };
@@ -122,6 +125,7 @@ class Trace {
     WireSegment s;
     s.source = peer;
     s.destination = host.out.v4;
+    s.tos = static_cast<std::uint8_t>(w.ecn.value_or(0));
     s.bytes.resize(wire::header_len(repr) + w.length);
     Writer writer{s.bytes};
     wire::emit(repr, writer, 0);
@@ -178,13 +182,15 @@ class Trace {
                                     {wire::TcpFlag::rst, 'R'},
                                     {wire::TcpFlag::psh, 'P'},
                                     {wire::TcpFlag::urg, 'U'},
+                                    {wire::TcpFlag::ece, 'E'},
+                                    {wire::TcpFlag::cwr, 'W'},
                                     {wire::TcpFlag::ack, '.'}}) {
       if (v.has(bit)) flags += name;
     }
     std::ostringstream o;
     o << flags << ' ' << Seq::distance(our_isn, v.seq()) << '(' << s.text().size() << ')';
     if (v.has(wire::TcpFlag::ack)) o << " ack " << Seq::distance(peer_isn, v.ack());
-    o << " win " << v.window() << " urg " << v.urgent_pointer() << " <";
+    o << " ecn " << (s.tos & 3) << " win " << v.window() << " urg " << v.urgent_pointer() << " <";
     const auto options = wire::to_repr(v).options;
     if (options.mss) o << "mss " << *options.mss << ',';
     if (options.window_scale) o << "ws " << int{*options.window_scale} << ',';
@@ -312,6 +318,7 @@ class Trace {
     if (w.ack) good = good && r.ack == peer_isn + *w.ack;
     if (w.win) good = good && r.window == *w.win;
     if (w.urg) good = good && r.urgent_pointer == *w.urg;
+    if (w.ecn) good = good && (s.tos & 3U) == *w.ecn;
     if (w.options_given) good = good && options_match(r.options, w);
     for (std::uint32_t i = 0; good && i < w.length; ++i) {
       good = s.text()[i] == pattern(w.seq + i);
