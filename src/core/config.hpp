@@ -27,6 +27,13 @@ enum class EcnUse : std::uint8_t {
   accept,   ///< agree when asked
 };
 
+/// Path MTU by probing with segments, with the numbers of Linux's tcp_mtu_probing.
+enum class MtuProbing : std::uint8_t {
+  never,
+  black_hole,  ///< once full segments have timed out again and again: start small and grow
+  always,      ///< start small and grow
+};
+
 struct TcpConfig {
   Duration rto_initial = Duration::seconds(1);          ///< RFC 6298 §2.1
   Duration rto_min = Duration::millis(200);             ///< RFC 6298 §2.4 says 1 s; as Linux
@@ -47,13 +54,18 @@ struct TcpConfig {
   std::uint32_t send_buffer_max = 4U << 20;
   std::uint32_t receive_buffer = 131'072;  ///< starting size; grows to the maximum
   std::uint32_t receive_buffer_max = 6U << 20;
-  bool window_scaling = true;                   ///< RFC 7323 §2
-  bool timestamps = true;                       ///< RFC 7323 §3
-  bool sack = true;                             ///< RFC 2018
-  bool rack = true;                             ///< RFC 8985; false: RFC 6675
-  bool nagle = true;                            ///< RFC 9293 §3.7.4
-  EcnUse ecn = EcnUse::accept;                  ///< RFC 3168; as Linux
-  std::uint32_t challenge_ack_per_second = 10;  ///< RFC 5961 §7, per connection
+  bool window_scaling = true;   ///< RFC 7323 §2
+  bool timestamps = true;       ///< RFC 7323 §3
+  bool sack = true;             ///< RFC 2018
+  bool rack = true;             ///< RFC 8985; false: RFC 6675
+  bool nagle = true;            ///< RFC 9293 §3.7.4
+  EcnUse ecn = EcnUse::accept;  ///< RFC 3168; as Linux
+  /// RFC 4821. Linux has `never`; a connection that would hang for ever goes on with this.
+  MtuProbing mtu_probing = MtuProbing::black_hole;
+  std::uint16_t mtu_base = 1024;                         ///< bytes of text; as Linux tcp_base_mss
+  std::uint16_t mtu_floor = 88;                          ///< bytes of text; Linux has 48
+  Duration mtu_probe_interval = Duration::seconds(600);  ///< RFC 8899 §5.1.1; as Linux
+  std::uint32_t challenge_ack_per_second = 10;           ///< RFC 5961 §7, per connection
   /// SYN-RECEIVED records of a listener; its backlog is a limit too (as Linux).
   std::uint32_t half_open_max = 4096;
   SynCookieUse syn_cookies = SynCookieUse::when_full;  ///< RFC 4987 §3.6; as Linux

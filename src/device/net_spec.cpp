@@ -214,7 +214,7 @@ struct Key {
   std::string (*text)(const LinkSpec&);  ///< the value as a word
 };
 
-constexpr std::array<Key, 19> kKeys{{
+constexpr std::array<Key, 20> kKeys{{
     {"delay", "delay=T with T like 20ms, 1.5s or 300us, at most an hour (one way)",
      [](LinkSpec& l, Word v) { return set_duration(l.delay, v); },
      [](const LinkSpec& l) { return l.delay != Duration{}; },
@@ -259,6 +259,10 @@ constexpr std::array<Key, 19> kKeys{{
      [](LinkSpec& l, Word v) { return set_number(l.mtu, v, 68, 65535); },
      [](const LinkSpec& l) { return l.mtu != 0; },
      [](const LinkSpec& l) { return std::to_string(l.mtu); }},
+    {"hole", "hole=N with N from 68 to 65535 bytes",
+     [](LinkSpec& l, Word v) { return set_number(l.hole, v, 68, 65535); },
+     [](const LinkSpec& l) { return l.hole != 0; },
+     [](const LinkSpec& l) { return std::to_string(l.hole); }},
     {"aqm", "aqm=codel, aqm=red or aqm=droptail", set_aqm,
      [](const LinkSpec& l) { return l.aqm != QueueKind::drop_tail; },
      [](const LinkSpec& l) {
@@ -311,11 +315,12 @@ constexpr Word kHelp =
     "dup=P              arrives twice: 1%\n"
     "corrupt=P          one bit inverted: 0.1%\n"
     "mtu=N              bytes of an IP packet: 1500\n"
+    "hole=N             longer IP packets vanish, and nobody is told: 1300\n"
     "up.WORD, down.WORD the same for one direction: up.rate=5mbit\n";
 
 Word known_words() {
   return "delay jitter loss burst rate queue aqm ecn codel.target codel.interval red.min red.max "
-         "red.p red.gentle reorder reorder.by dup corrupt mtu (each also as up.… or down.…)";
+         "red.p red.gentle reorder reorder.by dup corrupt mtu hole (each also as up.… or down.…)";
 }
 
 std::string quoted(Word word) { return "'" + std::string(word) + "'"; }

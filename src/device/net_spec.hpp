@@ -80,6 +80,7 @@ struct LinkSpec {
   Probability duplicate;            ///< arrives twice
   Probability corrupt;              ///< one bit of the IP packet is inverted
   std::uint32_t mtu = 0;            ///< longer IP packets are dropped; 0: the medium's own
+  std::uint32_t hole = 0;           ///< longer IP packets are lost, and no interface knows; 0: none
   std::vector<std::uint64_t> lose;  ///< ordinals (from 1) in each flow that are lost, ascending
   std::vector<Window> blackouts;    ///< everything sent in these is lost
   std::vector<Window> full;         ///< the device takes nothing in these

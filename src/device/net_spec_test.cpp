@@ -72,6 +72,8 @@ TEST(NetSpec, ActiveQueues) {
   EXPECT_FALSE(spec.down.red.gentle);
   EXPECT_FALSE(spec.down.ecn);
   EXPECT_EQ(parsed("aqm=droptail"), NetSpec{});
+  EXPECT_EQ(parsed("hole=1300").up.hole, 1300U);
+  EXPECT_TRUE(parsed("hole=1300").impairs());
   // RED's defaults: signals from a sixth to half of the queue.
   const RedSpec bytes = resolve_red(parsed("rate=8mbit aqm=red").up);
   EXPECT_EQ(bytes.max.bytes, 50'000U);
@@ -139,6 +141,7 @@ TEST(NetSpec, ErrorsNameTheRightForm) {
       {"burst=2.5 loss=1%", "1 to 1000"},
       {"mtu=67", "68 to 65535"},
       {"mtu=1500bytes", "68 to 65535"},
+      {"hole=60", "68 to 65535"},
       {"lost=1%", "unknown word 'lost=1%'"},
       {"up.lost=1%", "known are: delay jitter loss"},
       {"left.delay=1ms", "unknown word"},
@@ -210,6 +213,7 @@ TEST(NetSpec, TextAndBack) {
       if (link->aqm == QueueKind::red) {
         link->red = {{0, 1024}, {0, 2048}, {1 + rng.below(Probability::kOne)}, rng.below(2) == 0};
       }
+      link->hole = static_cast<std::uint32_t>(rng.below(2)) * 1300;
       link->mtu = 68 + static_cast<std::uint32_t>(rng.below(9000));
     }
     const std::string text = to_string(spec);

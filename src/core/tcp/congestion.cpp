@@ -42,6 +42,8 @@ void Shared::enter_recovery(Connection& c, const AckOutcome& o) noexcept {
 
 void Shared::tell_controller(Connection& c, const AckOutcome& o, bool cwnd_limited) noexcept {
   Active& a = *c.active;
+  if (o.mtu_probe != MtuProbe::none) [[unlikely]]
+    on_mtu_probe(c, o.mtu_probe);
   if (o.newly_lost > 0) {
     c.stats.lost += static_cast<std::uint32_t>(o.newly_lost / std::max(1U, eff_mss(c)));
     a.cc.on_loss({.now = now(), .lost = o.newly_lost, .in_flight = o.in_flight});

@@ -20,6 +20,7 @@
 #include "core/tcp/ecn.hpp"
 #include "core/tcp/fast_open.hpp"
 #include "core/tcp/flow_table.hpp"
+#include "core/tcp/mtu_search.hpp"
 #include "core/tcp/option_policy.hpp"
 #include "core/tcp/output/ack_policy.hpp"
 #include "core/tcp/phase.hpp"
@@ -149,6 +150,7 @@ struct Connection : ListNode<ReadyTag> {
   RttEstimator rtt;
   Timestamps timestamps;
   Ecn ecn;
+  MtuSearch mtu;
   Settings settings;
   std::array<Instant, static_cast<std::size_t>(TimerKind::count_)> deadlines;
   Instant retries_since;  ///< first transmission of what is being retransmitted; persist, keepalive

@@ -292,11 +292,12 @@ void Shared::apply_options(Connection& c, const SynOptions& theirs) noexcept {
     c.timestamps = Timestamps{timestamp_offset(c.tuple)};
     c.timestamps.start(*theirs.tsval, now());
   }
+  start_mtu_search(c);
 }
 
 bool Shared::refresh_mss(Connection& c) noexcept {
-  std::uint16_t mss = std::min(c.snd.peer_mss, path_mss(c.tuple, c.settings.bound));
-  if (c.settings.max_segment != 0) mss = std::min(mss, c.settings.max_segment);
+  std::uint16_t mss = largest_mss(c);
+  if (c.mtu.on()) mss = std::min(mss, c.mtu.limit());
   if (mss == c.snd.mss) return false;
   c.snd.mss = mss;
   if (c.active != nullptr) {

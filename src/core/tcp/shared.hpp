@@ -202,6 +202,12 @@ class Shared {
   static Space receive_space(const Connection& c) noexcept;
   /// Takes over what both SYNs agreed on.
   void apply_options(Connection& c, const SynOptions& theirs) noexcept;
+  /// The largest segment (payload and options) that peer, path and options allow, probed or not.
+  std::uint16_t largest_mss(const Connection& c) const noexcept;
+  /// Full segments have timed out again and again: perhaps the path drops them for their size.
+  void suspect_black_hole(Connection& c) noexcept;
+  void start_mtu_search(Connection& c) noexcept;
+  void on_mtu_probe(Connection& c, MtuProbe result) noexcept;
   /// Looks up the path MTU again; true if the segment size changed.
   bool refresh_mss(Connection& c) noexcept;
 

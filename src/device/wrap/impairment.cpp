@@ -206,6 +206,7 @@ Fate Impairment::decide(const PacketKey& packet, std::size_t frame_size, std::si
     return fate;
   };
   if (packet.is_ip && spec_.mtu != 0 && ip_size > spec_.mtu) return dropped(Impact::too_big);
+  if (packet.is_ip && spec_.hole != 0 && ip_size > spec_.hole) return dropped(Impact::too_big);
   if (spec_.aqm == QueueKind::red && !red_passes(fate, flow, packet, now)) {
     return dropped(Impact::queue_early);
   }

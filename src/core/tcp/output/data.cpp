@@ -101,6 +101,9 @@ Sender::Step Sender::retransmit(Connection& c, const Room& room) noexcept {
 Sender::Step Sender::send_new(Connection& c, const Room& room) noexcept {
   Active& a = *c.active;
   restart_after_idle(c);
+  if (c.mtu.on()) [[unlikely]] {
+    if (const auto size = mtu_probe_due(c, room)) return send_mtu_probe(c, room, *size);
+  }
   Outgoing out;
   out.seq = c.snd.nxt;
   out.flags = TcpFlag::ack;
@@ -209,7 +212,7 @@ Sender::Step Sender::emit(Connection& c, Outgoing& out, bool fin) noexcept {
   if (result != Step::sent) return result;
   fin = fin && out.text == asked;
   const SeqRange range{out.seq, out.seq + out.text + (fin ? 1U : 0U)};
-  a.recovery.on_sent(range, out.per_seg, s.now());
+  a.recovery.on_sent(range, out.per_seg, s.now(), out.mtu_probe);
   const bool fresh = range.end.after(c.snd.nxt);
   a.cc.on_sent({.now = s.now(),
                 .bytes = out.text,

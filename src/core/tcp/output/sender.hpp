@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "core/tcp/shared.hpp"
 
@@ -27,7 +28,8 @@ class Sender {
     wire::TcpFlags flags;
     wire::TcpOptions options;
     bool retransmission = false;
-    bool dsack = false;  ///< options.sack starts with a D-SACK
+    bool mtu_probe = false;  ///< one segment that is larger than snd.mss
+    bool dsack = false;      ///< options.sack starts with a D-SACK
   };
   enum class Step : std::uint8_t {
     sent,
@@ -67,6 +69,9 @@ class Sender {
   // data.cpp
   Step send_data(Connection& c) noexcept;
   Step retransmit(Connection& c, const Room& room) noexcept;
+  Step send_mtu_probe(Connection& c, const Room& room, std::uint16_t size) noexcept;
+  /// The size of a probe that is due.
+  std::optional<std::uint16_t> mtu_probe_due(Connection& c, const Room& room) noexcept;
   Step send_new(Connection& c, const Room& room) noexcept;
   Step send_fin(Connection& c, const Room& room) noexcept;
   Room room_for(const Connection& c) const noexcept;

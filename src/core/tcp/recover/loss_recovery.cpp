@@ -32,7 +32,15 @@ void LossRecovery::on_sent(SeqRange range, std::uint32_t seg_size, Instant now,
   const bool again = range.start.before(board_.high_data());
   if (board_.empty() || range.start == board_.una()) timer_from_ = now;
   board_.on_sent({range, seg_size, now, rate, probe});
+  if (probe) {
+    mtu_probe_ = MtuProbe::arrived;
+    mtu_range_ = range;
+  }
   if (again) {
+    if (mtu_probe_ != MtuProbe::none && range.start.before(mtu_range_.end) &&
+        range.end.after(mtu_range_.start)) {
+      mtu_probe_ = MtuProbe::lost;
+    }
     force_first_ = false;
     spurious_.on_retransmit(range, now);
   } else {
@@ -138,6 +146,8 @@ AckOutcome LossRecovery::on_ack(const AckEvent& event, RttEstimator& rtt) noexce
   rack_.on_delivered(d, event.now);
   rack_.on_round(out.dsack, out.left_recovery, board_.una(), board_.high_data());
   detect_loss(d, rtt, event.now, out);
+  if (mtu_probe_ != MtuProbe::none) [[unlikely]]
+    judge_mtu_probe(out);
   check_probe(event, d, out);
   out.in_flight = in_flight();
   if (in_recovery() && !out.entered_recovery) {
@@ -208,6 +218,8 @@ void LossRecovery::detect_loss(const Delivered& d, const RttEstimator& rtt, Inst
   if (!uses_rack() && dup_acks_ >= Scoreboard::kDupThresh && !old) {
     out.newly_lost += board_.mark_head_lost();
   }
+  if (mtu_probe_ != MtuProbe::none && out.newly_lost > 0) [[unlikely]]
+    judge_mtu_probe(out);
   if (out.newly_lost > 0) {
     enter_recovery(out);
   } else {
@@ -215,6 +227,27 @@ void LossRecovery::detect_loss(const Delivered& d, const RttEstimator& rtt, Inst
     phase_ = unusual ? RecoveryPhase::disorder : RecoveryPhase::open;
     if (!unusual) dup_bytes_ = 0;
   }
+}
+
+//= RFC 4821 §7.6; RFC 8899 §3
+void LossRecovery::judge_mtu_probe(AckOutcome& out) noexcept {
+  MtuProbe result = MtuProbe::none;
+  if (board_.una().at_or_after(mtu_range_.end)) {
+    result = mtu_probe_;
+  } else if (mtu_probe_ == MtuProbe::lost) {
+    result = MtuProbe::lost;
+  } else if (const Run* run = board_.run_at(mtu_range_.start); run != nullptr && run->is_probe) {
+    if (run->sacked) result = MtuProbe::arrived;
+    if (run->lost) {
+      result = MtuProbe::lost;
+      // It says nothing about congestion: no reduction, and smaller segments at once.
+      out.newly_lost -= std::min<std::uint64_t>(out.newly_lost, run->size());
+      force_first_ = true;
+    }
+  }
+  if (result == MtuProbe::none) return;
+  out.mtu_probe = result;
+  mtu_probe_ = MtuProbe::none;
 }
 
 void LossRecovery::enter_recovery(AckOutcome& out) noexcept {
@@ -253,6 +286,7 @@ TimerPlan LossRecovery::timer(const RttEstimator& rtt, const RttConfig& config) 
 }
 
 std::uint64_t LossRecovery::on_rto(const RttEstimator& rtt, Instant now) noexcept {
+  mtu_probe_ = MtuProbe::none;
   rto_una_ = board_.una();
   phase_ = RecoveryPhase::loss;
   recovery_point_ = board_.high_data();

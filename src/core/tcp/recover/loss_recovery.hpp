@@ -48,6 +48,9 @@ struct AckEvent {
   Instant now{};
 };
 
+/// What became of a path-MTU probe.
+enum class MtuProbe : std::uint8_t { none, arrived, lost };
+
 /// What an ACK did. Fields for the congestion controller, the timers and the trace.
 struct AckOutcome {
   std::uint64_t acked = 0;      ///< bytes by which snd.una moved
@@ -65,6 +68,7 @@ struct AckOutcome {
   bool spurious = false;         ///< the last reduction was a mistake: undo it
   bool restart_rto = false;      ///< RFC 6298 §5.3: new data acked (or, all acked, stop it)
   bool dsack = false;
+  MtuProbe mtu_probe = MtuProbe::none;
   bool reneged = false;  ///< the peer dropped data it had SACKed; SACKs are forgotten
 };
 
@@ -99,6 +103,7 @@ class LossRecovery {
   /// See Scoreboard::reserve.
   [[nodiscard]] bool reserve() noexcept { return board_.reserve(); }
   /// Data [range) left at `now`, SYN and FIN included; new or again.
+  /// `probe`: new data in one segment that tries a path MTU; one at a time.
   void on_sent(SeqRange range, std::uint32_t seg_size, Instant now, bool probe = false) noexcept;
 
   AckOutcome on_ack(const AckEvent& event, RttEstimator& rtt) noexcept;
@@ -166,6 +171,8 @@ class LossRecovery {
   void leave() noexcept;
   void check_spurious(const AckEvent& event, const Delivered& d, AckOutcome& out) noexcept;
   void check_probe(const AckEvent& event, const Delivered& d, AckOutcome& out) noexcept;
+  /// Sees what became of the probe, and takes its loss out of `out.newly_lost`.
+  void judge_mtu_probe(AckOutcome& out) noexcept;
   bool uses_rack() const noexcept { return sack_ && rack_on_; }
 
   Scoreboard board_;
@@ -181,6 +188,8 @@ class LossRecovery {
   bool force_first_ = false;  // the first retransmission of a recovery needs no permission
   bool probe_due_ = false;
   bool rescued_ = false;
+  MtuProbe mtu_probe_ = MtuProbe::none;  // arrived: under way; lost: its data was sent otherwise
+  SeqRange mtu_range_;
   std::uint32_t dup_acks_ = 0;
   std::uint64_t dup_bytes_ = 0;  // without SACK: bytes that duplicate ACKs showed to have arrived
   std::uint64_t flight_at_loss_ = 0;

@@ -158,6 +158,11 @@ class Scoreboard {
   std::optional<SeqRange> next_hole(Seq from) const noexcept;
   /// The last unSACKed segment in flight (rescue, tail-loss probe).
   std::optional<SeqRange> last_segment() const noexcept;
+  /// The run that holds `seq`; null if none does.
+  const Run* run_at(Seq seq) const noexcept {
+    const std::size_t i = find(seq);
+    return i < tail_ && runs_[i].start.at_or_before(seq) ? &runs_[i] : nullptr;
+  }
   /// The first unacknowledged segment.
   std::optional<SeqRange> first_segment() const noexcept;
 
