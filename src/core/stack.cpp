@@ -187,6 +187,12 @@ const Counters& Stack::counters() const noexcept {
   return impl_ == nullptr ? kNoCounters : impl_->context.counters;
 }
 
+void Stack::set_tcp_config(const TcpConfig& config) noexcept {
+  if (impl_ == nullptr) return;
+  impl_->config.tcp = config;
+  impl_->tcp.on_config();
+}
+
 const StackConfig& Stack::config() const noexcept {
   return impl_ == nullptr ? kNoConfig : impl_->config;
 }

@@ -161,6 +161,9 @@ class Stack {
   void set_ip_forwarding(bool on) noexcept;
   void set_forwarding(InterfaceId interface, const ForwardPolicy& policy) noexcept;
   bool is_local(const IpAddress& address) const noexcept;
+  /// As a sysctl: holds for sockets opened and handshakes begun from now on; what a connection or a
+  /// table took from the configuration before, it keeps.
+  void set_tcp_config(const TcpConfig& config) noexcept;
   /// The source address a packet to `destination` would carry.
   SocketResult<IpAddress> source_for(const IpAddress& destination) const noexcept;
 

@@ -34,7 +34,7 @@ class Stack::Impl final : public ip::Upper {
   void neighbor_failed(InterfaceId interface, const IpAddress& next_hop) noexcept override;
   void path_changed() noexcept override;
 
-  const StackConfig config;
+  StackConfig config;
   EventQueue events;
   Context context;
   PortRegistry ports;

@@ -24,6 +24,8 @@ class Engine final : public TupleLookup {
 
   // From IP.
   void on_packet(const ip::Packet& packet, const ForwardPolicy& forwarding) noexcept;
+  /// The configuration changed.
+  void on_config() noexcept;
   void on_icmp_error(const ip::IcmpError& error) noexcept;
   /// A next hop was resolved: flows parked as unresolved on this interface may try again.
   void on_neighbor_resolved(InterfaceId interface) noexcept;

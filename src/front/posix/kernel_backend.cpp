@@ -9,7 +9,7 @@
 
 #include <cerrno>
 
-#include "front/posix/sockaddr.hpp"
+#include "front/abi/sockaddr.hpp"
 
 namespace tidewire::posix {
 namespace {

@@ -5,9 +5,9 @@
 #include <cerrno>
 #include <cstring>
 
+#include "front/abi/options.hpp"
+#include "front/abi/sockaddr.hpp"
 #include "front/posix/kernel_backend.hpp"
-#include "front/posix/options.hpp"
-#include "front/posix/sockaddr.hpp"
 
 namespace tidewire::posix {
 namespace {

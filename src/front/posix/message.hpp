@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "base/result.hpp"
+#include "front/abi/sockaddr.hpp"
 #include "front/posix/backend.hpp"
-#include "front/posix/sockaddr.hpp"
 #include "front/posix/socket.hpp"
 
 namespace tidewire::posix {

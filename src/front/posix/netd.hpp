@@ -10,12 +10,12 @@
 #include <unordered_map>
 #include <vector>
 
+#include "front/abi/options.hpp"
 #include "front/posix/backend.hpp"
 #include "front/posix/features.hpp"
 #include "front/posix/living.hpp"
 #include "front/posix/message.hpp"
 #include "front/posix/notifier.hpp"
-#include "front/posix/options.hpp"
 #include "front/posix/socket.hpp"
 #include "front/posix/task.hpp"
 #include "front/posix/twin.hpp"

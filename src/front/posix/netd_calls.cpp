@@ -7,8 +7,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "front/abi/sockaddr.hpp"
 #include "front/posix/netd.hpp"
-#include "front/posix/sockaddr.hpp"
 
 namespace tidewire::posix {
 namespace {

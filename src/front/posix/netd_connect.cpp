@@ -8,8 +8,8 @@
 #include <cstring>
 #include <string_view>
 
+#include "front/abi/sockaddr.hpp"
 #include "front/posix/netd.hpp"
-#include "front/posix/sockaddr.hpp"
 
 namespace tidewire::posix {
 namespace {

@@ -10,8 +10,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "front/abi/sockaddr.hpp"
 #include "front/posix/netd.hpp"
-#include "front/posix/sockaddr.hpp"
 
 namespace tidewire::posix {
 namespace {

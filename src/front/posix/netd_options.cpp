@@ -7,9 +7,9 @@
 #include <cerrno>
 #include <cstring>
 
+#include "front/abi/option_values.hpp"
+#include "front/abi/options.hpp"
 #include "front/posix/netd.hpp"
-#include "front/posix/option_values.hpp"
-#include "front/posix/options.hpp"
 
 namespace tidewire::posix {
 namespace {

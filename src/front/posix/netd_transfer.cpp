@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "front/abi/sockaddr.hpp"
 #include "front/posix/netd.hpp"
-#include "front/posix/sockaddr.hpp"
 
 namespace tidewire::posix {
 namespace {

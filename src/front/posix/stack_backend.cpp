@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "front/posix/errno_map.hpp"
+#include "front/abi/errno_map.hpp"
 
 namespace tidewire::posix {
 namespace {

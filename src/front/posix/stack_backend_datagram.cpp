@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "front/posix/errno_map.hpp"
+#include "front/abi/errno_map.hpp"
 #include "front/posix/stack_backend.hpp"
 
 namespace tidewire::posix {

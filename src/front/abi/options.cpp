@@ -1,4 +1,4 @@
-#include "front/posix/options.hpp"
+#include "front/abi/options.hpp"
 
 #include <linux/in6.h>
 #include <netinet/in.h>

@@ -1,11 +1,11 @@
-#include "front/posix/option_values.hpp"
+#include "front/abi/option_values.hpp"
 
 #include <netinet/in.h>
 
 #include <cerrno>
 #include <optional>
 
-#include "front/posix/sockaddr.hpp"
+#include "front/abi/sockaddr.hpp"
 
 namespace tidewire::posix {
 namespace {

@@ -7,7 +7,7 @@
 
 #include "base/bytes.hpp"
 #include "base/result.hpp"
-#include "front/posix/backend.hpp"
+#include "front/abi/option.hpp"
 
 namespace tidewire::posix {
 

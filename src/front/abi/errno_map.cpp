@@ -1,4 +1,4 @@
-#include "front/posix/errno_map.hpp"
+#include "front/abi/errno_map.hpp"
 
 #include <cerrno>
 

@@ -1,4 +1,4 @@
-#include "front/posix/sockaddr.hpp"
+#include "front/abi/sockaddr.hpp"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

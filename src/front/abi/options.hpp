@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <span>
 
-#include "front/posix/backend.hpp"
+#include "front/abi/option.hpp"
 
 namespace tidewire::posix {
 

@@ -1,0 +1,65 @@
+#include "front/packetdrill/flags.hpp"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "front/packetdrill/sysctls.hpp"
+
+namespace tidewire::packetdrill {
+namespace {
+
+TEST(Flags, AllKeys) {
+  const auto flags = parse_flags(
+      "local=192.168.0.1,netmask=255.255.0.0,gateway=192.168.0.2,remote=192.0.2.1,mtu=1400,"
+      "sysctl_file=/tmp/x,trace=1");
+  ASSERT_TRUE(flags);
+  EXPECT_EQ(flags->local, IpAddress::v4(0xc0a80001));
+  EXPECT_EQ(flags->prefix_len, 16);
+  EXPECT_EQ(flags->gateway, IpAddress::v4(0xc0a80002));
+  EXPECT_EQ(flags->mtu, 1400U);
+  EXPECT_EQ(flags->sysctl_file, "/tmp/x");
+  EXPECT_TRUE(flags->trace);
+}
+
+TEST(Flags, ErrorsAreOneClearLine) {
+  EXPECT_EQ(parse_flags("").error().find('\n'), std::string::npos);
+  EXPECT_NE(parse_flags("mtu=1500").error().find("needs local="), std::string::npos);
+  EXPECT_NE(parse_flags("locla=1.2.3.4").error().find("unknown key 'locla'"), std::string::npos);
+  EXPECT_NE(parse_flags("local=1.2.3").error().find("'1.2.3' is no value for local"),
+            std::string::npos);
+  EXPECT_FALSE(parse_flags("local=10.0.0.1,netmask=255.0.255.0"));
+  EXPECT_FALSE(parse_flags("local=10.0.0.1,mtu=67"));
+  EXPECT_FALSE(parse_flags("local=10.0.0.1,trace=yes"));
+  EXPECT_FALSE(parse_flags("local=10.0.0.1,netmask=33"));
+}
+
+TEST(Sysctls, BecomeTheConfiguration) {
+  TcpConfig config;
+  EXPECT_TRUE(apply_sysctl(config, "net.ipv4.tcp_rmem", "\"4096 540000 15728640\""));
+  EXPECT_EQ(config.receive_buffer, 540'000U);
+  EXPECT_EQ(config.receive_buffer_max, 15'728'640U);
+  EXPECT_TRUE(apply_sysctl(config, "net/ipv4/tcp_sack", "0"));
+  EXPECT_FALSE(config.sack);
+  EXPECT_TRUE(apply_sysctl(config, "net.ipv4.tcp_congestion_control", "reno"));
+  EXPECT_EQ(config.congestion_control, "newreno");
+  EXPECT_TRUE(apply_sysctl(config, "net.ipv4.tcp_fastopen", "0x70403"));
+  EXPECT_EQ(config.fast_open, 0x403U);
+  EXPECT_FALSE(apply_sysctl(config, "net.ipv4.tcp_mumble", "1"));
+  EXPECT_FALSE(apply_sysctl(config, "net.ipv4.tcp_sack", "yes"));
+}
+
+TEST(Sysctls, FileIsReadAgainWhenItChanged) {
+  const std::string path = testing::TempDir() + "/tidewire_sysctls";
+  std::ofstream(path) << "net.ipv4.tcp_timestamps=0\nnonsense\nunknown=1\n";
+  SysctlFile file(path);
+  EXPECT_TRUE(file.refresh());
+  EXPECT_FALSE(file.config().timestamps);
+  EXPECT_FALSE(file.refresh());
+  std::ofstream(path, std::ios::app) << "net.ipv4.tcp_timestamps=1\n";
+  EXPECT_TRUE(file.refresh());
+  EXPECT_TRUE(file.config().timestamps);
+}
+
+}  // namespace
+}  // namespace tidewire::packetdrill
