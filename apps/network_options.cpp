@@ -68,10 +68,11 @@ void NetworkOptions::add_to(CLI::App& command) {
       ->capture_default_str()
       ->group("Network");
   command
-      .add_flag("--ecn{on}", ecn,
-                "Both ends ask for explicit congestion notification (RFC 3168); --ecn=off: they do "
-                "not even agree to it")
-      ->check(CLI::IsMember({"on", "off"}))
+      .add_flag(
+          "--ecn{on}", ecn,
+          "Both ends ask for explicit congestion notification (RFC 3168), with --ecn=accurate "
+          "for its accurate form (RFC 9768); --ecn=off: they do not even agree to it")
+      ->check(CLI::IsMember({"on", "off", "accurate"}))
       ->group("Network");
   command
       .add_option("--ephemeral", ephemeral,

@@ -18,6 +18,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   fuzz::check(parse_tcp_options(bytes, again));
   fuzz::check(again.sack.size() == sack_blocks_that_fit(options));
   again.sack = options.sack;
+  // So may Accurate ECN, or the last of its counters.
+  if (options.acc_ecn) {
+    const auto fields = acc_ecn_fields_that_fit(options);
+    fuzz::check(again.acc_ecn.has_value() == fields.has_value());
+    if (fields) options.acc_ecn->count = *fields;
+    if (!fields) options.acc_ecn.reset();
+  }
   if (!again.user_timeout) options.user_timeout.reset();  // it may have found no room
   fuzz::check(again == options);
   return 0;

@@ -60,9 +60,9 @@ TEST(Queues, RedKeepsTheAverageBetweenItsEnds) {
   EXPECT_GT(red.delivered, kHalfTheRate * 8 / 5);
 }
 
-HostOptions asks_for_ecn() {
+HostOptions asks_for_ecn(EcnUse use = EcnUse::request) {
   HostOptions options;
-  options.stack.tcp.ecn = EcnUse::request;
+  options.stack.tcp.ecn = use;
   return options;
 }
 
@@ -98,6 +98,59 @@ TEST(Queues, OffloadsAndMarksGoTogether) {
   ASSERT_EQ(transfer.run(Duration::seconds(60)), Outcome::done) << transfer.state();
   EXPECT_TRUE(transfer.complete()) << transfer.violation();
   EXPECT_GT(two.attached.link->counters(device::Direction::up).of(device::Impact::marked), 0U);
+}
+
+// req: RFC9768-MUST-5
+TEST(Queues, AccurateFeedbackCountsEveryMark) {
+  for (const char* loss : {"", " down.loss=5%", " up.loss=0.02% down.reorder=2%"}) {
+    const std::string words = std::string("delay=20ms up.rate=20mbit up.aqm=red") + loss;
+    const HostOptions accurate = asks_for_ecn(EcnUse::accurate);
+    TwoHosts two{net(words), {35, 36}, {}, {}, accurate, accurate};
+    StreamPlan plan;
+    plan.send_total = 20'000'000;
+    Transfer transfer{two, plan, {}};
+    SocketInfo sender, receiver;
+    ASSERT_EQ(two.world.run_until(
+                  [&] {
+                    const auto s = two.a.stack().info(transfer.client->socket());
+                    if (s && s->bytes_acked != 0) sender = *s;
+                    if (const StreamPeer* peer = transfer.accepted()) {
+                      const auto r = two.b.stack().info(peer->socket());
+                      if (r && r->bytes_received != 0) receiver = *r;
+                    }
+                    return transfer.finished();
+                  },
+                  two.world.now() + Duration::seconds(100)),
+              Outcome::done);
+    EXPECT_TRUE(transfer.complete()) << transfer.violation();
+    EXPECT_EQ(sender.ecn, EcnMode::accurate);
+    EXPECT_EQ(receiver.ecn, EcnMode::accurate);
+    const std::uint64_t marked = receiver.ce_received * std::uint64_t{1448};
+    EXPECT_GT(receiver.ce_received, 10U);
+    EXPECT_GT(sender.ce_reported, marked * 9 / 10) << words;
+    EXPECT_LT(sender.ce_reported, marked * 11 / 10) << words;
+  }
+}
+
+TEST(Queues, EveryMixOfEcnWorks) {
+  for (const EcnUse a : {EcnUse::never, EcnUse::request, EcnUse::accept, EcnUse::accurate}) {
+    for (const EcnUse b : {EcnUse::never, EcnUse::request, EcnUse::accept, EcnUse::accurate}) {
+      TwoHosts two{net("delay=5ms rate=20mbit aqm=codel"),
+                   {37, 38},
+                   {},
+                   {},
+                   asks_for_ecn(a),
+                   asks_for_ecn(b)};
+      StreamPlan plan;
+      plan.send_total = 2'000'000;
+      Transfer transfer{two, plan, plan};
+      EXPECT_EQ(transfer.run(Duration::seconds(60)), Outcome::done) << transfer.state();
+      EXPECT_TRUE(transfer.complete()) << transfer.violation();
+      const auto& up = two.attached.link->counters(device::Direction::up);
+      const bool on = b != EcnUse::never && (a == EcnUse::request || a == EcnUse::accurate);
+      EXPECT_EQ(up.of(device::Impact::marked) > 0, on) << int(a) << ' ' << int(b);
+    }
+  }
 }
 
 }  // namespace

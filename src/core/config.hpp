@@ -22,9 +22,10 @@ enum FastOpenBits : std::uint32_t {
 
 /// Explicit congestion notification, with the numbers of Linux's tcp_ecn.
 enum class EcnUse : std::uint8_t {
-  never,    ///< not even when asked
-  request,  ///< ask for it, and agree when asked
-  accept,   ///< agree when asked
+  never,     ///< not even when asked
+  request,   ///< ask for it, and agree when asked
+  accept,    ///< agree when asked
+  accurate,  ///< RFC 9768: ask for accurate feedback, and agree to it or to plain ECN
 };
 
 /// Path MTU by probing with segments, with the numbers of Linux's tcp_mtu_probing.

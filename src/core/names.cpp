@@ -86,6 +86,8 @@ std::string_view to_string(EcnMode mode) noexcept {
       return "off";
     case EcnMode::classic:
       return "classic";
+    case EcnMode::accurate:
+      return "accurate";
   }
   return "off";
 }

@@ -138,7 +138,8 @@ struct TxBudget {
 /// What the two ends of a connection agreed on about explicit congestion notification.
 enum class EcnMode : std::uint8_t {
   off,
-  classic,  ///< RFC 3168: ECE until CWR
+  classic,   ///< RFC 3168: ECE until CWR
+  accurate,  ///< RFC 9768: packets and bytes are counted
 };
 
 std::string_view to_string(EcnMode mode) noexcept;

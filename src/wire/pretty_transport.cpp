@@ -7,7 +7,7 @@ namespace tidewire::wire::detail {
 namespace {
 
 void put_flags(std::string& out, TcpFlags flags) {
-  constexpr std::string_view kLetters = "FSRP.UEW";
+  constexpr std::string_view kLetters = "FSRP.UEWe";  // as tcpdump
   if (flags.bits() == 0) out += "none";
   for (std::size_t bit = 0; bit < kLetters.size(); ++bit) {
     if ((flags.bits() >> bit & 1) != 0) out += kLetters[bit];
@@ -30,6 +30,17 @@ void put_fast_open(std::string& out, const std::byte* at, std::size_t head, std:
   }
 }
 
+void put_acc_ecn(std::string& out, const std::byte* at, std::size_t length) {
+  const std::size_t count = (length - 2) / 3;
+  const bool order1 = load_u8(at) == 174;
+  put(out, "acce", order1 ? "1" : "0");
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::string_view name = i == 1 ? "ce" : (i == 0) == order1 ? "e1" : "e0";
+    const std::byte* field = at + 2 + 3 * i;
+    put(out, " ", name, " ", std::uint32_t{load_u16(field)} << 8 | load_u8(field + 2));
+  }
+}
+
 void put_option(std::string& out, const std::byte* at, std::size_t length) {
   const std::uint8_t kind = load_u8(at);
   if (kind == 2 && length == 4) {
@@ -45,6 +56,8 @@ void put_option(std::string& out, const std::byte* at, std::size_t length) {
   } else if (kind == 28 && length == 4) {
     const unsigned value = load_u16(at + 2);
     put(out, "uto ", value & 0x7fffU, value >> 15 != 0 ? " min" : " s");
+  } else if ((kind == 172 || kind == 174) && length <= 11 && (length - 2) % 3 == 0) {
+    put_acc_ecn(out, at, length);
   } else if (kind == 34) {
     put_fast_open(out, at, 2, length);
   } else if (kind == 254 && length >= 4 && load_u16(at + 2) == 0xf989) {

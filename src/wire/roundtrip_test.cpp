@@ -115,6 +115,15 @@ TcpOptions random_options(Rng& rng) {
   full.sack = all;
   const std::size_t fit = sack_blocks_that_fit(full);
   for (std::size_t i = 0; i < fit; ++i) options.sack.push_back(all[i]);
+  if (rng.below(3) == 0) {
+    AccEcnOption& counts = options.acc_ecn.emplace();
+    counts.order1 = random_bool(rng);
+    counts.count = static_cast<std::uint8_t>(rng.below(4));
+    for (std::uint32_t& field : counts.fields) field = random_u32(rng) & 0xffffff;
+    const auto fields = acc_ecn_fields_that_fit(options);
+    if (fields) counts.count = *fields;
+    if (!fields) options.acc_ecn.reset();
+  }
   return options;
 }
 
@@ -125,7 +134,7 @@ TEST(RoundTrip, Tcp) {
                  .destination_port = random_u16(rng),
                  .seq = Seq{random_u32(rng)},
                  .ack = Seq{random_u32(rng)},
-                 .flags = TcpFlags::from_bits(random_u8(rng)),
+                 .flags = TcpFlags::from_bits(random_u16(rng)),
                  .window = random_u16(rng),
                  .urgent_pointer = random_u16(rng),
                  .options = random_options(rng)};

@@ -16,7 +16,7 @@ namespace tidewire::wire {
 inline constexpr std::size_t kTcpMinHeaderLen = 20;
 inline constexpr std::size_t kTcpChecksumOffset = 16;
 
-enum class TcpFlag : std::uint8_t {
+enum class TcpFlag : std::uint16_t {
   fin = 0x01,
   syn = 0x02,
   rst = 0x04,
@@ -25,36 +25,38 @@ enum class TcpFlag : std::uint8_t {
   urg = 0x20,
   ece = 0x40,  ///< RFC 3168
   cwr = 0x80,
+  ae = 0x100,  ///< RFC 9768
 };
 
 /// A set of control bits.
 class TcpFlags {
  public:
   constexpr TcpFlags() noexcept = default;
-  constexpr TcpFlags(TcpFlag flag) noexcept : bits_(static_cast<std::uint8_t>(flag)) {}
-  static constexpr TcpFlags from_bits(std::uint8_t bits) noexcept {
+  constexpr TcpFlags(TcpFlag flag) noexcept : bits_(static_cast<std::uint16_t>(flag)) {}
+  /// All but the nine that have a name are left away.
+  static constexpr TcpFlags from_bits(std::uint16_t bits) noexcept {
     TcpFlags flags;
-    flags.bits_ = bits;
+    flags.bits_ = bits & 0x1ff;
     return flags;
   }
-  constexpr std::uint8_t bits() const noexcept { return bits_; }
+  constexpr std::uint16_t bits() const noexcept { return bits_; }
   constexpr bool has(TcpFlag flag) const noexcept {
-    return (bits_ & static_cast<std::uint8_t>(flag)) != 0;
+    return (bits_ & static_cast<std::uint16_t>(flag)) != 0;
   }
   /// True if at least one of `flags` is set.
   constexpr bool has_any(TcpFlags flags) const noexcept { return (bits_ & flags.bits_) != 0; }
   constexpr TcpFlags& operator|=(TcpFlags other) noexcept {
-    bits_ = static_cast<std::uint8_t>(bits_ | other.bits_);
+    bits_ = static_cast<std::uint16_t>(bits_ | other.bits_);
     return *this;
   }
   constexpr TcpFlags without(TcpFlags other) const noexcept {
-    return from_bits(static_cast<std::uint8_t>(bits_ & ~other.bits_));
+    return from_bits(static_cast<std::uint16_t>(bits_ & ~other.bits_));
   }
   friend constexpr TcpFlags operator|(TcpFlags a, TcpFlags b) noexcept { return a |= b; }
   friend constexpr bool operator==(TcpFlags, TcpFlags) noexcept = default;
 
  private:
-  std::uint8_t bits_ = 0;
+  std::uint16_t bits_ = 0;
 };
 constexpr TcpFlags operator|(TcpFlag a, TcpFlag b) noexcept { return TcpFlags{a} | TcpFlags{b}; }
 
@@ -76,7 +78,7 @@ class TcpView {
   std::uint8_t header_len() const noexcept {
     return static_cast<std::uint8_t>(load_u8(at() + 12) / 16 * 4);
   }
-  TcpFlags flags() const noexcept { return TcpFlags::from_bits(load_u8(at() + 13)); }
+  TcpFlags flags() const noexcept { return TcpFlags::from_bits(load_u16(at() + 12)); }
   bool has(TcpFlag flag) const noexcept { return flags().has(flag); }
   /// As on the wire, before scaling.
   std::uint16_t window() const noexcept { return load_u16(at() + 14); }

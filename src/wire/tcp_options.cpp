@@ -14,6 +14,8 @@ constexpr std::uint8_t kSack = 5;
 constexpr std::uint8_t kTimestamps = 8;
 constexpr std::uint8_t kUserTimeout = 28;
 constexpr std::uint8_t kFastOpen = 34;
+constexpr std::uint8_t kAccEcn0 = 172;
+constexpr std::uint8_t kAccEcn1 = 174;
 constexpr std::uint8_t kExperiment = 254;
 constexpr std::uint16_t kFastOpenMagic = 0xf989;
 
@@ -33,6 +35,30 @@ void take_fast_open(Bytes cookie, bool experimental, TcpOptions& options) noexce
   std::ranges::copy(cookie, taken.octets.begin());
   taken.size = static_cast<std::uint8_t>(cookie.size());
   taken.experimental = experimental;
+}
+
+//= RFC 9768 §3.2.3
+void take_acc_ecn(const std::byte* at, std::size_t length, TcpOptions& options) noexcept {
+  if (length > 11 || (length - 2) % 3 != 0) return;
+  AccEcnOption& taken = options.acc_ecn.emplace();
+  taken.order1 = load_u8(at) == kAccEcn1;
+  taken.count = static_cast<std::uint8_t>((length - 2) / 3);
+  for (std::size_t i = 0; i < taken.fields.size(); ++i) {
+    const std::byte* field = at + 2 + 3 * i;
+    taken.fields[i] =
+        i < taken.count ? std::uint32_t{load_u16(field)} << 8 | load_u8(field + 2) : 0U;
+  }
+}
+
+std::byte* put_acc_ecn(std::byte* at, const AccEcnOption& option, std::uint8_t fields) noexcept {
+  at[0] = std::byte{option.order1 ? kAccEcn1 : kAccEcn0};
+  at[1] = static_cast<std::byte>(2 + 3 * fields);
+  at += 2;
+  for (std::size_t i = 0; i < fields; ++i, at += 3) {
+    store_u16(at, static_cast<std::uint16_t>(option.fields[i] >> 8));
+    at[2] = static_cast<std::byte>(option.fields[i]);
+  }
+  return at;
 }
 
 void take_option(const std::byte* at, std::size_t length, TcpOptions& options) noexcept {
@@ -62,6 +88,10 @@ void take_option(const std::byte* at, std::size_t length, TcpOptions& options) n
       if (length >= 4 && load_u16(at + 2) == kFastOpenMagic) {
         take_fast_open(Bytes{at + 4, length - 4}, true, options);
       }
+      break;
+    case kAccEcn0:
+    case kAccEcn1:
+      take_acc_ecn(at, length, options);
       break;
     default:
       break;
@@ -120,11 +150,15 @@ void emit(const TcpOptions& options, Writer& out) noexcept {
     put(0x1c040000U | *options.user_timeout);
   }
   const std::size_t blocks = sack_blocks_that_fit(options);
-  if (blocks == 0) return;
-  put(0x01010500U | static_cast<std::uint32_t>(2 + 8 * blocks));
+  if (blocks != 0) put(0x01010500U | static_cast<std::uint32_t>(2 + 8 * blocks));
   for (std::size_t i = 0; i < blocks; ++i) {
     put(options.sack[i].start.value());
     put(options.sack[i].end.value());
+  }
+  if (!options.acc_ecn) return;
+  if (const auto fields = acc_ecn_fields_that_fit(options)) {
+    at = put_acc_ecn(at, *options.acc_ecn, *fields);
+    std::fill(at, target.data() + target.size(), std::byte{kNop});
   }
 }
 

@@ -1,5 +1,5 @@
 // TCP options: RFC 9293 §3.1, 7323 (timestamps, window scale), 2018 (SACK), 7413 (Fast Open), 5482
-// (user timeout).
+// (user timeout), 9768 (Accurate ECN).
 #pragma once
 
 #include <algorithm>
@@ -70,6 +70,26 @@ struct FastOpenCookie {
   }
 };
 
+//= RFC 9768 §3.2.3
+/// Bytes of text received by the ECN field of their packets, 24 bits each. The order tells which
+/// counters are left away first.
+struct AccEcnOption {
+  bool order1 = false;     ///< kind 174: ECT(1), CE, ECT(0); else 172: ECT(0), CE, ECT(1)
+  std::uint8_t count = 0;  ///< counters present, 0 to 3
+  std::array<std::uint32_t, 3> fields;  ///< as on the wire; the first `count` count
+
+  constexpr std::optional<std::uint32_t> field(std::size_t i) const noexcept {
+    return i < count ? std::optional{fields[i]} : std::nullopt;
+  }
+  constexpr std::optional<std::uint32_t> ect0() const noexcept { return field(order1 ? 2 : 0); }
+  constexpr std::optional<std::uint32_t> ce() const noexcept { return field(1); }
+  constexpr std::optional<std::uint32_t> ect1() const noexcept { return field(order1 ? 0 : 2); }
+  friend constexpr bool operator==(const AccEcnOption& a, const AccEcnOption& b) noexcept {
+    return a.order1 == b.order1 && a.count == b.count &&
+           std::equal(a.fields.begin(), a.fields.begin() + a.count, b.fields.begin());
+  }
+};
+
 struct TcpOptions {
   std::optional<TcpTimestamps> timestamps;
   std::optional<std::uint16_t> mss;          ///< as sent: 0 and absurd values included
@@ -79,6 +99,7 @@ struct TcpOptions {
   std::optional<FastOpenCookie> fast_open;
   /// RFC 5482: 15 bits, and above them whether they count minutes (else seconds).
   std::optional<std::uint16_t> user_timeout;
+  std::optional<AccEcnOption> acc_ecn;
   friend constexpr bool operator==(const TcpOptions&, const TcpOptions&) noexcept = default;
 };
 
@@ -131,16 +152,41 @@ constexpr std::size_t sack_blocks_that_fit(const TcpOptions& options) noexcept {
              : std::min(options.sack.size(), (kTcpMaxOptionsLen - fixed - 4) / 8);
 }
 
+namespace detail {
+constexpr std::size_t len_without_acc_ecn(const TcpOptions& options) noexcept {
+  const std::size_t blocks = sack_blocks_that_fit(options);
+  return fixed_options_len(options) + (blocks == 0 ? 0 : 4 + 8 * blocks);
+}
+constexpr std::optional<std::uint8_t> acc_ecn_fields(const TcpOptions& options,
+                                                     std::size_t used) noexcept {
+  if (used + 4 > kTcpMaxOptionsLen) return std::nullopt;
+  const std::size_t room = (kTcpMaxOptionsLen - used - 2) / 3;
+  return static_cast<std::uint8_t>(std::min<std::size_t>(options.acc_ecn->count, room));
+}
+constexpr std::size_t acc_ecn_len(const TcpOptions& options, std::size_t used) noexcept {
+  const auto fields = acc_ecn_fields(options, used);
+  return fields ? (2U + 3U * *fields + 3U) / 4 * 4 : 0U;
+}
+}  // namespace detail
+
 /// Bytes that emit() will write: a multiple of 4, at most 40.
 constexpr std::size_t options_len(const TcpOptions& options) noexcept {
-  const std::size_t blocks = sack_blocks_that_fit(options);
-  return detail::fixed_options_len(options) + (blocks == 0 ? 0 : 4 + 8 * blocks);
+  const std::size_t size = detail::len_without_acc_ecn(options);
+  if (options.acc_ecn) [[unlikely]]
+    return size + detail::acc_ecn_len(options, size);
+  return size;
+}
+
+/// How many counters of the Accurate ECN option fit beside all else; nothing if not even it.
+constexpr std::optional<std::uint8_t> acc_ecn_fields_that_fit(const TcpOptions& options) noexcept {
+  if (!options.acc_ecn) return std::nullopt;
+  return detail::acc_ecn_fields(options, detail::len_without_acc_ecn(options));
 }
 
 /// Writes the options as Linux lays them out, every multi-byte field aligned: MSS; SACK permitted
 /// with timestamps, or NOP NOP timestamps, or NOP NOP SACK permitted; NOP window scale; Fast Open;
-/// user timeout; NOP NOP SACK. A user timeout and blocks that do not fit are left out, the last
-/// blocks first.
+/// user timeout; NOP NOP SACK; Accurate ECN. A user timeout and blocks that do not fit are left
+/// out, the last blocks first, and Accurate ECN has what they leave.
 void emit(const TcpOptions& options, Writer& out) noexcept;
 
 }  // namespace tidewire::wire

@@ -174,6 +174,49 @@ TEST(Vectors, FastOpenAndUserTimeout) {
   EXPECT_FALSE(back.user_timeout);
 }
 
+// req: RFC9768-MUST-1
+TEST(Vectors, AccurateEcn) {
+  const auto options_of = [](const TcpOptions& options) {
+    return to_hex(emitted(options, options_len(options)));
+  };
+  TcpOptions options;
+  options.acc_ecn = AccEcnOption{false, 0, {0x010203, 0x040506, 0x070809}};
+  EXPECT_EQ(options_of(options), "ac 02 01 01");
+  options.acc_ecn->count = 1;
+  EXPECT_EQ(options_of(options), "ac 05 01 02 03 01 01 01");
+  options.acc_ecn->count = 2;
+  EXPECT_EQ(options_of(options), "ac 08 01 02 03 04 05 06");
+  options.acc_ecn->count = 3;
+  EXPECT_EQ(options_of(options), "ac 0b 01 02 03 04 05 06 07 08 09 01");
+  options.acc_ecn->order1 = true;
+  EXPECT_EQ(options_of(options), "ae 0b 01 02 03 04 05 06 07 08 09 01");
+  EXPECT_EQ(options.acc_ecn->ect1(), 0x010203U);
+  EXPECT_EQ(options.acc_ecn->ect0(), 0x070809U);
+  EXPECT_EQ(options.acc_ecn->ce(), 0x040506U);
+  // SACK blocks come first; the last counters have to go.
+  options.timestamps = TcpTimestamps{1, 2};
+  for (std::uint32_t i = 0; i < 2; ++i) options.sack.push_back({Seq{i}, Seq{i + 1}});
+  EXPECT_EQ(acc_ecn_fields_that_fit(options), 2);
+  options.sack.push_back({Seq{7}, Seq{8}});
+  EXPECT_EQ(acc_ecn_fields_that_fit(options), std::nullopt);
+  EXPECT_EQ(options_len(options), 40U);
+  TcpOptions back;
+  for (const char* odd : {"ac030101", "ac0400000101", "ae0e0000000000000000000000000101"}) {
+    EXPECT_TRUE(parse_tcp_options(hex(odd), back));
+    EXPECT_FALSE(back.acc_ecn) << odd;
+  }
+}
+
+// req: RFC9768-MUST-1
+TEST(Vectors, TheNineFlags) {
+  TcpRepr repr;
+  repr.flags = TcpFlag::ae | TcpFlag::cwr | TcpFlag::ece | TcpFlag::syn;
+  const Buffer bytes =
+      emitted(repr, header_len(repr), IpAddress::v4(10, 0, 0, 1), IpAddress::v4(10, 0, 0, 2));
+  EXPECT_EQ(to_hex(Bytes{bytes}.subspan(12, 2)), "51 c2");
+  EXPECT_EQ(to_repr(*TcpView::parse(bytes)).flags, repr.flags);
+}
+
 TEST(Vectors, Icmpv4) {
   const Buffer data = hex("61626364");
   const Icmpv4Repr echo = Icmpv4Repr::echo(Icmpv4Type::echo_request, 0x1234, 7, data);

@@ -15,16 +15,25 @@ void Shared::plan_retransmit(Connection& c) noexcept {
   }
 }
 
-//= RFC 3168 §6.1.2
-void Shared::heed_marks(Connection& c, wire::TcpFlags flags, AckOutcome& o) noexcept {
-  if (!c.ecn.echoes(flags)) return;
+//= RFC 3168 §6.1.2; RFC 9768 §3.2.2.5
+void Shared::heed_marks(Connection& c, const Segment& seg, AckOutcome& o) noexcept {
+  const std::uint32_t mss = eff_mss(c);
+  std::uint64_t marked = 0;
+  if (c.ecn.accurate()) {
+    marked = c.ecn.feedback(seg.flags, seg.options.acc_ecn, o.delivered, mss);
+    o.ce_marked = marked;
+  } else if (c.ecn.echoes(seg.flags)) {
+    marked = mss;  // one packet at least
+  }
+  if (marked == 0) return;
+  c.stats.ce_reported += marked;
   Active& a = *c.active;
-  o.credit = 0;  // the window does not grow meanwhile
+  if (a.cc.uses_prr()) o.credit = 0;  // the window does not grow meanwhile
   if (a.recovery.phase() >= RecoveryPhase::recovery) return c.ecn.confirm();
   if (c.ecn.reduced(c.snd.una)) return;
   c.ecn.on_reduced(c.snd.nxt);
   ++c.stats.ecn_reductions;
-  a.cc.on_ecn({.now = now(), .ce_marked = eff_mss(c), .in_flight = o.prior_in_flight});
+  a.cc.on_ecn({.now = now(), .ce_marked = marked, .in_flight = o.prior_in_flight});
 }
 
 /// A window is reduced once, though it had marks as well as losses.
@@ -78,6 +87,7 @@ void Shared::tell_acked(Connection& c, const AckOutcome& o, bool cwnd_limited) n
   sample.delivered = o.delivered;
   sample.credit = o.credit;
   sample.lost = o.newly_lost;
+  sample.ce_marked = o.ce_marked;
   sample.prior_in_flight = o.prior_in_flight;
   sample.in_flight = o.in_flight;
   sample.rtt = o.rtt.value_or(Duration::zero());

@@ -60,6 +60,7 @@ struct Stats {
   std::uint32_t spurious = 0, dsacks = 0, reordering = 0;
   std::uint32_t ce_received = 0;  ///< segments that came with CE
   std::uint32_t ecn_reductions = 0;
+  std::uint64_t ce_reported = 0;  ///< bytes that the peer said came with CE
   std::uint64_t delivery_rate = 0;
   Instant last_sent, last_received, last_ack_received;
 };

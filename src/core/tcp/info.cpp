@@ -48,6 +48,7 @@ void fill_numbers(SocketInfo& info, const Stats& n) noexcept {
   info.reordering = n.reordering;
   info.ce_received = n.ce_received;
   info.ecn_reductions = n.ecn_reductions;
+  info.ce_reported = n.ce_reported;
   info.delivery_rate = n.delivery_rate;
   info.last_sent = n.last_sent;
   info.last_received = n.last_received;

@@ -138,7 +138,7 @@ class Shared {
     return c.active->cwnd_was_limited && c.active->cwnd_limited_until.at_or_after(c.snd.una);
   }
   /// What the peer reports about marks with an ACK that did `outcome`.
-  void heed_marks(Connection& c, wire::TcpFlags flags, AckOutcome& outcome) noexcept;
+  void heed_marks(Connection& c, const Segment& seg, AckOutcome& outcome) noexcept;
   /// Passes on what an ACK or a timer has shown.
   void tell_controller(Connection& c, const AckOutcome& outcome, bool cwnd_limited) noexcept;
 

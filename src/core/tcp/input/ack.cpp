@@ -58,7 +58,7 @@ void Input::feed_recovery(Connection& c, const Segment& seg) noexcept {
   AckOutcome outcome = a.recovery.on_ack(event, c.rtt);
   if (advances) take_acknowledged(c, seg.ack);
   if (c.ecn.on()) [[unlikely]]
-    s.heed_marks(c, seg.flags, outcome);
+    s.heed_marks(c, seg, outcome);
   s.tell_controller(c, outcome, limited);
   if (outcome.dsack) {
     ++c.stats.dsacks;

@@ -44,8 +44,9 @@ Verdict Input::syn_sent_synchronize(Connection& c, Segment& seg) noexcept {
   s.apply_options(c, theirs);
   const EcnUse ecn = s.config().ecn;
   if (seg.has(TcpFlag::ack)) {
-    c.ecn.on_syn_ack(ecn, seg.flags);
-  } else if (ecn == EcnUse::request) {
+    c.ecn.on_syn_ack(ecn, seg.flags, wire::ecn_of(seg.tos));
+    if (seg.options.acc_ecn) c.ecn.on_option(*seg.options.acc_ecn);
+  } else if (ecn == EcnUse::request || ecn == EcnUse::accurate) {
     c.ecn.accept(ecn_offer(ecn, seg.flags, wire::ecn_of(seg.tos)));
   }
   //= RFC 7323 §2.2

@@ -17,6 +17,8 @@ void Input::synchronized_arrives(Connection& c, Segment& seg) noexcept {
   if (check_ack(c, seg) == Verdict::done) return;
   c.last_received = s.now();
   c.probes = 0;
+  if (c.ecn.on()) [[unlikely]]
+    take_marks(c, seg);
   if (process_ack(c, seg) == Verdict::done) return;
   process_urgent(c, seg);
   if (process_text(c, seg) == Verdict::done) return;
@@ -178,6 +180,7 @@ Verdict Input::check_ack(Connection& c, Segment& seg) noexcept {
         c.rtt.on_sample(*rtt, s.now());
       }
     }
+    if (c.ecn.on()) c.ecn.on_third_ack(seg.flags, seg.len() == 0 && seg.options.sack.empty());
     establish(c);
     return Verdict::go_on;
   }

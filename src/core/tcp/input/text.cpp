@@ -46,23 +46,24 @@ Verdict Input::process_text(Connection& c, Segment& seg) noexcept {
   }
   ++c.stats.data_segs_in;
   c.stats.last_received = s.now();
-  if (c.ecn.on()) [[unlikely]]
-    take_marks(c, seg);
   const RecvRing::Written w = c.active->rcv_ring.write(seg.seq, seg.regions());
   c.rcv.nxt = c.active->rcv_ring.rcv_nxt();
   text_written(c, seg, w);
   return Verdict::go_on;
 }
 
-//= RFC 3168 §6.1.3
+//= RFC 3168 §6.1.3; RFC 9768 §3.2.2
 void Input::take_marks(Connection& c, const Segment& seg) noexcept {
   const wire::Ecn ip = wire::ecn_of(seg.tos);
-  if (ip == wire::Ecn::ce) {
+  if (ip == wire::Ecn::ce && seg.text_len > 0) {
     c.stats.ce_received += seg.segs;
     s.trace_ecn(c, seg.segs);
   }
+  if (seg.options.acc_ecn) c.ecn.on_option(*seg.options.acc_ecn);
   constexpr std::uint8_t kHurry = 2;  // as Linux
-  if (c.ecn.on_text(ip, seg.flags) == Ecn::Answer::at_once) c.ack.hurry(kHurry);
+  if (c.ecn.on_packet(ip, seg.flags, seg.segs, seg.text_len) == Ecn::Answer::at_once) {
+    c.ack.hurry(kHurry);
+  }
 }
 
 /// A text that would be one more island than a connection may have.

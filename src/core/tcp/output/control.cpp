@@ -39,8 +39,7 @@ Sender::Step Sender::send_syn(Connection& c) noexcept {
   out.seq = c.snd.iss;
   out.flags = TcpFlag::syn;
   if (answer) out.flags |= TcpFlag::ack;
-  out.flags |=
-      answer ? ecn_syn_ack_flags({c.ecn.mode()}) : ecn_syn_flags(s.config().ecn, c.retries);
+  out.flags |= answer ? ecn_syn_ack_flags(c.ecn.offer()) : ecn_syn_flags(s.config().ecn, c.retries);
   out.options.mss = policy.mss;
   c.rcv.mss = policy.mss;
   if (answer ? c.scaling_on : policy.window_scaling) {
@@ -52,6 +51,7 @@ Sender::Step Sender::send_syn(Connection& c) noexcept {
     out.options.timestamps =
         wire::TcpTimestamps{c.timestamps.value(s.now()), answer ? c.timestamps.echo() : 0};
   }
+  if (answer && c.ecn.accurate() && c.retries == 0) out.options.acc_ecn = AccurateEcn::initial();
   const Step result = push(c, out);
   if (result != Step::sent) return result;
   c.owe_syn = false;
@@ -99,6 +99,11 @@ Sender::Step Sender::serve_half_open(HalfOpen& h, TxBudget& budget) noexcept {
   const Connection& listener = *s.connections.at_index(h.listener);
   const Settings& settings = listener.settings;
   wire::TcpRepr repr = s.syn_ack(h, settings);
+  //= RFC 9768 §3.2.3.2.2
+  // Not again, should the option be what a box on the way does not like.
+  if (h.ecn().mode == EcnMode::accurate && h.retries == 0) {
+    repr.options.acc_ecn = AccurateEcn::initial();
+  }
   ip::HeaderBuffer headers;
   Writer writer{headers.transport()};
   wire::emit(repr, writer, 0);

@@ -67,6 +67,8 @@ Sender::Step Sender::retransmit(Connection& c, const Room& room) noexcept {
   out.per_seg = c.snd.mss - static_cast<std::uint32_t>(wire::options_len(out.options));
   out.retransmission = true;
   std::uint32_t length = next->range.size();
+  if (c.ecn.one_by_one()) [[unlikely]]
+    length = std::min(length, out.per_seg);
   if (length > out.per_seg) {
     // Whole segments, as many as congestion control and the turn allow.
     const std::uint64_t most = std::min<std::uint64_t>({room.allowed, kMostText, left_});
@@ -127,7 +129,7 @@ std::uint32_t Sender::length_to_send(Connection& c, const Room& room,
                                      std::uint32_t per_seg) noexcept {
   std::uint64_t limit = std::min<std::uint64_t>({room.unsent, room.usable, room.allowed});
   std::uint64_t most = std::max<std::uint64_t>(std::min<std::uint64_t>(left_, kMostText), per_seg);
-  if (c.urgent_out && c.snd.up.after(c.snd.nxt)) most = per_seg;
+  if ((c.urgent_out && c.snd.up.after(c.snd.nxt)) || c.ecn.one_by_one()) most = per_seg;
   if (limit >= room.unsent) {
     const std::uint32_t tail = room.unsent % per_seg;
     if (tail != 0 && !may_send_small(c, room)) limit -= tail;

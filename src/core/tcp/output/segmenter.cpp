@@ -27,6 +27,8 @@ wire::TcpOptions Sender::common_options(const Connection& c) const noexcept {
   if (c.timestamps_on) {
     options.timestamps = wire::TcpTimestamps{c.timestamps.value(s.now()), c.timestamps.echo()};
   }
+  if (c.ecn.on()) [[unlikely]]
+    options.acc_ecn = c.ecn.option();
   return options;
 }
 
@@ -128,7 +130,7 @@ void Sender::commit(Connection& c, const Outgoing& out, const ReceiveWindow& win
   }
   if (!out.flags.has(TcpFlag::ack) || out.flags.has(TcpFlag::syn)) return;
   if (c.ecn.on()) [[unlikely]]
-    c.ecn.on_sent(is_new_text(c, out));
+    c.ecn.on_sent(kind_of(c, out), out.options.acc_ecn.has_value());
   c.rcv.window = window;
   c.rcv.last_ack_sent = c.rcv.nxt;
   c.ack.on_sent();
@@ -141,9 +143,9 @@ void Sender::commit(Connection& c, const Outgoing& out, const ReceiveWindow& win
   }
 }
 
-bool Sender::is_new_text(const Connection& c, const Outgoing& out) noexcept {
-  return out.text > 0 && out.seq == c.snd.nxt && !out.retransmission &&
-         !out.flags.has(TcpFlag::syn);
+Ecn::Kind Sender::kind_of(const Connection& c, const Outgoing& out) noexcept {
+  if (out.text == 0) return Ecn::Kind::no_text;
+  return out.seq == c.snd.nxt && !out.retransmission ? Ecn::Kind::new_text : Ecn::Kind::other_text;
 }
 
 //= RFC 3168 §6.1.2, §6.1.4, §6.1.5, §6.1.6
@@ -151,9 +153,9 @@ bool Sender::is_new_text(const Connection& c, const Outgoing& out) noexcept {
 std::uint8_t Sender::apply_ecn(const Connection& c, const Outgoing& out,
                                wire::TcpFlags& flags) noexcept {
   if (out.flags.has_any(TcpFlag::syn | TcpFlag::rst)) return c.settings.tos;
-  const bool fresh = is_new_text(c, out);
-  flags |= c.ecn.flags(fresh);
-  return wire::with_ecn(c.settings.tos, c.ecn.ip(fresh));
+  const Ecn::Kind kind = kind_of(c, out);
+  flags |= c.ecn.flags(kind);
+  return wire::with_ecn(c.settings.tos, c.ecn.ip(kind));
 }
 
 Sender::Step Sender::not_taken(Connection& c, const ip::SendResult& result) noexcept {

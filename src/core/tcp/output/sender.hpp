@@ -56,8 +56,7 @@ class Sender {
   WireWindow window_field(const Connection& c, ReceiveWindow& window, bool syn) const noexcept;
   wire::TcpOptions common_options(const Connection& c) const noexcept;
   void add_sack(const Connection& c, Outgoing& out, bool with_duplicates) const noexcept;
-  /// Whether it is text that was never sent: only that is ECN-capable.
-  static bool is_new_text(const Connection& c, const Outgoing& out) noexcept;
+  static Ecn::Kind kind_of(const Connection& c, const Outgoing& out) noexcept;
   /// Sets the flags that ECN asks for; the TOS of the packet.
   std::uint8_t apply_ecn(const Connection& c, const Outgoing& out, wire::TcpFlags& flags) noexcept;
   void trace_out(const Connection& c, const Outgoing& out, std::uint32_t window) noexcept;

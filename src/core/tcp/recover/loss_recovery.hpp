@@ -58,6 +58,7 @@ struct AckOutcome {
   /// Bytes that count for growing the window. After a timeout not what was SACKed before.
   std::uint64_t credit = 0;
   std::uint64_t newly_lost = 0;  ///< bytes newly deemed lost
+  std::uint64_t ce_marked = 0;   ///< bytes reported as marked; filled in by who knows the marks
   std::uint64_t prior_in_flight = 0;
   std::uint64_t in_flight = 0;
   std::optional<Duration> rtt;  ///< sample taken, already fed to the estimator

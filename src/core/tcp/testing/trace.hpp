@@ -33,6 +33,7 @@ struct Words {
   bool options_given = false;
   std::optional<std::uint32_t> mss, ws, ts, ecr;
   bool sack_ok = false;
+  std::optional<wire::AccEcnOption> acc;  ///< "acc E0 CE E1" (order 0), as far as they are given
   std::vector<std::pair<std::uint32_t, std::uint32_t>> sack;
 
   static std::uint32_t number(std::string_view text) {
@@ -50,6 +51,10 @@ struct Words {
     if (name == "ts" && in >> a) {
       ts = number(a);
       if (in >> b) ecr = number(b);
+    }
+    if (name == "acc") {
+      acc.emplace().fields = {};
+      while (acc->count < 3 && in >> a) acc->fields[acc->count++] = number(a);
     }
     if (name == "sack") {
       while (in >> a) {
@@ -78,6 +83,7 @@ struct Words {
       if (c == '.') flags |= wire::TcpFlag::ack;
       if (c == 'E') flags |= wire::TcpFlag::ece;
       if (c == 'W') flags |= wire::TcpFlag::cwr;
+      if (c == 'A') flags |= wire::TcpFlag::ae;
       if (c == 'P') push = true;
     }
     in >> word;
@@ -118,6 +124,7 @@ class Trace {
     if (w.mss) repr.options.mss = static_cast<std::uint16_t>(*w.mss);
     if (w.ws) repr.options.window_scale = static_cast<std::uint8_t>(*w.ws);
     repr.options.sack_permitted = w.sack_ok;
+    repr.options.acc_ecn = w.acc;
     if (w.ts) repr.options.timestamps = wire::TcpTimestamps{*w.ts, w.ecr.value_or(last_tsval)};
     for (const auto& [from, to] : w.sack) {
       repr.options.sack.push_back({our_isn + from, our_isn + to});
@@ -184,6 +191,7 @@ class Trace {
                                     {wire::TcpFlag::urg, 'U'},
                                     {wire::TcpFlag::ece, 'E'},
                                     {wire::TcpFlag::cwr, 'W'},
+                                    {wire::TcpFlag::ae, 'A'},
                                     {wire::TcpFlag::ack, '.'}}) {
       if (v.has(bit)) flags += name;
     }
@@ -195,6 +203,12 @@ class Trace {
     if (options.mss) o << "mss " << *options.mss << ',';
     if (options.window_scale) o << "ws " << int{*options.window_scale} << ',';
     if (options.sack_permitted) o << "sackOK,";
+    if (options.acc_ecn) {
+      o << "acc";
+      for (std::size_t i = 0; i < options.acc_ecn->count; ++i)
+        o << ' ' << options.acc_ecn->fields[i];
+      o << ',';
+    }
     if (options.timestamps) o << "ts " << options.timestamps->echo << ',';
     for (const auto& b : options.sack) {
       o << "sack " << Seq::distance(peer_isn, b.start) << '-' << Seq::distance(peer_isn, b.end)
@@ -334,6 +348,7 @@ class Trace {
     if (widen(o.mss) != w.mss || widen(o.window_scale) != w.ws) return false;
     if (o.sack_permitted != w.sack_ok || o.timestamps.has_value() != w.ts.has_value()) return false;
     if (w.ts && o.timestamps->echo != *w.ts) return false;  // what we echo
+    if (w.acc && o.acc_ecn != w.acc) return false;
     if (o.sack.size() != w.sack.size()) return false;
     for (std::size_t i = 0; i < w.sack.size(); ++i) {
       if (o.sack[i].start != peer_isn + w.sack[i].first) return false;
