@@ -20,6 +20,7 @@ StackConfig stack_config(const NetworkOptions& options) {
   StackConfig config;
   config.timer_accuracy = Duration::micros(250);
   config.tcp.congestion_control = options.congestion_control;
+  config.tcp.ecn = options.ecn_use();
   return config;
 }
 

@@ -95,6 +95,12 @@ void NetworkOptions::add_to(CLI::App& command) {
       ->group("Output");
 }
 
+EcnUse NetworkOptions::ecn_use() const noexcept {
+  if (ecn == "on") return EcnUse::request;
+  if (ecn == "accurate") return EcnUse::accurate;
+  return ecn == "off" ? EcnUse::never : EcnUse::accept;
+}
+
 void NetworkOptions::check(int status) {
   auto parsed = device::parse_net_spec(net);
   if (!parsed) throw Failure("--net: " + parsed.error(), status);

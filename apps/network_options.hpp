@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/time.hpp"
+#include "core/config.hpp"
 #include "device/net_spec.hpp"
 #include "front/gateway/publish.hpp"
 
@@ -33,6 +34,8 @@ struct NetworkOptions {
   bool seed_drawn = false;
   std::optional<std::pair<std::uint16_t, std::uint16_t>> ephemeral_range;
   std::optional<Duration> time_wait_length;
+
+  EcnUse ecn_use() const noexcept;
 
   void add_to(CLI::App& command);
   /// Parses the words and draws a seed if none was given. Throws Failure with `status`.

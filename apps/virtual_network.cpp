@@ -21,9 +21,7 @@ StackConfig stack_config(const NetworkOptions& options) {
   StackConfig config;
   config.timer_accuracy = Duration::micros(250);
   config.tcp.congestion_control = options.congestion_control;
-  if (options.ecn == "on") config.tcp.ecn = EcnUse::request;
-  if (options.ecn == "accurate") config.tcp.ecn = EcnUse::accurate;
-  if (options.ecn == "off") config.tcp.ecn = EcnUse::never;
+  config.tcp.ecn = options.ecn_use();
   if (options.time_wait_length) config.tcp.msl = *options.time_wait_length / 2;
   return config;
 }

@@ -31,6 +31,8 @@ StackConfig config(fuzz::Input& input) {
   c.tcp.timestamps = (bits & 2) == 0;
   c.tcp.window_scaling = (bits & 4) == 0;
   c.tcp.congestion_control = (bits & 8) == 0 ? "cubic" : "newreno";
+  c.tcp.ecn = static_cast<EcnUse>(bits >> 4 & 3);
+  c.tcp.mtu_probing = static_cast<MtuProbing>((bits >> 6) % 3);
   c.tcp.half_open_max = 16;
   c.sockets_max = 64;
   c.ip.reassembly_bytes = 128 << 10;
@@ -164,7 +166,11 @@ class Run {
     if ((bits & 1) != 0) repr.flags |= wire::TcpFlag::psh;
     if ((bits & 6) == 6) repr.flags |= wire::TcpFlag::fin;
     repr.window = (bits & 0x18) == 0x18 ? input_.u16() : 60'000;
-    arrive(fuzz::segment(c->peer, repr, (bits & 0x20) != 0 ? input_.below(1000) : 0));
+    std::vector<std::byte> bytes =
+        fuzz::segment(c->peer, repr, (bits & 0x20) != 0 ? input_.below(1000) : 0);
+    bytes[1] = static_cast<std::byte>(bits >> 6);  // the ECN field
+    fuzz::repair_checksums(bytes, 0);
+    arrive(bytes);
   }
   std::uint32_t near(std::uint32_t number) {
     switch (input_.u8() % 4) {
@@ -185,7 +191,7 @@ class Run {
     const std::uint8_t bits = input_.u8();
     if ((bits & 1) != 0) repr.seq = Seq{near(repr.seq.value())};
     if ((bits & 2) != 0) repr.ack = Seq{near(repr.ack.value())};
-    if ((bits & 4) != 0) repr.flags = wire::TcpFlags::from_bits(input_.u8());
+    if ((bits & 4) != 0) repr.flags = wire::TcpFlags::from_bits(input_.u16());
     if ((bits & 8) != 0) repr.window = input_.u16();
     if ((bits & 16) != 0) {
       repr.urgent_pointer = input_.u16();
@@ -218,6 +224,8 @@ class Run {
     if ((bits & 2) != 0) repr.options.window_scale = input_.u8();
     if ((bits & 4) != 0) repr.options.sack_permitted = true;
     if ((bits & 8) != 0) repr.options.timestamps = {{input_.u32(), 0}};
+    if ((bits & 0x40) != 0) repr.flags |= wire::TcpFlag::ece | wire::TcpFlag::cwr;
+    if ((bits & 0x80) != 0) repr.flags |= wire::TcpFlag::ae;
     arrive(fuzz::segment(peer_address(), repr, (bits & 0x30) == 0x30 ? input_.u8() : 0));
   }
   void answer_syn() {

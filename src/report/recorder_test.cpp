@@ -194,13 +194,16 @@ TEST(Summary, NamesCausesAndDrops) {
   flow.down.retransmitted_packets = 4;
   flow.down.retransmissions[static_cast<std::size_t>(LossCause::rto)] = 1;
   flow.down.retransmissions[static_cast<std::size_t>(LossCause::sack)] = 3;
+  flow.ecn = EcnMode::classic;
+  flow.down.marked_packets = 7;
   report.down.packets = 13'700;
-  report.down.impacts = {{"lost", true, 4}, {"queue full", true, 0}};
+  report.down.impacts = {{"lost", true, 4}, {"queue full", true, 0}, {"marked", false, 9}};
   const std::string text = summary(report);
   for (const char* part :
        {"1 flow in 1.23 s, seed 7, net 'loss=1%'",
-        "tcp 10.0.2.15:40000 > 10.0.2.2:80 (curl) closed", "20.0 MB in 13,700 packets, 40.0 Mbit/s",
-        "4 retransmissions (3 by SACK, 1 by RTO)", "4 lost"}) {
+        "tcp 10.0.2.15:40000 > 10.0.2.2:80 (curl) closed, ECN classic",
+        "20.0 MB in 13,700 packets, 40.0 Mbit/s", "4 retransmissions (3 by SACK, 1 by RTO)",
+        "4 lost", "9 marked", "7 marked CE"}) {
     EXPECT_NE(text.find(part), std::string::npos) << part << "\n" << text;
   }
   EXPECT_EQ(text.find("queue full"), std::string::npos);

@@ -42,7 +42,9 @@ void Shared::enter_recovery(Connection& c, const AckOutcome& o) noexcept {
   ++c.stats.fast_retransmits;
   ++ctx.counters.tcp_fast_retransmits;
   const bool done = c.ecn.on() && c.ecn.reduced(c.snd.una) && a.cc.uses_prr();
-  if (!done) {
+  if (done) {
+    c.ecn.confirm();
+  } else {
     a.cc.on_recovery({.now = now(), .edge = RecoveryEdge::enter, .in_flight = o.prior_in_flight});
     if (c.ecn.on()) c.ecn.on_reduced(c.snd.nxt);
   }

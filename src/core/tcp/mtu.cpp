@@ -6,7 +6,11 @@
 namespace tidewire::tcp {
 namespace {
 
+/// As Linux min_snd_mss: whatever is configured, and however large the options.
+constexpr std::uint16_t kLeastText = 48;
+
 std::uint16_t with_options(const Connection& c, std::uint16_t text) noexcept {
+  text = std::max(text, kLeastText);
   const std::uint32_t options = c.timestamps_on ? kTimestampOptionBytes : 0U;
   return static_cast<std::uint16_t>(std::min(text + options, 0xffffU));
 }

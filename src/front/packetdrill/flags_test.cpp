@@ -45,6 +45,12 @@ TEST(Sysctls, BecomeTheConfiguration) {
   EXPECT_EQ(config.congestion_control, "newreno");
   EXPECT_TRUE(apply_sysctl(config, "net.ipv4.tcp_fastopen", "0x70403"));
   EXPECT_EQ(config.fast_open, 0x403U);
+  EXPECT_TRUE(apply_sysctl(config, "net.ipv4.tcp_ecn", "1"));
+  EXPECT_EQ(config.ecn, EcnUse::request);
+  EXPECT_TRUE(apply_sysctl(config, "net.ipv4.tcp_mtu_probing", "2"));
+  EXPECT_EQ(config.mtu_probing, MtuProbing::always);
+  EXPECT_TRUE(apply_sysctl(config, "net.ipv4.tcp_base_mss", "512"));
+  EXPECT_EQ(config.mtu_base, 512);
   EXPECT_FALSE(apply_sysctl(config, "net.ipv4.tcp_mumble", "1"));
   EXPECT_FALSE(apply_sysctl(config, "net.ipv4.tcp_sack", "yes"));
 }

@@ -78,9 +78,18 @@ bool set_number(TcpConfig& config, std::string_view key, std::uint32_t value) {
   if (key == "tcp_fastopen") return config.fast_open = value & 0xffff, true;
   if (key == "tcp_abort_on_overflow") return config.abort_on_overflow = value != 0, true;
   if (key == "tcp_ecn") {
-    config.ecn = value == 0 ? EcnUse::never : value == 1 ? EcnUse::request : EcnUse::accept;
+    // 4 and 5 of Linux (accurate only when asked) count as 3.
+    config.ecn = static_cast<EcnUse>(value > 3 ? 3U : value);
     return true;
   }
+  if (key == "tcp_mtu_probing") {
+    config.mtu_probing = static_cast<MtuProbing>(value > 2 ? 2U : value);
+    return true;
+  }
+  const auto size = static_cast<std::uint16_t>(value > 0xffff ? 0xffff : value);
+  if (key == "tcp_base_mss") return config.mtu_base = size, true;
+  if (key == "tcp_mtu_probe_floor") return config.mtu_floor = size, true;
+  if (key == "tcp_probe_interval") return config.mtu_probe_interval = seconds, true;
   if (key == "tcp_syncookies") {
     config.syn_cookies = value == 0   ? SynCookieUse::never
                          : value == 1 ? SynCookieUse::when_full
