@@ -14,6 +14,7 @@
 #include "core/ports.hpp"
 #include "core/socket_error.hpp"
 #include "core/stack.hpp"
+#include "core/tcp/buffer/receive_tuner.hpp"
 #include "core/tcp/buffer/recv_ring.hpp"
 #include "core/tcp/buffer/send_ring.hpp"
 #include "core/tcp/cc/controller.hpp"
@@ -73,17 +74,17 @@ struct Active {
       : snd_ring(pool, send_limit),
         rcv_ring(pool, rcv_start, receive_limit),
         recovery(memory, recovery_config, snd_start, now),
-        cc(controller) {}
+        cc(controller),
+        tuner(now, kFirstSegments * recovery_config.mss) {}
+
+  /// What is expected in the first round trip (RFC 6928).
+  static constexpr std::uint32_t kFirstSegments = 10;
 
   SendRing snd_ring;  ///< offset 0 is snd.una (or iss + 1 before the SYN is acknowledged)
   RecvRing rcv_ring;
   LossRecovery recovery;
   AnyController cc;
-
-  // Receive buffer tuning: what the application took in the last round trip.
-  std::uint64_t copied = 0;
-  std::uint64_t copied_mark = 0;
-  Instant copied_since;
+  ReceiveTuner tuner;
   // Marks of sequence space.
   Seq small_end;                     ///< end of the last segment below the MSS (Minshall)
   Seq cwnd_limited_until;            ///< the window held the sender back before this

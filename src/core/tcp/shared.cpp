@@ -128,7 +128,6 @@ bool Shared::attach_active(Connection& c, std::uint64_t cwnd, std::uint64_t ssth
   if (c.active == nullptr) return false;
   c.active->rcv_ring.set_most_islands(config().out_of_order_max);
   c.active->idle_since = now();
-  c.active->copied_since = now();
   return true;
 }
 

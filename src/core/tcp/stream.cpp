@@ -201,19 +201,14 @@ void Sockets::after_read(Connection& c, std::size_t bytes) noexcept {
   s.update_events(c);
 }
 
-/// Four times what the application took within a round trip: twice for a sender that doubles its
-/// window every round trip, twice because it learns of ours a round trip later.
 void Sockets::tune_receive_buffer(Connection& c, std::size_t bytes) noexcept {
   if (c.settings.receive_buffer_set) return;
   Active& a = *c.active;
-  a.copied += bytes;
-  const Duration elapsed = s.now() - a.copied_since;
-  if (elapsed < c.rtt.srtt()) return;
-  const std::size_t wanted = static_cast<std::size_t>(
-      std::min<std::uint64_t>(4 * a.copied, s.config().receive_buffer_max));
-  if (wanted > a.rcv_ring.limit()) a.rcv_ring.set_limit(wanted);
-  a.copied = 0;
-  a.copied_since = s.now();
+  const auto wanted = a.tuner.on_read(bytes, c.rcv.mss, c.rtt.srtt(), s.now());
+  if (!wanted) return;
+  const auto limit =
+      static_cast<std::size_t>(std::min<std::uint64_t>(*wanted, s.config().receive_buffer_max));
+  if (limit > a.rcv_ring.limit()) a.rcv_ring.set_limit(limit);
 }
 
 }  // namespace tidewire::tcp

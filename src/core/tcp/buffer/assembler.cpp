@@ -31,6 +31,7 @@ void Assembler::clear() noexcept {
   if (more_ != nullptr) pool_->release(*more_);
   more_ = nullptr;
   count_ = 0;
+  recent_count_ = 0;
 }
 
 std::size_t Assembler::first_ending_after(Seq s) const noexcept {
@@ -73,6 +74,7 @@ bool Assembler::add(SeqRange range) noexcept {
     std::copy_backward(at, islands() + count_, islands() + count_ + 1);
     *at = Island{range.start, range.end, ++clock_};
     ++count_;
+    remember(range.start);
     return true;
   }
   Island& joined = islands()[first];
@@ -80,6 +82,7 @@ bool Assembler::add(SeqRange range) noexcept {
   joined.end = later(islands()[last - 1].end, range.end);
   joined.touched = ++clock_;
   erase(first + 1, last);
+  remember(range.start);
   return true;
 }
 
@@ -111,6 +114,35 @@ void Assembler::discard_from(Seq from) noexcept {
 }
 
 std::size_t Assembler::sack_blocks(std::span<SeqRange> out) const noexcept {
+  const std::size_t most = std::min({out.size(), std::size_t{4}, std::size_t{count_}});
+  std::size_t n = 0;
+  for (std::size_t i = 0; i < recent_count_ && n < most; ++i) {
+    const std::size_t at = first_ending_after(recent_[i]);
+    if (at == count_ || islands()[at].start.after(recent_[i])) continue;  // no longer there
+    const SeqRange block{islands()[at].start, islands()[at].end};
+    const bool told = std::any_of(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(n),
+                                  [&](SeqRange b) { return b.start == block.start; });
+    if (!told) out[n++] = block;
+  }
+  return n == most ? n : scan_all(out);
+}
+
+// Keeps the places touched last; those of one island follow each other when it grows.
+void Assembler::remember(Seq start) noexcept {
+  const Island& island = islands()[first_ending_after(start)];
+  if (recent_count_ > 0 && island.end.after(recent_[0]) && !island.start.after(recent_[0])) {
+    recent_[0] = start;
+    return;
+  }
+  const std::size_t keep = std::min<std::size_t>(recent_count_, kRecent - 1);
+  std::copy_backward(recent_.begin(), recent_.begin() + static_cast<std::ptrdiff_t>(keep),
+                     recent_.begin() + static_cast<std::ptrdiff_t>(keep) + 1);
+  recent_[0] = start;
+  recent_count_ = static_cast<std::uint32_t>(keep + 1);
+}
+
+// The same by looking at every island.
+std::size_t Assembler::scan_all(std::span<SeqRange> out) const noexcept {
   // At most four blocks fit an option, so a selection by hand is enough.
   std::array<std::uint32_t, 4> age{};
   const std::size_t most = std::min(out.size(), age.size());

@@ -50,6 +50,11 @@ class Assembler {
     if (at.before(range.end)) f(SeqRange{at, range.end});
   }
 
+  /// True if `range` overlaps an island or borders on one: adding it makes no new one.
+  bool touches(SeqRange range) const noexcept {
+    const Touched touched = touched_by(range);
+    return touched.first != touched.last;
+  }
   /// True if every byte of `range` is held.
   bool covers(SeqRange range) const noexcept;
 
@@ -90,6 +95,8 @@ class Assembler {
     std::size_t last = 0;  // first == last: none, insert before
   };
   Touched touched_by(SeqRange range) const noexcept;
+  void remember(Seq start) noexcept;
+  std::size_t scan_all(std::span<SeqRange> out) const noexcept;
   bool grow() noexcept;
   void erase(std::size_t first, std::size_t last) noexcept;
   /// Index of the first island whose end is after `s`.
@@ -100,6 +107,10 @@ class Assembler {
   std::uint32_t count_ = 0;
   std::uint32_t most_ = kMost;
   std::uint32_t clock_ = 0;
+  // Where the islands touched last lie, the newest first: an ACK need not look at all of them.
+  static constexpr std::size_t kRecent = 8;
+  std::array<Seq, kRecent> recent_{};
+  std::uint32_t recent_count_ = 0;
   std::array<Island, kInline> inline_{};
 };
 

@@ -43,11 +43,18 @@ std::uint64_t RecvRing::offset_of(Seq seq) const noexcept {
 
 // The last chunk that begins at or before `at`; null if there is none.
 Chunk* RecvRing::find(std::uint64_t at) const noexcept {
-  Chunk* chunk = hint_ != nullptr ? hint_ : tail_;
+  // From the nearest of both ends and the last place in between, so that neither new data nor a
+  // filled hole walks over a whole window.
+  const auto away = [at](const Chunk* near) noexcept {
+    if (near == nullptr) return UINT64_MAX;
+    return near->start > at ? near->start - at : at - near->start;
+  };
+  Chunk* chunk = away(tail_) <= away(head_) ? tail_ : head_;
+  if (away(hint_) < away(chunk)) chunk = hint_;
   while (chunk != nullptr && chunk->start > at) chunk = chunk->prev;
   if (chunk == nullptr && (head_ == nullptr || head_->start > at)) return nullptr;
   while (chunk->next != nullptr && chunk->next->start <= at) chunk = chunk->next;
-  hint_ = chunk;
+  if (chunk != tail_) hint_ = chunk;
   return chunk;
 }
 
@@ -106,7 +113,7 @@ void RecvRing::copy_in(std::uint64_t at, std::uint64_t end, Source& source) noex
     at = until;
     if (at < end) chunk = chunk->next;
   }
-  if (chunk != nullptr) hint_ = chunk;
+  if (chunk != nullptr && chunk != tail_) hint_ = chunk;
 }
 
 RecvRing::Written RecvRing::write(Seq seq, Bytes text) noexcept {
@@ -180,7 +187,6 @@ RecvRing::Written RecvRing::append(SeqRange range, Source& source, Written w) no
     copy_in(in_order_, end, source);
   } else {
     source.copy(chunk->data + (in_order_ - chunk->start), range.size());
-    hint_ = chunk;
   }
   w.status = Status::in_order;
   w.advanced = w.fresh = range.size();

@@ -72,8 +72,18 @@ bool SendRing::lend(Bytes bytes) noexcept {
 }
 
 const Chunk* SendRing::find(std::uint64_t at) const noexcept {
-  const Chunk* chunk = hint_ != nullptr && hint_->start <= at ? hint_ : head_;
+  const auto away = [at](const Chunk* chunk) noexcept {
+    if (chunk == nullptr) return UINT64_MAX;
+    return chunk->start > at ? chunk->start - at : at - chunk->start;
+  };
+  const Chunk* chunk = head_;
+  if (away(tail_) < away(chunk)) chunk = tail_;
+  for (const Chunk* hint : hints_) {
+    if (away(hint) < away(chunk)) chunk = hint;
+  }
+  while (chunk != nullptr && chunk->start > at) chunk = chunk->prev;
   while (chunk != nullptr && chunk->end() <= at) chunk = chunk->next;
+  if (chunk != nullptr) hints_[away(hints_[1]) < away(hints_[0]) ? 1 : 0] = chunk;
   return chunk;
 }
 
@@ -90,7 +100,6 @@ SendRing::Gathered SendRing::gather(std::uint64_t offset, std::size_t length,
     out[g.regions++] = {chunk->data + (at - chunk->start), n};
     g.bytes += n;
     at = until;
-    hint_ = chunk;
   }
   return g;
 }
@@ -98,7 +107,9 @@ SendRing::Gathered SendRing::gather(std::uint64_t offset, std::size_t length,
 void SendRing::drop(Chunk& chunk) noexcept {
   (chunk.prev != nullptr ? chunk.prev->next : head_) = chunk.next;
   (chunk.next != nullptr ? chunk.next->prev : tail_) = chunk.prev;
-  if (hint_ == &chunk) hint_ = nullptr;
+  for (const Chunk*& hint : hints_) {
+    if (hint == &chunk) hint = nullptr;
+  }
   if (chunk.owner == ChunkOwner::slab) {
     memory_ -= chunk_bytes(chunk.size);
   } else {

@@ -1,6 +1,7 @@
 // The bytes the application has written and the peer has not acknowledged.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -65,7 +66,9 @@ class SendRing {
   ChunkPool* pool_;
   Chunk* head_ = nullptr;
   Chunk* tail_ = nullptr;
-  mutable const Chunk* hint_ = nullptr;  // where the last gather ended: the next starts there
+  // Where gathers ended: one follows new data, the other what is sent again. The next one starts
+  // from the nearest, so that its cost does not grow with the window.
+  mutable std::array<const Chunk*, 2> hints_{};
   std::uint64_t begin_ = 0;
   std::uint64_t end_ = 0;
   std::size_t limit_;

@@ -84,6 +84,7 @@ class Input {
   void process_urgent(Connection& c, const Segment& seg) noexcept;
   Verdict process_text(Connection& c, Segment& seg) noexcept;
   void take_marks(Connection& c, const Segment& seg) noexcept;
+  void measure_arrival(Connection& c, const Segment& seg) noexcept;
   bool too_many_islands(const Connection& c, SeqRange text) const noexcept;
   void text_written(Connection& c, const Segment& seg, const RecvRing::Written& w) noexcept;
   void process_fin(Connection& c, const Segment& seg) noexcept;

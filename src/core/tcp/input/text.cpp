@@ -48,6 +48,7 @@ Verdict Input::process_text(Connection& c, Segment& seg) noexcept {
   c.stats.last_received = s.now();
   const RecvRing::Written w = c.active->rcv_ring.write(seg.seq, seg.regions());
   c.rcv.nxt = c.active->rcv_ring.rcv_nxt();
+  if (!c.settings.receive_buffer_set) measure_arrival(c, seg);
   text_written(c, seg, w);
   return Verdict::go_on;
 }
@@ -66,15 +67,22 @@ void Input::take_marks(Connection& c, const Segment& seg) noexcept {
   }
 }
 
+/// What the receive buffer is sized by: how long a round trip takes, seen from this end.
+void Input::measure_arrival(Connection& c, const Segment& seg) noexcept {
+  ReceiveTuner& tuner = c.active->tuner;
+  if (!c.timestamps_on) {
+    return tuner.on_arrival(c.rcv.nxt, c.rcv.window.usable(c.rcv.nxt), s.now());
+  }
+  if (!seg.options.timestamps || !tuner.wants_echo(seg.options.timestamps->echo)) return;
+  const std::uint32_t echo = seg.options.timestamps->echo;
+  if (const auto rtt = c.timestamps.round_trip(echo, s.now())) tuner.on_echo(echo, *rtt);
+}
+
 /// A text that would be one more island than a connection may have.
 bool Input::too_many_islands(const Connection& c, SeqRange text) const noexcept {
   const Assembler& islands = c.active->rcv_ring.islands();
-  if (islands.size() < s.config().out_of_order_max || !text.start.after(c.rcv.nxt)) return false;
-  for (std::size_t i = 0; i < islands.size(); ++i) {
-    const SeqRange island = islands[i];
-    if (text.start.at_or_before(island.end) && text.end.at_or_after(island.start)) return false;
-  }
-  return true;
+  return islands.size() >= s.config().out_of_order_max && text.start.after(c.rcv.nxt) &&
+         !islands.touches(text);
 }
 
 //= RFC 5681 §4.2; RFC 2018 §4; RFC 2883 §4

@@ -49,11 +49,12 @@ Rack::Found Rack::detect(Scoreboard& board, const RttEstimator& rtt, std::uint32
   const Duration window =
       reordering_window(rtt, board.sacked() / std::max<std::uint32_t>(mss, 1), in_recovery);
   Instant last = Instant::from_nanos(std::numeric_limits<std::int64_t>::min());
-  const bool in_order = board.sent_again() == 0;
+  const Seq in_order_from = board.in_order_from();
   found.lost = board.judge([&](const Run& run) {
     if (!run.sent_before(sent_at_, order_, end_)) {
       // Original transmissions lie in the order they were sent.
-      return in_order ? Scoreboard::Fate::stop : Scoreboard::Fate::keep;
+      const bool rest_newer = run.start.at_or_after(in_order_from);
+      return rest_newer ? Scoreboard::Fate::stop : Scoreboard::Fate::keep;
     }
     const Instant due = run.sent_at + rtt_ + window;
     if (due <= now) return Scoreboard::Fate::lost;

@@ -16,7 +16,7 @@ Scoreboard::~Scoreboard() {
 
 void Scoreboard::reset(Seq snd_nxt) noexcept {
   head_ = tail_ = 0;
-  una_ = high_data_ = high_sacked_ = lost_up_to_ = resend_from_ = snd_nxt;
+  una_ = high_data_ = high_sacked_ = lost_up_to_ = again_end_ = resend_from_ = snd_nxt;
   outstanding_ = sacked_ = lost_ = again_ = 0;
 }
 
@@ -58,6 +58,14 @@ std::size_t Scoreboard::find(Seq s) const noexcept {
 // array had to be moved) another; the first half is just before it. tail_: no memory.
 std::size_t Scoreboard::split(std::size_t i, Seq at) noexcept {
   const std::size_t from_head = i - head_;
+  if (head_ > 0 && from_head < tail_ - i) {
+    // The shorter side moves: SACKed data is few runs near the head of a large flight.
+    std::copy(runs_ + head_, runs_ + i + 1, runs_ + head_ - 1);
+    --head_;
+    runs_[i - 1].end = at;
+    runs_[i].start = at;
+    return i;
+  }
   if (!make_room(1)) return tail_;
   i = head_ + from_head;
   std::copy_backward(runs_ + i, runs_ + tail_, runs_ + tail_ + 1);
@@ -68,6 +76,11 @@ std::size_t Scoreboard::split(std::size_t i, Seq at) noexcept {
 }
 
 void Scoreboard::erase(std::size_t first, std::size_t last) noexcept {
+  if (first - head_ < tail_ - last) {
+    std::copy_backward(runs_ + head_, runs_ + first, runs_ + last);
+    head_ += last - first;
+    return;
+  }
   std::copy(runs_ + last, runs_ + tail_, runs_ + first);
   tail_ -= last - first;
 }
@@ -98,6 +111,7 @@ void Scoreboard::on_sent(const Emission& emission) noexcept {
 
 void Scoreboard::resend(const Emission& emission, SeqRange range) noexcept {
   ++emissions_;
+  again_end_ = later(again_end_, range.end);
   std::size_t i = find(range.start);
   if (runs_[i].start != range.start) {
     i = split(i, range.start);
@@ -182,6 +196,7 @@ void Scoreboard::ack_through(Seq ack, const Before& before, Delivered& out) noex
   una_ = ack;
   high_sacked_ = later(high_sacked_, ack);
   lost_up_to_ = later(lost_up_to_, ack);
+  again_end_ = later(again_end_, ack);
   resend_from_ = later(resend_from_, ack);
 }
 

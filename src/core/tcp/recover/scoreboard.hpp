@@ -176,7 +176,9 @@ class Scoreboard {
   bool empty() const noexcept { return head_ == tail_; }
   bool has_lost() const noexcept { return next_lost().has_value(); }
   Seq una() const noexcept { return una_; }
-  Seq high_data() const noexcept { return high_data_; }      ///< snd.nxt of the highest emission
+  Seq high_data() const noexcept { return high_data_; }  ///< snd.nxt of the highest emission
+  /// From here on everything was sent once, in the order of sequence numbers.
+  Seq in_order_from() const noexcept { return again_ == 0 ? una_ : again_end_; }
   Seq high_sacked() const noexcept { return high_sacked_; }  ///< end of the highest SACKed data
   /// Runs in the order of sequence numbers.
   std::span<const Run> runs() const noexcept { return {runs_ + head_, tail_ - head_}; }
@@ -209,6 +211,7 @@ class Scoreboard {
   Seq high_data_;
   Seq high_sacked_;
   Seq lost_up_to_;           // below this IsLost() was decided
+  Seq again_end_;            // above this nothing was sent again
   mutable Seq resend_from_;  // below this nothing lost waits to be sent again
   std::uint32_t emissions_ = 0;
   std::uint64_t outstanding_ = 0;
