@@ -54,7 +54,7 @@ TEST(LongFat, OneFlowFillsTenGigabitsAtAHundredMilliseconds) {
 
 // The buffers follow the path: none is larger than it needs to be on a short one.
 TEST(LongFat, ReceiveBufferStaysSmallOnAShortPath) {
-  TwoHosts two{net("rate=10mbit delay=5ms queue=20"),
+  TwoHosts two{net("rate=10mbit delay=5ms queue=20packets"),
                {11, 4},
                {},
                {},
