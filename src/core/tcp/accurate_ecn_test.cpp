@@ -260,6 +260,19 @@ TEST(TcpAccurateEcn, AMangledFieldIsNotUsed) {
   good.out("AEP. 1(100) ack 1 ecn 2");
 }
 
+TEST(TcpAccurateEcn, ACookieHasRoomForTheOlderKindOnly) {
+  StackConfig config = with(EcnUse::accurate);
+  config.tcp.timestamps = true;
+  config.tcp.syn_cookies = SynCookieUse::always;
+  Trace t{config};
+  t.listen();
+  t.in("SAWE 0(0) win 65535 <mss 1460,sackOK,ts 100>");
+  t.out("SE. 0(0) ack 1");
+  t.in(". 1(0) ack 1 win 65535 <ts 101>");
+  t.socket = t.host.engine.accept(t.listener).value();
+  EXPECT_EQ(mode(t), EcnMode::classic);
+}
+
 TEST(TcpAccurateEcn, NoFrameHasACounterThatWouldBeCut) {
   Trace t{with(EcnUse::accurate)};
   t.host.out.segment = false;

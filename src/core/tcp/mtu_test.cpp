@@ -111,6 +111,31 @@ TEST(TcpMtu, AProbeThatIsLostCostsNoWindow) {
   EXPECT_EQ(info.mss, 1024U);
 }
 
+TEST(TcpMtu, ARouterMayAnswerAProbe) {
+  Trace t{probing(MtuProbing::always)};
+  open_window(t, 40'000);
+  t.out(". 10241(1242) ack 1");
+  const WireSegment probe = t.last;
+  t.skip();
+  ip::IcmpError error;
+  error.kind = ip::IcmpError::Kind::packet_too_big;
+  error.next_hop_mtu = 1100;
+  error.source = t.host.out.v4;
+  error.destination = t.peer;
+  error.quoted = Bytes{probe.bytes}.first(8);
+  t.host.engine.on_icmp_error(error);
+  t.poll();
+  ASSERT_FALSE(t.host.out.sent.empty());
+  EXPECT_EQ(Seq::distance(t.our_isn, t.host.out.sent.front().view().seq()), 10241);
+  EXPECT_EQ(t.host.out.sent.front().text().size(), 1024U);
+  t.skip();
+  t.in(". 1(0) ack 11483");
+  const SocketInfo info = *t.host.engine.info(t.socket);
+  EXPECT_EQ(info.mss, 1024U);
+  EXPECT_FALSE(info.in_recovery);
+  EXPECT_EQ(info.timeouts, 0U);
+}
+
 // req: RFC4821-MUST-2
 TEST(TcpMtu, NoProbeWithoutTextBehindIt) {
   Trace t{probing(MtuProbing::always)};

@@ -70,7 +70,9 @@ void Input::on_icmp_error(const ip::IcmpError& error) noexcept {
 void Input::path_mtu_lowered(Connection& c, std::uint32_t mtu) noexcept {
   if (c.settings.mtu_discover == 0) return;
   s.out.lower_path_mtu(c.tuple.remote_address(), mtu);
-  if (!s.refresh_mss(c) || c.active == nullptr) return;
+  const bool smaller = s.refresh_mss(c);
+  const bool probe = c.mtu.probing() && c.mtu.probe() > s.largest_mss(c);
+  if ((!smaller && !probe) || c.active == nullptr) return;
   if (c.active->recovery.on_path_mtu(Shared::eff_mss(c)) > 0) {
     c.force_retransmit = true;
     s.mark_ready(c);

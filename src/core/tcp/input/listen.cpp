@@ -72,6 +72,8 @@ void Input::listen_arrives(Connection& listener, Segment& seg,
 /// Nothing is kept of this SYN. Without timestamps there is no place to keep its other options.
 void Input::answer_with_cookie(Connection& listener, const Segment& seg) noexcept {
   PeerSyn syn = read_syn(seg, s.config().ecn);
+  // A cookie has one bit for ECN: who asked for accurate feedback gets the older kind.
+  if (syn.ecn().mode == EcnMode::accurate) syn.set_ecn({EcnMode::classic});
   const std::uint16_t fallback = seg.tuple.is_v4() ? 536 : 1220;
   syn.iss = s.syn_cookies.make(seg.tuple, seg.seq, syn.has_mss ? syn.mss : fallback, s.now());
   if (!syn.timestamps || !s.config().timestamps) {

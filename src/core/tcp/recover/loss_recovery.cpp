@@ -325,6 +325,7 @@ bool LossRecovery::on_probe_timer(Instant now) noexcept {
 std::uint64_t LossRecovery::on_path_mtu(std::uint32_t mss) noexcept {
   mss_ = std::max<std::uint32_t>(mss, 1);
   force_first_ = true;
+  if (mtu_probe_ != MtuProbe::none && mtu_range_.size() > mss) mtu_probe_ = MtuProbe::lost;
   return board_.mark_lost_if(
       [mss](const Run& run) noexcept { return run.seg_size > mss && run.size() > mss; });
 }
