@@ -109,7 +109,8 @@ struct SocketInfo {
   std::uint8_t send_scale = 0, receive_scale = 0;
   bool timestamps = false, sack = false, window_scaling = false;
   EcnMode ecn = EcnMode::off;
-  bool ecn_seen = false;  ///< an ECN-capable packet came
+  bool ecn_seen = false;          ///< an ECN-capable packet came
+  bool reduced_by_marks = false;  ///< what is in flight was sent before the last reduction by ECN
   std::uint32_t ce_received = 0, ecn_reductions = 0;
   std::uint64_t ce_reported = 0;  ///< bytes that the peer said came with CE
   std::uint64_t bytes_sent = 0, bytes_acked = 0, bytes_received = 0, bytes_retransmitted = 0;

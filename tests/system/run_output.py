@@ -149,6 +149,29 @@ def what_was_sent_last_arrives():
     assert status == 0 and got == [1_000_000], (status, got, err)
 
 
+def marks_are_told(url):
+    """With --ecn the queue marks, the summary says so, and the program finds the agreement in TCP_INFO."""
+    queue = "delay=10ms rate=20mbit aqm=red red.min=4KB red.max=40KB red.p=20%"
+    for option, kind in (("--ecn", "classic"), ("--ecn=accurate", "accurate")):
+        err = fetch(url, option, "--net", queue, "--seed", "3")
+        assert re.search(rf"\(curl\) closed, ECN {kind}$", err, re.M), err
+        assert re.search(r"received 400 kB in .*, \d+ marked CE", err), err
+        assert re.search(r"link down: .*, \d+ marked", err), err
+    err = fetch(url, "--net", queue, "--seed", "3")
+    assert "ECN" not in err and "marked" not in err and "queue_early" in err, err
+    program = ("import socket,sys; s = socket.create_connection(('127.0.0.1', int(sys.argv[1])));"
+               "print(s.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)[5] & 8)")
+    for option, agreed in (("--ecn", b"8"), ("--ecn=off", b"0")):
+        status, out, err = run(option, "--quiet", "--", "/usr/bin/python3", "-c", program,
+                               url.rsplit(":", 1)[1].strip("/"))
+        assert status == 0 and out.strip() == agreed, (option, status, out, err)
+
+
+def a_black_hole_is_left(url):
+    err = fetch(url, "--net", "delay=5ms down.hole=1300", "--seed", "3")
+    assert re.search(r"link down: .*, \d+ too_big", err), err
+
+
 def main():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -159,6 +182,8 @@ def main():
         tally.case("--print", print_shows_everything, url)
         tally.case("summary", summary_adds_up, url)
         tally.case("a drawn seed", a_drawn_seed_can_be_repeated, url)
+        tally.case("--ecn", marks_are_told, url)
+        tally.case("a black hole", a_black_hole_is_left, url)
         tally.case("--quiet", quiet_is_quiet, url)
         tally.case("--pcap", pcap_holds_the_conversation, url, directory)
         tally.case("unpublished listeners", unpublished_listeners_are_told)

@@ -174,6 +174,7 @@ TEST(TcpEcn, AnEchoHalvesTheWindowOnceARoundTrip) {
   EXPECT_EQ(info.cwnd, 5000U);
   EXPECT_EQ(info.ssthresh, 5000U);
   EXPECT_EQ(info.ecn_reductions, 1U);
+  EXPECT_TRUE(info.reduced_by_marks);
   EXPECT_EQ(info.retransmits, 0U);
   t.quiet();
   for (int ack = 2001; ack <= 9001; ack += 1000) t.in("E. 1(0) ack " + std::to_string(ack));

@@ -85,6 +85,7 @@ SocketInfo Sockets::info(const Connection& c) const noexcept {
   info.window_scaling = c.scaling_on;
   info.ecn = c.ecn.mode();
   info.ecn_seen = c.ecn.seen();
+  info.reduced_by_marks = c.ecn.on() && c.ecn.reduced(c.snd.una);
   info.backoff = c.retries;
   info.probes = c.probes;
   info.limited_by = limit_of(c);

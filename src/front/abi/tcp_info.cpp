@@ -50,7 +50,9 @@ LinuxTcpInfo linux_tcp_info(const SocketInfo& about, Instant now) {
   const std::uint32_t mss = std::max(about.mss, 1U);
   const auto segments = [mss](std::uint32_t bytes) { return (bytes + mss - 1) / mss; };
   out.state = static_cast<std::uint8_t>(linux_state(about.state));
-  out.ca_state = about.in_recovery ? TCP_CA_Recovery : TCP_CA_Open;
+  out.ca_state = about.in_recovery        ? TCP_CA_Recovery
+                 : about.reduced_by_marks ? TCP_CA_CWR
+                                          : TCP_CA_Open;
   out.options = static_cast<std::uint8_t>(
       (about.timestamps ? TCPI_OPT_TIMESTAMPS : 0) | (about.sack ? TCPI_OPT_SACK : 0) |
       (about.window_scaling ? TCPI_OPT_WSCALE : 0) |
@@ -89,6 +91,8 @@ LinuxTcpInfo linux_tcp_info(const SocketInfo& about, Instant now) {
   out.delivery_rate = about.delivery_rate;
   out.bytes_sent = about.bytes_sent;
   out.received_ce = about.ce_received;
+  out.delivered_ce_bytes = static_cast<std::uint32_t>(about.ce_reported);
+  out.delivered_ce = static_cast<std::uint32_t>((about.ce_reported + mss - 1) / mss);
   out.bytes_retrans = about.bytes_retransmitted;
   out.dsack_dups = about.dsacks;
   out.snd_wnd = about.send_window;
