@@ -46,4 +46,59 @@ class HeapMemory final : public MemoryProvider {
   bool failing_ = false;
 };
 
+/// A number of bytes that several users may take from together. The default is for one thread; a
+/// process whose stacks run on several gives them one that may be shared (runtime/shared_budget).
+class MemoryBudget {
+ public:
+  explicit MemoryBudget(std::size_t limit) noexcept : limit_(limit) {}
+  MemoryBudget(const MemoryBudget&) = delete;
+  MemoryBudget& operator=(const MemoryBudget&) = delete;
+  virtual ~MemoryBudget() = default;
+
+  /// False: that would be more than the limit, and nothing was taken.
+  [[nodiscard]] virtual bool take(std::size_t bytes) noexcept {
+    if (bytes > limit_ - used_) return false;
+    used_ += bytes;
+    return true;
+  }
+  virtual void give(std::size_t bytes) noexcept { used_ -= bytes; }
+  virtual std::size_t used() const noexcept { return used_; }
+  std::size_t limit() const noexcept { return limit_; }
+
+ private:
+  std::size_t limit_;
+  std::size_t used_ = 0;
+};
+
+/// A provider whose memory also counts against a budget: the cap of the process beside that of the
+/// stack. Both outlive it.
+class BudgetedMemory final : public MemoryProvider {
+ public:
+  BudgetedMemory(MemoryProvider& source, MemoryBudget& budget) noexcept
+      : source_(source), budget_(budget) {}
+
+  void* allocate(std::size_t bytes, std::size_t align) noexcept override {
+    if (!budget_.take(bytes)) return nullptr;
+    void* memory = source_.allocate(bytes, align);
+    if (memory == nullptr) budget_.give(bytes);
+    return memory;
+  }
+  void deallocate(void* memory, std::size_t bytes, std::size_t align) noexcept override {
+    if (memory == nullptr) return;
+    source_.deallocate(memory, bytes, align);
+    budget_.give(bytes);
+  }
+  std::size_t in_use() const noexcept override { return source_.in_use(); }
+  /// What may be in use here at once: others take from the budget as well.
+  std::size_t capacity() const noexcept override {
+    const std::size_t left = budget_.limit() - budget_.used();
+    const std::size_t here = source_.in_use();
+    return left < source_.capacity() - here ? here + left : source_.capacity();
+  }
+
+ private:
+  MemoryProvider& source_;
+  MemoryBudget& budget_;
+};
+
 }  // namespace tidewire

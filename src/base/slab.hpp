@@ -26,7 +26,7 @@ struct SlabHandle {
 
 /// Objects in chunks from a MemoryProvider. An object never moves. Acquire and release are O(1)
 /// (amortised over the chunk); the slot freed last is taken first, so runs repeat exactly.
-/// Memory of released objects is kept for reuse until the slab is destroyed.
+/// Memory of released objects is kept for reuse until trim() or the end of the slab.
 template <typename T>
 class Slab {
  public:
@@ -38,9 +38,7 @@ class Slab {
   Slab& operator=(const Slab&) = delete;
   ~Slab() {
     for_each([this](T& object) { release(object); });
-    for (std::uint32_t i = 0; i < chunks_; ++i) {
-      memory_->deallocate(directory_[i], sizeof(Slot) * kPerChunk, alignof(Slot));
-    }
+    for (std::uint32_t i = 0; i < chunks_; ++i) free_chunk(i);
     if (directory_ != nullptr) {
       memory_->deallocate(directory_, sizeof(Slot*) * directory_capacity_, alignof(Slot*));
     }
@@ -70,6 +68,7 @@ class Slab {
   /// The object a handle names, or null if it was released.
   T* get(SlabHandle handle) noexcept {
     if ((handle.generation & 1U) == 0 || handle.index >= chunks_ * kPerChunk) return nullptr;
+    if (directory_[handle.index / kPerChunk] == nullptr) return nullptr;
     Slot& slot = at(handle.index);
     return slot.generation == handle.generation ? slot.object() : nullptr;
   }
@@ -77,7 +76,7 @@ class Slab {
 
   /// The live object at an index, or null. For tables that hold bare 32-bit indexes.
   T* at_index(std::uint32_t index) noexcept {
-    if (index >= chunks_ * kPerChunk) return nullptr;
+    if (index >= chunks_ * kPerChunk || directory_[index / kPerChunk] == nullptr) return nullptr;
     Slot& slot = at(index);
     return (slot.generation & 1U) != 0 ? slot.object() : nullptr;
   }
@@ -97,8 +96,34 @@ class Slab {
   template <typename F>
   void for_each(F&& f) noexcept {
     for (std::uint32_t i = 0; i < chunks_ * kPerChunk; ++i) {
+      if (directory_[i / kPerChunk] == nullptr) continue;
       Slot& slot = at(i);
       if ((slot.generation & 1U) != 0) f(*slot.object());
+    }
+  }
+
+  /// Gives chunks in which nothing lives back to the provider. Looks at every slot. Handles of
+  /// what lived there are still noticed.
+  void trim() noexcept {
+    first_free_ = kNone;
+    for (std::uint32_t i = chunks_; i-- > 0;) {
+      if (directory_[i] == nullptr) continue;
+      const auto lives = [](const Slot& slot) noexcept { return (slot.generation & 1U) != 0; };
+      Slot* const chunk = directory_[i];
+      if (std::none_of(chunk, chunk + kPerChunk, lives)) {
+        for (std::uint32_t k = 0; k < kPerChunk; ++k) {
+          first_generation_ = std::max(first_generation_, chunk[k].generation);
+        }
+        free_chunk(i);
+        directory_[i] = nullptr;
+        ++holes_;
+        continue;
+      }
+      for (std::uint32_t k = kPerChunk; k-- > 0;) {
+        if (lives(chunk[k])) continue;
+        chunk[k].next_free = first_free_;
+        first_free_ = chunk[k].index;
+      }
     }
   }
 
@@ -110,7 +135,7 @@ class Slab {
   std::uint32_t limit() const noexcept { return limit_; }
   /// Bytes held from the provider.
   std::size_t memory_used() const noexcept {
-    return std::size_t{chunks_} * kPerChunk * sizeof(Slot) +
+    return std::size_t{chunks_ - holes_} * kPerChunk * sizeof(Slot) +
            std::size_t{directory_capacity_} * sizeof(Slot*);
   }
 
@@ -132,20 +157,36 @@ class Slab {
   // The object is the first member of its slot.
   static Slot& slot_of(T& object) noexcept { return *reinterpret_cast<Slot*>(&object); }
 
+  void free_chunk(std::uint32_t i) noexcept {
+    if (directory_[i] == nullptr) return;
+    memory_->deallocate(directory_[i], sizeof(Slot) * kPerChunk, alignof(Slot));
+  }
+
   bool add_chunk() noexcept {
     if (chunks_ >= kNone / kPerChunk) return false;
-    if (chunks_ == directory_capacity_ && !grow_directory()) return false;
+    // The lowest place that trim() has emptied, or a new one.
+    std::uint32_t place = chunks_;
+    if (holes_ > 0) {
+      place = 0;
+      while (directory_[place] != nullptr) ++place;
+    }
+    if (place == directory_capacity_ && !grow_directory()) return false;
     auto* chunk = static_cast<Slot*>(memory_->allocate(sizeof(Slot) * kPerChunk, alignof(Slot)));
     if (chunk == nullptr) return false;
-    const std::uint32_t base = chunks_ * kPerChunk;
+    const std::uint32_t base = place * kPerChunk;
     for (std::uint32_t i = kPerChunk; i-- > 0;) {
       Slot& slot = chunk[i];
-      slot.generation = 0;
+      slot.generation = first_generation_;
       slot.index = base + i;
       slot.next_free = first_free_;
       first_free_ = slot.index;
     }
-    directory_[chunks_++] = chunk;
+    directory_[place] = chunk;
+    if (place == chunks_) {
+      ++chunks_;
+    } else {
+      --holes_;
+    }
     return true;
   }
 
@@ -165,7 +206,9 @@ class Slab {
   MemoryProvider* memory_;
   Slot** directory_ = nullptr;
   std::uint32_t directory_capacity_ = 0;
-  std::uint32_t chunks_ = 0;
+  std::uint32_t chunks_ = 0;            // places, those emptied by trim() included
+  std::uint32_t holes_ = 0;             // of these, empty
+  std::uint32_t first_generation_ = 0;  // of slots in new chunks; even
   std::uint32_t first_free_ = kNone;
   std::uint32_t live_ = 0;
   std::uint32_t limit_;

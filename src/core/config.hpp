@@ -55,12 +55,13 @@ struct TcpConfig {
   std::uint32_t send_buffer_max = 4U << 20;
   std::uint32_t receive_buffer = 131'072;  ///< starting size; grows to the maximum
   std::uint32_t receive_buffer_max = 6U << 20;
-  bool window_scaling = true;   ///< RFC 7323 §2
-  bool timestamps = true;       ///< RFC 7323 §3
-  bool sack = true;             ///< RFC 2018
-  bool rack = true;             ///< RFC 8985; false: RFC 6675
-  bool nagle = true;            ///< RFC 9293 §3.7.4
-  EcnUse ecn = EcnUse::accept;  ///< RFC 3168; as Linux
+  std::size_t buffer_memory_max = SIZE_MAX;  ///< of all stream buffers; the provider has its own
+  bool window_scaling = true;                ///< RFC 7323 §2
+  bool timestamps = true;                    ///< RFC 7323 §3
+  bool sack = true;                          ///< RFC 2018
+  bool rack = true;                          ///< RFC 8985; false: RFC 6675
+  bool nagle = true;                         ///< RFC 9293 §3.7.4
+  EcnUse ecn = EcnUse::accept;               ///< RFC 3168; as Linux
   /// RFC 4821. Linux has `never`; a connection that would hang for ever goes on with this.
   MtuProbing mtu_probing = MtuProbing::black_hole;
   std::uint16_t mtu_base = 1024;                         ///< bytes of text; as Linux tcp_base_mss

@@ -22,6 +22,10 @@ struct Counters {
   std::uint64_t tcp_dsacks_in = 0, tcp_spurious = 0, tcp_challenge_acks = 0;
   std::uint64_t tcp_cookies_sent = 0, tcp_cookies_received = 0, tcp_cookies_failed = 0;
   std::uint64_t tcp_defer_accept_drops = 0;
+  // When memory ran out: connections that lost what lay beyond a gap, whose buffers shrank;
+  // handshakes and TIME-WAIT records that were given up.
+  std::uint64_t tcp_shed_out_of_order = 0, tcp_shed_excess = 0;
+  std::uint64_t tcp_shed_half_open = 0, tcp_shed_time_wait = 0;
   // RFC 7413: data in our SYNs acknowledged, or not; in SYNs of peers taken, or not.
   std::uint64_t tcp_fast_open_active = 0, tcp_fast_open_active_fails = 0;
   std::uint64_t tcp_fast_open_passive = 0, tcp_fast_open_passive_fails = 0;

@@ -100,9 +100,11 @@ struct SocketInfo {
   Protocol protocol = Protocol::tcp;
   TcpState state = TcpState::closed;
   Endpoint local, remote;
-  bool owned = false;                               ///< false: closed by its owner, lives on
-  std::uint32_t receive_queue = 0, send_queue = 0;  ///< bytes (listener: ready, backlog)
-  std::uint32_t send_unsent = 0;                    ///< bytes never sent yet
+  bool owned = false;                                 ///< false: closed by its owner, lives on
+  std::uint32_t receive_queue = 0, send_queue = 0;    ///< bytes (listener: ready, backlog)
+  std::uint32_t send_unsent = 0;                      ///< bytes never sent yet
+  std::uint32_t receive_buffer = 0, send_buffer = 0;  ///< what they may hold now, in bytes
+  std::uint32_t receive_memory = 0, send_memory = 0;  ///< what they take from the provider
   std::uint32_t cwnd = 0, ssthresh = 0, in_flight = 0, mss = 0, receive_mss = 0, path_mtu = 0;
   Duration srtt, rttvar, rto, min_rtt;
   std::uint32_t send_window = 0, receive_window = 0;

@@ -97,6 +97,10 @@ SocketInfo Sockets::info(const Connection& c) const noexcept {
   const Active& a = *c.active;
   info.receive_queue = clip(a.rcv_ring.size());
   info.send_queue = clip(a.snd_ring.size());
+  info.receive_buffer = clip(a.rcv_ring.limit());
+  info.send_buffer = clip(a.snd_ring.limit());
+  info.receive_memory = clip(a.rcv_ring.memory_used());
+  info.send_memory = clip(a.snd_ring.memory_used());
   if (!c.fin_sent) info.send_unsent = Seq::span(c.snd.nxt, end_of_data(c));
   info.cwnd = clip(a.cc.window());
   info.ssthresh = clip(a.cc.ssthresh());

@@ -19,7 +19,7 @@ Shared::Shared(Context& context, ip::Output& output, PortRegistry& port_registry
     : ctx(context),
       out(output),
       ports(port_registry),
-      pool(context.memory),
+      pool(context.memory, context.config.tcp.buffer_memory_max),
       entries(context.memory, context.config.sockets_max),
       connections(context.memory),
       idles(context.memory),

@@ -152,6 +152,30 @@ class Shared {
   /// Null: no memory, and `idle` stays.
   Connection* wake(IdleConnection& idle) noexcept;
 
+  // --- memory pressure (pressure.cpp) ---
+  /// What is given up when memory runs out, in this order. In-order data that nobody has read yet
+  /// was acknowledged, so it never is.
+  enum class Shed : std::uint8_t {
+    out_of_order,  ///< data beyond gaps, of any connection
+    excess,        ///< unused chunks, and what buffers may grow to beyond their first size
+    half_open,     ///< handshakes that are not complete
+    time_wait,     ///< the oldest
+    count_,
+  };
+  /// One step; true if something was given up. Must not be called where a HalfOpen or TimeWait is
+  /// held by reference.
+  bool shed(Shed step) noexcept;
+  /// Step by step until attempt() succeeds; false: it never did.
+  template <typename F>
+  bool shed_until(F&& attempt) noexcept {
+    for (unsigned step = 0; step < static_cast<unsigned>(Shed::count_); ++step) {
+      if (shed(static_cast<Shed>(step)) && attempt()) return true;
+    }
+    return false;
+  }
+  /// So little is left that no buffer grows.
+  bool memory_short() const noexcept;
+
   // --- TIME-WAIT ---
   void time_wait_append(TimeWait& tw) noexcept;
   void time_wait_unlink(TimeWait& tw) noexcept;
@@ -224,6 +248,10 @@ class Shared {
   bool tracing() const noexcept { return ctx.trace != nullptr; }
 
  private:
+  bool shed_out_of_order() noexcept;
+  bool shed_excess() noexcept;
+  bool shed_half_open() noexcept;
+  bool shed_time_wait() noexcept;
   bool is_quiet(const Connection& c) const noexcept;
   void pack(const Connection& c, IdleConnection& idle) const noexcept;
   void unpack(const IdleConnection& idle, Connection& c) const noexcept;
@@ -231,6 +259,8 @@ class Shared {
   void tell_acked(Connection& c, const AckOutcome& outcome, bool cwnd_limited) noexcept;
   void trace_ack(const Connection& c, const AckOutcome& outcome) noexcept;
 
+  std::array<Instant, static_cast<std::size_t>(Shed::count_)> shed_not_before_{};
+  std::uint32_t shed_cursor_ = 0;
   RandomSeed flow_seed_;
   RandomSeed isn_seed_;
   RandomSeed timestamp_seed_;

@@ -29,7 +29,10 @@ SocketResult<void> Sockets::check_send(Connection& c) noexcept {
 SocketResult<std::size_t> Sockets::send(Connection& c, Bytes data, SendOptions options) noexcept {
   if (const auto r = check_send(c); !r) return fail(r.error());
   if (data.empty()) return std::size_t{0};
-  const std::size_t written = c.active->snd_ring.write(data);
+  std::size_t written = c.active->snd_ring.write(data);
+  if (written == 0 && c.active->snd_ring.room() > 0) [[unlikely]] {
+    (void)s.shed_until([&]() noexcept { return (written = c.active->snd_ring.write(data)) > 0; });
+  }
   if (written == 0) {
     // Without memory nothing but an ACK makes room; if none is to come the caller must know.
     const bool no_memory = c.active->snd_ring.room() > 0;
@@ -208,7 +211,7 @@ void Sockets::tune_receive_buffer(Connection& c, std::size_t bytes) noexcept {
   if (!wanted) return;
   const auto limit =
       static_cast<std::size_t>(std::min<std::uint64_t>(*wanted, s.config().receive_buffer_max));
-  if (limit > a.rcv_ring.limit()) a.rcv_ring.set_limit(limit);
+  if (limit > a.rcv_ring.limit() && !s.memory_short()) a.rcv_ring.set_limit(limit);
 }
 
 }  // namespace tidewire::tcp

@@ -129,7 +129,9 @@ void Input::grow_send_buffer(Connection& c) noexcept {
   SendRing& ring = c.active->snd_ring;
   const std::uint64_t wanted =
       std::min<std::uint64_t>(2 * c.active->cc.window(), s.config().send_buffer_max);
-  if (wanted > ring.limit()) ring.set_limit(static_cast<std::size_t>(wanted));
+  if (wanted > ring.limit() && !s.memory_short()) {
+    ring.set_limit(static_cast<std::size_t>(wanted));
+  }
 }
 
 }  // namespace tidewire::tcp

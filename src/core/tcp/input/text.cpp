@@ -46,7 +46,14 @@ Verdict Input::process_text(Connection& c, Segment& seg) noexcept {
   }
   ++c.stats.data_segs_in;
   c.stats.last_received = s.now();
-  const RecvRing::Written w = c.active->rcv_ring.write(seg.seq, seg.regions());
+  RecvRing& ring = c.active->rcv_ring;
+  RecvRing::Written w = ring.write(seg.seq, seg.regions());
+  if (w.status == RecvRing::Status::no_memory && !seg.seq.after(c.rcv.nxt)) [[unlikely]] {
+    (void)s.shed_until([&]() noexcept {
+      w = ring.write(seg.seq, seg.regions());
+      return w.status != RecvRing::Status::no_memory;
+    });
+  }
   c.rcv.nxt = c.active->rcv_ring.rcv_nxt();
   if (!c.settings.receive_buffer_set) measure_arrival(c, seg);
   text_written(c, seg, w);

@@ -205,7 +205,10 @@ Sender::Step Sender::send_fin(Connection& c, const Room& room) noexcept {
 /// Sends text (and FIN) and records it, new or again.
 Sender::Step Sender::emit(Connection& c, Outgoing& out, bool fin) noexcept {
   Active& a = *c.active;
-  if (!a.recovery.reserve()) return Step::nothing;  // the retransmission timer tries again
+  if (!a.recovery.reserve() && !s.shed_until([&]() noexcept { return a.recovery.reserve(); }))
+      [[unlikely]] {
+    return Step::nothing;  // the retransmission timer tries again
+  }
   const std::uint32_t asked = out.text;
   if (fin) out.flags |= TcpFlag::fin;
   //= RFC 9293 §3.9.1.2 MUST-61
