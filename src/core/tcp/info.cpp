@@ -85,7 +85,6 @@ SocketInfo Sockets::info(const Connection& c) const noexcept {
   info.window_scaling = c.scaling_on;
   info.ecn = c.ecn.mode();
   info.ecn_seen = c.ecn.seen();
-  info.reduced_by_marks = c.ecn.on() && c.ecn.reduced(c.snd.una);
   info.backoff = c.retries;
   info.probes = c.probes;
   info.limited_by = limit_of(c);
@@ -108,6 +107,8 @@ SocketInfo Sockets::info(const Connection& c) const noexcept {
   info.sacked = clip(a.recovery.scoreboard().sacked() / std::max(1U, Shared::eff_mss(c)));
   info.pacing_rate = a.cc.pacing_rate() == kNoLimit ? 0 : a.cc.pacing_rate();
   info.in_recovery = a.recovery.in_recovery();
+  info.reduced_by_marks =
+      c.ecn.on() && c.ecn.reduced(c.snd.una) && a.recovery.phase() < RecoveryPhase::recovery;
   return info;
 }
 
