@@ -84,5 +84,22 @@ TEST(LongFat, ReceiveBufferGrowsWithoutTimestamps) {
   EXPECT_GT(sink.bytes_received() - before, 110'000'000U);
 }
 
+// The other end: a buffer of little more than a segment.
+TEST(LongFat, ATinyReceiveBufferMakesNoSillySegments) {
+  TwoHosts two{net("delay=10ms"), {11, 6}};
+  StreamPlan from_client;
+  from_client.send_total = 100'000;
+  StreamPlan to_server;
+  to_server.receive_buffer = 2304;
+  Transfer t{two, from_client, to_server};
+  const Instant began = two.world.now();
+  EXPECT_EQ(t.run(Duration::seconds(60)), Outcome::done) << t.state();
+  EXPECT_EQ(t.violation(), "");
+  EXPECT_TRUE(t.complete());
+  // A segment is a full one, or at least half of the window.
+  EXPECT_LE(two.attached.link->counters(device::Direction::up).packets, 100'000U / 1152 + 20);
+  EXPECT_LT(two.world.now() - began, Duration::seconds(10));
+}
+
 }  // namespace
 }  // namespace tidewire::sim

@@ -179,5 +179,25 @@ TEST(TcpPressure, AllArrivesWithManyConnectionsAtTheCap) {
   EXPECT_GT(link.b.context.counters.tcp_shed_out_of_order, 0U);
 }
 
+// More gaps than a connection keeps islands: what finds no place comes again, and the number of
+// islands stays what the configuration says.
+TEST(TcpPressure, MoreGapsThanIslandsAreFilledInTurns) {
+  StackConfig config;
+  config.tcp.out_of_order_max = 4;
+  config.tcp.initial_window_segments = 400;
+  config.tcp.send_buffer = config.tcp.receive_buffer = 1U << 20;
+  Link link{config, config};
+  link.lose = [](bool from_a, std::uint32_t ordinal) {
+    return from_a && ordinal > 10 && ordinal < 300 && ordinal % 3 == 0;
+  };
+  const auto [client, server] = link.connect();
+  Transfer t{link.a, client, link.b, server, 1'000'000};
+  link.app = [&] { t.drive(); };
+  EXPECT_TRUE(link.run([&] { return t.done(); }, Duration::seconds(300)));
+  EXPECT_TRUE(t.intact);
+  EXPECT_EQ(t.read, t.size);
+  EXPECT_GT(link.b.dropped(DropReason::tcp_out_of_order_limit), 10U);
+}
+
 }  // namespace
 }  // namespace tidewire::tcp

@@ -299,5 +299,32 @@ TEST(TcpWindow, WritableComesBackWithAThirdFree) {
   EXPECT_EQ(t.ready() & kWritable, kWritable);
 }
 
+TEST(TcpWindow, ClampBoundsWhatIsOffered) {
+  Trace t;
+  t.listen();
+  ASSERT_TRUE(t.host.engine.set_option(t.listener, SocketOption::window_clamp, 5000));
+  t.in("S 0(0) win 65535 <mss 1000>");
+  t.out("S. 0(0) ack 1 win 5000");
+  t.in(". 1(0) ack 1");
+  t.socket = t.host.engine.accept(t.listener).value();
+  std::uint32_t edge = 5001;
+  for (std::uint32_t seq = 1; seq < 20'000; seq += 1000) {
+    t.in(". " + std::to_string(seq) + "(1000) ack 1");
+    if (seq % 4000 == 1) {
+      EXPECT_GT(t.read(), 0U);
+    }
+    for (const WireSegment& s : t.host.out.sent) {
+      const wire::TcpView v = s.view();
+      EXPECT_LE(v.window(), 5000U);
+      const auto right =
+          static_cast<std::uint32_t>(Seq::distance(t.peer_isn, v.ack())) + v.window();
+      EXPECT_GE(right, edge);
+      edge = right;
+    }
+    t.host.out.sent.clear();
+  }
+  EXPECT_GT(edge, 20'000U);
+}
+
 }  // namespace
 }  // namespace tidewire::tcp
