@@ -1,6 +1,7 @@
 // Names of the closed sets, and limits that only a flood reaches.
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <set>
 #include <string>
 
@@ -103,6 +104,33 @@ TEST(Limits, TimeNeverRunsBackwards) {
   EXPECT_EQ(info.ingress, Instant::from_nanos(1'000'000'000));
   EXPECT_EQ(host.receive_text(socket, &info), "b");
   EXPECT_EQ(info.ingress, Instant::from_nanos(1'000'000'000));
+}
+
+// The cap of a process: what one stack holds another cannot have, and gets once it was given back.
+TEST(Limits, TwoStacksShareOneBudget) {
+  MemoryBudget budget{1U << 20};
+  HeapMemory heap_a{SIZE_MAX};
+  HeapMemory heap_b{SIZE_MAX};
+  BudgetedMemory memory_a{heap_a, budget};
+  BudgetedMemory memory_b{heap_b, budget};
+  const Instant start = Instant::from_nanos(0);
+  auto a = std::make_unique<Stack>(StackConfig{}, memory_a, RandomSeed{1, 1}, start);
+  Stack b{StackConfig{}, memory_b, RandomSeed{2, 2}, start};
+  const auto open_all = [](Stack& stack) {
+    int opened = 0;
+    for (;; ++opened) {
+      const auto socket = stack.open(SocketKind::tcp, Family::v4);
+      if (socket) continue;
+      EXPECT_EQ(socket.error(), SocketError::no_buffers);
+      return opened;
+    }
+  };
+  EXPECT_GT(open_all(*a), 100);
+  EXPECT_LT(open_all(b), 40);
+  EXPECT_LE(budget.used(), 1U << 20);
+  a.reset();
+  EXPECT_EQ(heap_a.in_use(), 0U);
+  EXPECT_GT(open_all(b), 100);
 }
 
 }  // namespace
