@@ -65,14 +65,6 @@ class RingQueue {
     first_ = (first_ + 1) & mask();
     --size_;
   }
-  /// Inserts before the records that `later(record)` holds for; they are all at the end.
-  template <typename Later>
-  void insert_sorted(const T& value, Later later) {
-    push_back(value);
-    for (std::size_t i = size_ - 1; i > 0 && later((*this)[i - 1]); --i) {
-      std::swap((*this)[i], (*this)[i - 1]);
-    }
-  }
 
  private:
   std::size_t mask() const noexcept { return slots_.size() - 1; }

@@ -160,9 +160,7 @@ void ImpairedLine::report(Impact impact, const Fate& fate, Bytes frame) {
   observer_->on_impact(record);
 }
 
-void ImpairedLine::deliver(const Entry& entry) {
-  queue_.insert_sorted(entry, [&entry](const Entry& e) { return e.release > entry.release; });
-}
+void ImpairedLine::deliver(const Entry& entry) { queue_.push(entry); }
 
 void ImpairedLine::copy_of(Entry entry) {
   const FrameBuffer copy = pool_.take(entry.buffer.size);

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "device/wrap/arrival_queue.hpp"
 #include "device/wrap/frame_store.hpp"
 #include "device/wrap/impairment.hpp"
 #include "wire/frame.hpp"
@@ -53,6 +54,7 @@ class ImpairedLine {
  private:
   struct Entry {
     Instant release;
+    std::uint64_t sequence = 0;
     FrameBuffer buffer;
     std::uint16_t seg_size = 0;
     std::uint16_t segs = 1;
@@ -87,7 +89,7 @@ class ImpairedLine {
   ImpactObserver* observer_;
   Impairment impairment_;
   LinkCounters counters_;
-  RingQueue<Entry> queue_;  ///< by release, then by order of arrival
+  ArrivalQueue<Entry> queue_;  ///< by release, then by order of arrival
   std::vector<Held> held_;
   RingQueue<Parked> parked_;
   std::vector<FrameBuffer> lent_;  ///< out with the caller of receive()
