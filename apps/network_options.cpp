@@ -75,6 +75,13 @@ void NetworkOptions::add_to(CLI::App& command) {
       ->check(CLI::IsMember({"on", "off", "accurate"}))
       ->group("Network");
   command
+      .add_option("--fast-open", fast_open,
+                  "TCP Fast Open, as the bits of Linux's tcp_fastopen: 1 client, 2 listeners that "
+                  "ask for it, 4 and 512 without cookies, 1024 all listeners")
+      ->type_name("BITS")
+      ->capture_default_str()
+      ->group("Network");
+  command
       .add_option("--ephemeral", ephemeral,
                   "Ports that connections of the virtual host start from: FIRST-LAST "
                   "(32768-60999)")

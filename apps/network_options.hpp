@@ -23,8 +23,9 @@ struct NetworkOptions {
   bool no_host = false;
   std::string congestion_control = "cubic";
   std::string ecn = "accept";
-  std::string ephemeral;  ///< "FIRST-LAST"; empty: as Linux
-  std::string time_wait;  ///< "2s", "500ms"; empty: as Linux
+  std::uint32_t fast_open = 1;  ///< bits of tcp_fastopen
+  std::string ephemeral;        ///< "FIRST-LAST"; empty: as Linux
+  std::string time_wait;        ///< "2s", "500ms"; empty: as Linux
   std::string pcap;
   bool print = false;
 

@@ -22,6 +22,7 @@ StackConfig stack_config(const NetworkOptions& options) {
   config.timer_accuracy = Duration::micros(250);
   config.tcp.congestion_control = options.congestion_control;
   config.tcp.ecn = options.ecn_use();
+  config.tcp.fast_open = options.fast_open;
   if (options.time_wait_length) config.tcp.msl = *options.time_wait_length / 2;
   return config;
 }

@@ -119,6 +119,8 @@ struct SocketInfo {
   std::uint64_t segs_out = 0, segs_in = 0, data_segs_out = 0, data_segs_in = 0;
   std::uint32_t retransmits = 0, fast_retransmits = 0, timeouts = 0, lost = 0, sacked = 0;
   std::uint32_t spurious = 0, dsacks = 0, reordering = 0;
+  bool syn_data = false;  ///< RFC 7413: text of a SYN, ours or the peer's, was acknowledged
+  FastOpenFailure fast_open_failure = FastOpenFailure::none;
   std::uint64_t pacing_rate = 0, delivery_rate = 0;  ///< bytes per second
   std::uint8_t backoff = 0, probes = 0;
   bool in_recovery = false;
@@ -203,6 +205,18 @@ class Stack {
   std::optional<SocketInfo> next_socket(SocketId after) const noexcept;
 
   // --- TCP ---
+  //= RFC 7413
+  /// Connects with data: as much of it as the SYN holds goes along if a cookie of the server is
+  /// known (or none is needed), else the handshake asks for one. Returns how many bytes were taken;
+  /// the rest is for send() once connected. Of a socket with SocketOption::fast_open_connect send()
+  /// does the same. not_supported: TcpConfig::fast_open has no kFastOpenClient.
+  SocketResult<std::size_t> connect_send(SocketId socket, const std::optional<Endpoint>& remote,
+                                         Bytes data, Instant now) noexcept;
+  /// The keys of a listener's Fast Open cookies: 16 octets, or 32 with an older one that is still
+  /// good. invalid: another size.
+  SocketResult<void> set_fast_open_keys(SocketId socket, Bytes keys, Instant now) noexcept;
+  /// Writes them to `out` (32 octets at most); returns how many octets there are.
+  SocketResult<std::size_t> fast_open_keys(SocketId socket, MutBytes out) const noexcept;
   SocketResult<void> listen(SocketId socket, std::uint32_t backlog, Instant now) noexcept;
   SocketResult<SocketId> accept(SocketId listener, Instant now) noexcept;
   /// Copies as much as fits; would_block if nothing does.

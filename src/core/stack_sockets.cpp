@@ -32,6 +32,28 @@ SocketResult<void> Stack::connect(SocketId socket, const std::optional<Endpoint>
                         : impl_->datagrams.connect(socket, remote);
 }
 
+SocketResult<std::size_t> Stack::connect_send(SocketId socket,
+                                              const std::optional<Endpoint>& remote, Bytes data,
+                                              Instant now) noexcept {
+  if (impl_ == nullptr) return fail(SocketError::no_buffers);
+  if (!is_tcp(socket)) return fail(SocketError::not_supported);
+  impl_->at(now);
+  return impl_->tcp.connect_send(socket, remote, data);
+}
+
+SocketResult<void> Stack::set_fast_open_keys(SocketId socket, Bytes keys, Instant now) noexcept {
+  if (impl_ == nullptr) return fail(SocketError::no_buffers);
+  if (!is_tcp(socket)) return fail(SocketError::not_supported);
+  impl_->at(now);
+  return impl_->tcp.set_fast_open_keys(socket, keys);
+}
+
+SocketResult<std::size_t> Stack::fast_open_keys(SocketId socket, MutBytes out) const noexcept {
+  if (impl_ == nullptr) return fail(SocketError::no_buffers);
+  if (!is_tcp(socket)) return fail(SocketError::not_supported);
+  return impl_->tcp.fast_open_keys(socket, out);
+}
+
 SocketResult<void> Stack::shutdown(SocketId socket, ShutdownHow how, Instant now) noexcept {
   if (impl_ == nullptr) return fail(SocketError::no_buffers);
   impl_->at(now);

@@ -126,6 +126,9 @@ enum class SocketOption : std::uint8_t {
   urgent_mark,  ///< SIOCATMARK
 };
 
+/// Why text did not travel with a SYN, with the numbers of tcp_info::tcpi_fastopen_client_fail.
+enum class FastOpenFailure : std::uint8_t { none, no_cookie, not_acknowledged, retransmitted };
+
 enum class LinkState : std::uint8_t { down, up };
 
 enum class Transmit : std::uint8_t { idle, budget_spent, blocked };

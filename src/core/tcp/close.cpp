@@ -95,6 +95,11 @@ void Sockets::close_listener(Connection& c) noexcept {
     s.reset_peer(ready, SocketError::connection_aborted);
     (void)s.reap(ready);
   }
+  if (l.fast_open_pending > 0) {
+    s.connections.for_each([&](Connection& pending) noexcept {
+      if (pending.fast_open_by == self) pending.fast_open_by = kNoIndex;
+    });
+  }
   if (l.half_open > 0) {
     s.half_opens.for_each([&](HalfOpen& h) noexcept {
       if (h.listener == self) s.release(h);

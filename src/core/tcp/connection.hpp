@@ -164,8 +164,9 @@ struct Connection : ListNode<ReadyTag> {
   std::uint8_t urgent_byte = 0;
   std::uint32_t deficit = 0;
   Instant challenge_second;
-  std::uint32_t peer_user_timeout_ms = 0;  ///< what the peer's option said; 0: nothing
-  std::uint16_t syn_text = 0;              ///< octets of the send ring that go with the SYN
+  SendRing* syn_ring = nullptr;           ///< what goes with the SYN, until the answer
+  std::uint32_t fast_open_by = kNoIndex;  ///< the listener that counts it as pending
+  std::uint16_t syn_text = 0;             ///< octets of the send ring that go with the SYN
 
   bool owned : 1 = false;  ///< an application holds the SocketId
   bool family_v6 : 1 = false;
@@ -201,10 +202,11 @@ struct Connection : ListNode<ReadyTag> {
   bool syn_fast_open : 1 = false;      ///< the SYN carried, or will carry, the Fast Open option
   bool syn_data_acked : 1 = false;     ///< and its text was acknowledged by the SYN-ACK
   bool syn_deferred : 1 = false;       ///< connect waits for the first data
-  bool fast_open_pending : 1 = false;  ///< made by a SYN with text; its handshake goes on
+  bool fast_open_pending : 1 = false;  ///< made by a SYN with a cookie; its handshake goes on
   bool syn_ack_cookie : 1 = false;     ///< the SYN-ACK carries a (new) Fast Open cookie
   bool syn_ack_exp : 1 = false;        ///< in the experimental form
-  bool owe_user_timeout : 1 = false;   ///< the next segment carries the option
+  FastOpenFailure fast_open_failure : 2 = FastOpenFailure::none;
+  bool owe_user_timeout : 1 = false;  ///< the next segment carries the option
   Stats stats;
 };
 

@@ -108,6 +108,23 @@ SocketResult<void> Engine::connect(SocketId socket,
     return impl_->sockets.connect(c, remote, *this);
   });
 }
+SocketResult<std::size_t> Engine::connect_send(SocketId socket,
+                                               const std::optional<Endpoint>& remote,
+                                               Bytes data) noexcept {
+  return Impl::with(impl_, socket, [&](Connection& c) noexcept {
+    return impl_->sockets.connect_send(c, remote, data, *this);
+  });
+}
+SocketResult<void> Engine::set_fast_open_keys(SocketId socket, Bytes keys) noexcept {
+  return Impl::with(impl_, socket, [&](Connection& c) noexcept {
+    return impl_->sockets.set_fast_open_keys(c, keys);
+  });
+}
+SocketResult<std::size_t> Engine::fast_open_keys(SocketId socket, MutBytes out) const noexcept {
+  return Impl::ask(impl_, socket, [&](const Connection& c) noexcept -> SocketResult<std::size_t> {
+    return impl_->sockets.fast_open_keys(c, out);
+  });
+}
 SocketResult<void> Engine::listen(SocketId socket, std::uint32_t backlog) noexcept {
   return Impl::with(impl_, socket,
                     [&](Connection& c) noexcept { return impl_->sockets.listen(c, backlog); });

@@ -50,6 +50,10 @@ class Engine final : public TupleLookup {
   SocketResult<SocketId> open(Family family) noexcept;
   SocketResult<void> bind(SocketId socket, const Endpoint& local) noexcept;
   SocketResult<void> connect(SocketId socket, const std::optional<Endpoint>& remote) noexcept;
+  SocketResult<std::size_t> connect_send(SocketId socket, const std::optional<Endpoint>& remote,
+                                         Bytes data) noexcept;
+  SocketResult<void> set_fast_open_keys(SocketId socket, Bytes keys) noexcept;
+  SocketResult<std::size_t> fast_open_keys(SocketId socket, MutBytes out) const noexcept;
   SocketResult<void> listen(SocketId socket, std::uint32_t backlog) noexcept;
   SocketResult<SocketId> accept(SocketId listener) noexcept;
   SocketResult<std::size_t> send(SocketId socket, Bytes data, SendOptions options) noexcept;

@@ -32,6 +32,9 @@ void Shared::release_connection(Connection& c) noexcept {
   ReadyQueue::remove(c);
   if (c.active != nullptr) actives.release(*c.active);
   if (c.error_info != nullptr) error_infos.release(*c.error_info);
+  if (c.fast_open_keys != nullptr) fast_open_keys.release(*c.fast_open_keys);
+  if (c.fast_open_pending) fast_open_over(c, false);
+  drop_syn_text(c);
   connections.release(c);
 }
 
@@ -111,6 +114,7 @@ void Shared::pack(const Connection& c, IdleConnection& idle) const noexcept {
   idle.timestamps_on = c.timestamps_on;
   idle.scaling_on = c.scaling_on;
   idle.ecn = c.ecn.pack();
+  idle.syn_data_acked = c.syn_data_acked;
 }
 
 void Shared::unpack(const IdleConnection& idle, Connection& c) const noexcept {
@@ -146,6 +150,7 @@ void Shared::unpack(const IdleConnection& idle, Connection& c) const noexcept {
   c.timestamps_on = idle.timestamps_on;
   c.scaling_on = idle.scaling_on;
   c.ecn.unpack(idle.ecn);
+  c.syn_data_acked = idle.syn_data_acked;
   if (c.timestamps_on) {
     c.timestamps = Timestamps{timestamp_offset(c.tuple)};
     c.timestamps.start(idle.ts_recent, idle.last_received);

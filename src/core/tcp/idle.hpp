@@ -38,6 +38,7 @@ struct IdleConnection {
   bool sack_on : 1 = false;
   bool timestamps_on : 1 = false;
   bool scaling_on : 1 = false;
+  bool syn_data_acked : 1 = false;
 };
 static_assert(sizeof(IdleConnection) <= 224);
 

@@ -83,6 +83,8 @@ SocketInfo Sockets::info(const Connection& c) const noexcept {
   info.timestamps = c.timestamps_on;
   info.sack = c.sack_on;
   info.window_scaling = c.scaling_on;
+  info.syn_data = c.syn_data_acked;
+  info.fast_open_failure = c.fast_open_failure;
   info.ecn = c.ecn.mode();
   info.ecn_seen = c.ecn.seen();
   info.backoff = c.retries;

@@ -193,6 +193,10 @@ SocketResult<void> Sockets::set_option(Connection& c, SocketOption option,
       if (!in(1, 127)) return fail(SocketError::invalid);
       o.syn_count = static_cast<std::uint8_t>(value);
       return {};
+    case SocketOption::fast_open:
+    case SocketOption::fast_open_connect:
+    case SocketOption::fast_open_no_cookie:
+      return set_fast_open(c, option, value);
     case SocketOption::broadcast:
       return {};  // without meaning for a stream, but not an error
     default:
@@ -224,6 +228,10 @@ std::optional<std::int64_t> Sockets::get_flag(const Connection& c,
       return o.cork;
     case SocketOption::quick_ack:
       return c.ack.is_quick();
+    case SocketOption::fast_open_connect:
+      return o.fast_open_connect;
+    case SocketOption::fast_open_no_cookie:
+      return o.fast_open_no_cookie;
     default:
       return std::nullopt;
   }
@@ -270,6 +278,8 @@ std::optional<std::int64_t> Sockets::get_size(const Connection& c,
       return o.user_timeout_ms * kMilli;
     case SocketOption::syn_count:
       return o.syn_count != 0 ? o.syn_count : s.config().syn_retries;
+    case SocketOption::fast_open:
+      return o.fast_open_pending;
     case SocketOption::defer_accept:
       return from_timeouts(o.defer_accept, s.config());
     default:

@@ -19,6 +19,27 @@ void Shared::release(HalfOpen& h) noexcept {
   half_opens.release(h);
 }
 
+//= RFC 7413 §5.1
+/// A reset does not free the place at once: with a stolen cookie an attacker could have victims
+/// answer for it as fast as it can send.
+void Shared::fast_open_over(Connection& c, bool reset) noexcept {
+  c.fast_open_pending = false;
+  if (c.fast_open_by == kNoIndex) return;
+  Listener& l = *connections.at_index(c.fast_open_by)->listener;
+  c.fast_open_by = kNoIndex;
+  --l.fast_open_pending;
+  if (!reset) return;
+  if (l.fast_open_reset_until <= now()) l.fast_open_resets = 0;
+  ++l.fast_open_resets;
+  l.fast_open_reset_until = now() + Duration::seconds(60);  // as Linux
+}
+
+void Shared::drop_syn_text(Connection& c) noexcept {
+  if (c.syn_ring == nullptr) return;
+  syn_rings.release(*c.syn_ring);
+  c.syn_ring = nullptr;
+}
+
 void Shared::arm_orphan(Connection& c) noexcept {
   const Duration wait = c.settings.linger2_ms >= 0 ? Duration::millis(c.settings.linger2_ms)
                                                    : config().fin_wait_2_timeout;
@@ -30,6 +51,7 @@ std::uint16_t Shared::bits(const Connection& c) const noexcept {
   unsigned bits = 0;
   const bool over = c.state == TcpState::closed;
   if (c.connected) bits |= kConnected;
+  if (c.syn_deferred) bits |= kWritable;
   if (c.fin_received) bits |= kPeerClosed | kReadable;
   if (c.read_shut) bits |= kReadable;
   if (c.error != SocketError::none) bits |= kError | kReadable | kWritable;
@@ -47,7 +69,7 @@ std::uint16_t Shared::bits(const Connection& c) const noexcept {
       c.active->rcv_ring.size() >= c.settings.receive_low_water) {
     bits |= kReadable;
   }
-  if (c.connected && may_send(c.state)) {
+  if (c.connected && (may_send(c.state) || c.fast_open_pending)) {
     const SendRing& ring = c.active->snd_ring;
     const std::uint32_t unsent = Seq::span(c.snd.nxt, end_of_data(c));
     if (!c.active->starved && 3 * ring.room() >= ring.limit() &&
@@ -85,6 +107,7 @@ void Shared::clear() noexcept {
     h.unlink();
   });
   idles.for_each([this](IdleConnection& idle) noexcept { wheel.cancel(idle.timer); });
+  connections.for_each([](Connection& c) noexcept { c.fast_open_by = kNoIndex; });
   connections.for_each([this](Connection& c) noexcept { release_connection(c); });
 }
 

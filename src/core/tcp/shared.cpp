@@ -31,6 +31,7 @@ Shared::Shared(Context& context, ip::Output& output, PortRegistry& port_registry
       time_waits(context.memory, context.config.tcp.time_wait_max),
       error_infos(context.memory),
       fast_open_keys(context.memory),
+      syn_rings(context.memory),
       flows(context.memory),
       listen_table(context.memory,
                    derive(context.seed, static_cast<std::uint64_t>(SeedPurpose::socket_table))),
@@ -123,7 +124,9 @@ bool Shared::attach_active(Connection& c, std::uint64_t cwnd, std::uint64_t ssth
   if (!controller) return false;
   const RecoveryConfig recovery{
       .sack = c.sack_on, .rack = config().rack, .mss = mss, .rtt = rtt_config()};
-  c.active = actives.acquire(pool, ctx.memory, recovery, *controller, c.snd.iss + 1, c.rcv.irs + 1,
+  // Text that went with the SYN may be acknowledged already.
+  const Seq start = c.snd.una == c.snd.iss ? c.snd.iss + 1 : c.snd.una;
+  c.active = actives.acquire(pool, ctx.memory, recovery, *controller, start, c.rcv.irs + 1,
                              c.settings.send_buffer, c.settings.receive_buffer, now());
   if (c.active == nullptr) return false;
   c.active->rcv_ring.set_most_islands(config().out_of_order_max);
@@ -135,6 +138,9 @@ void Shared::enter_closed(Connection& c, SocketError error) noexcept {
   const bool was_trying =
       c.state == TcpState::syn_sent || (c.state == TcpState::syn_received && !c.connected);
   if (was_trying) ++ctx.counters.tcp_attempt_fails;
+  if (c.fast_open_pending) fast_open_over(c, error == SocketError::connection_reset);
+  drop_syn_text(c);
+  c.syn_deferred = false;
   set_state(c, TcpState::closed);
   disarm_all(c);
   remove_flow(c);

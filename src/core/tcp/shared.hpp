@@ -53,6 +53,7 @@ class Shared {
   Slab<TimeWait> time_waits;
   Slab<SocketErrorInfo> error_infos;
   Slab<FastOpenKeys> fast_open_keys;
+  Slab<SendRing> syn_rings;
   FlowTable flows;
   FlatMap<ListenKey, std::uint32_t, ListenHash> listen_table;
   TimerWheel wheel;
@@ -182,6 +183,14 @@ class Shared {
   void time_wait_release(TimeWait& tw) noexcept;
   Instant time_wait_deadline(const TimeWait& tw) const noexcept;
   void time_wait_restart(TimeWait& tw) noexcept;
+
+  // --- Fast Open ---
+  const FastOpenKeys& keys_of(const Connection& c) const noexcept {
+    return c.fast_open_keys != nullptr ? *c.fast_open_keys : fast_open.keys();
+  }
+  /// The handshake of a connection that a SYN has made is over; `reset`: by the peer.
+  void fast_open_over(Connection& c, bool reset) noexcept;
+  void drop_syn_text(Connection& c) noexcept;
 
   // --- half-open ---
   void release(HalfOpen& h) noexcept;

@@ -58,7 +58,22 @@ SocketResult<void> Sockets::bind(Connection& c, const Endpoint& local) noexcept 
 //= RFC 9293 §3.9.1.1 MUST-44 MUST-46
 SocketResult<void> Sockets::connect(Connection& c, const std::optional<Endpoint>& remote,
                                     const TupleLookup& tuples) noexcept {
+  if (const auto r = prepare_connect(c, remote, tuples); !r) return r;
+  if (c.settings.fast_open_connect && (s.config().fast_open & kFastOpenClient) != 0 &&
+      fast_open_known(c)) {
+    c.syn_deferred = true;  // the first data goes with the SYN
+    s.update_events(c);
+  } else {
+    launch_syn(c);
+  }
+  return {};
+}
+
+/// SYN-SENT, but nothing is sent yet.
+SocketResult<void> Sockets::prepare_connect(Connection& c, const std::optional<Endpoint>& remote,
+                                            const TupleLookup& tuples) noexcept {
   using enum TcpState;
+  if (c.syn_deferred) return fail(SocketError::is_connected);
   if (c.state == syn_sent || (c.state == syn_received && !c.connected)) {
     return fail(SocketError::already);
   }
@@ -74,7 +89,21 @@ SocketResult<void> Sockets::connect(Connection& c, const std::optional<Endpoint>
   if (to.is_multicast() || s.out.is_broadcast(to)) return fail(SocketError::network_unreachable);
   if (const auto r = choose_local(c, {to, remote->port, remote->scope_id}, tuples); !r) return r;
   if (!s.add_flow(c)) return fail(SocketError::no_buffers);
-  start_connect(c);
+  c.error = c.soft_error = SocketError::none;
+  c.passive = false;
+  c.fin_queued = c.fin_sent = c.fin_acked = c.fin_received = c.fin_pending = false;
+  c.syn_sent_once = c.syn_acked = c.syn_retransmitted = false;
+  c.syn_fast_open = c.syn_data_acked = false;
+  c.fast_open_failure = FastOpenFailure::none;
+  c.syn_text = 0;
+  c.retries = 0;
+  c.rtt = RttEstimator{};
+  c.path = ip::Path{};
+  c.snd = Connection::Send{};
+  c.rcv = Connection::Receive{};
+  c.snd.iss = s.make_isn(c.tuple);
+  c.snd.una = c.snd.nxt = c.snd.iss;
+  s.set_state(c, TcpState::syn_sent);
   return {};
 }
 
@@ -106,21 +135,10 @@ SocketResult<void> Sockets::choose_local(Connection& c, const Endpoint& remote,
 }
 
 //= RFC 9293 §3.10.1
-void Sockets::start_connect(Connection& c) noexcept {
-  c.error = c.soft_error = SocketError::none;
-  c.passive = false;
-  c.fin_queued = c.fin_sent = c.fin_acked = c.fin_received = c.fin_pending = false;
-  c.syn_sent_once = c.syn_acked = c.syn_retransmitted = false;
-  c.retries = 0;
-  c.rtt = RttEstimator{};
-  c.path = ip::Path{};
-  c.snd = Connection::Send{};
-  c.rcv = Connection::Receive{};
-  c.snd.iss = s.make_isn(c.tuple);
-  c.snd.una = c.snd.nxt = c.snd.iss;
+void Sockets::launch_syn(Connection& c) noexcept {
+  c.syn_deferred = false;
   c.owe_syn = true;
   c.retries_since = s.now();
-  s.set_state(c, TcpState::syn_sent);
   s.mark_ready(c);
   // Counts from here, also if the device never takes the SYN.
   s.arm(c, TimerKind::retransmit, s.now() + s.config().rto_initial);

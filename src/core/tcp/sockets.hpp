@@ -18,6 +18,12 @@ class Sockets {
   SocketResult<void> bind(Connection& c, const Endpoint& local) noexcept;
   SocketResult<void> connect(Connection& c, const std::optional<Endpoint>& remote,
                              const TupleLookup& tuples) noexcept;
+  // fast_open_calls.cpp
+  SocketResult<std::size_t> connect_send(Connection& c, const std::optional<Endpoint>& remote,
+                                         Bytes data, const TupleLookup& tuples) noexcept;
+  SocketResult<void> set_fast_open_keys(Connection& c, Bytes keys) noexcept;
+  std::size_t fast_open_keys(const Connection& c, MutBytes out) const noexcept;
+  // sockets.cpp
   SocketResult<void> listen(Connection& c, std::uint32_t backlog) noexcept;
   SocketResult<SocketId> accept(Connection& c) noexcept;
   // close.cpp
@@ -52,7 +58,13 @@ class Sockets {
   IpAddress shown(const Connection& c, const IpAddress& address) const noexcept;
   SocketResult<void> choose_local(Connection& c, const Endpoint& remote,
                                   const TupleLookup& tuples) noexcept;
-  void start_connect(Connection& c) noexcept;
+  SocketResult<void> prepare_connect(Connection& c, const std::optional<Endpoint>& remote,
+                                     const TupleLookup& tuples) noexcept;
+  void launch_syn(Connection& c) noexcept;
+  SocketResult<void> set_fast_open(Connection& c, SocketOption option, std::int64_t value) noexcept;
+  bool fast_open_known(Connection& c) noexcept;
+  MutBytes syn_space(Connection& c, std::size_t wanted) noexcept;
+  std::size_t put_in_syn(Connection& c, Bytes data) noexcept;
   void close_listener(Connection& c) noexcept;
   void add_listener(Connection& c) noexcept;
   void remove_listener(Connection& c) noexcept;

@@ -20,13 +20,20 @@ SocketResult<void> Sockets::check_send(Connection& c) noexcept {
   if (c.state == TcpState::syn_sent || (c.state == TcpState::syn_received && !c.connected)) {
     return fail(c.fin_queued ? SocketError::broken_pipe : SocketError::would_block);
   }
-  if (c.fin_queued || !may_send(c.state) || c.active == nullptr) {
+  const bool open = may_send(c.state) || c.fast_open_pending;
+  if (c.fin_queued || !open || c.active == nullptr) {
     return fail(SocketError::broken_pipe);
   }
   return {};
 }
 
 SocketResult<std::size_t> Sockets::send(Connection& c, Bytes data, SendOptions options) noexcept {
+  if (c.syn_deferred) [[unlikely]] {
+    const std::size_t taken = put_in_syn(c, data);
+    launch_syn(c);
+    if (taken == 0 && !data.empty()) return fail(SocketError::would_block);
+    return taken;
+  }
   if (const auto r = check_send(c); !r) return fail(r.error());
   if (data.empty()) return std::size_t{0};
   std::size_t written = c.active->snd_ring.write(data);
@@ -47,12 +54,21 @@ SocketResult<std::size_t> Sockets::send(Connection& c, Bytes data, SendOptions o
 }
 
 MutBytes Sockets::send_space(Connection& c, std::size_t wanted) noexcept {
-  const bool open =
-      may_send(c.state) && !c.fin_queued && c.active != nullptr && c.error == SocketError::none;
+  if (c.syn_deferred) [[unlikely]] {
+    return syn_space(c, wanted);
+  }
+  const bool open = (may_send(c.state) || c.fast_open_pending) && !c.fin_queued &&
+                    c.active != nullptr && c.error == SocketError::none;
   return open ? c.active->snd_ring.space(wanted) : MutBytes{};
 }
 
 SocketResult<void> Sockets::sent(Connection& c, std::size_t bytes, SendOptions options) noexcept {
+  if (c.syn_deferred && c.syn_ring != nullptr) [[unlikely]] {
+    c.syn_ring->commit(bytes);
+    c.syn_text = static_cast<std::uint16_t>(c.syn_ring->size());
+    launch_syn(c);
+    return {};
+  }
   if (const auto r = check_send(c); !r) return r;
   c.active->snd_ring.commit(bytes);
   if (bytes > 0) after_write(c, bytes, options);

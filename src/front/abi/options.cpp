@@ -65,8 +65,10 @@ constexpr OptionRow tcp_rows[] = {
     {IPPROTO_TCP, TCP_WINDOW_CLAMP, Keeper::backend, Option::window_clamp, 0, any, 1, 0},
     {IPPROTO_TCP, TCP_LINGER2, Keeper::backend, Option::fin_timeout, negative, any, 1, 0},
     {IPPROTO_TCP, TCP_NOTSENT_LOWAT, Keeper::backend, Option::unsent_low_water, 0, any, 1, 0},
-    {IPPROTO_TCP, TCP_FASTOPEN, Keeper::stored, Option::none, 0, any, 1, 0},
-    {IPPROTO_TCP, TCP_FASTOPEN_CONNECT, Keeper::refused, Option::none, 0, any, 1, 0},
+    {IPPROTO_TCP, TCP_FASTOPEN, Keeper::backend, Option::fast_open, 0, any, 1, 0},
+    {IPPROTO_TCP, TCP_FASTOPEN_CONNECT, Keeper::backend, Option::fast_open_connect, 0, 1, 1, 0},
+    {IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, Keeper::backend, Option::fast_open_no_cookie, 0, 1, 1, 0},
+    {IPPROTO_TCP, TCP_FASTOPEN_KEY, Keeper::special, Option::none, 0, any, 1, 0},
     {IPPROTO_TCP, TCP_CONGESTION, Keeper::special, Option::none, 0, any, 1, 0},
     {IPPROTO_TCP, TCP_INFO, Keeper::special, Option::none, 0, any, 1, 0},
 };

@@ -56,7 +56,9 @@ LinuxTcpInfo linux_tcp_info(const SocketInfo& about, Instant now) {
   out.options = static_cast<std::uint8_t>(
       (about.timestamps ? TCPI_OPT_TIMESTAMPS : 0) | (about.sack ? TCPI_OPT_SACK : 0) |
       (about.window_scaling ? TCPI_OPT_WSCALE : 0) |
-      (about.ecn != EcnMode::off ? TCPI_OPT_ECN : 0) | (about.ecn_seen ? TCPI_OPT_ECN_SEEN : 0));
+      (about.ecn != EcnMode::off ? TCPI_OPT_ECN : 0) | (about.ecn_seen ? TCPI_OPT_ECN_SEEN : 0) |
+      (about.syn_data ? TCPI_OPT_SYN_DATA : 0));
+  out.fastopen_client_fail = static_cast<unsigned>(about.fast_open_failure) & 3U;
   out.snd_wscale = about.send_scale & 0xf;
   out.rcv_wscale = about.receive_scale & 0xf;
   out.retransmits = out.backoff = about.backoff;

@@ -101,6 +101,10 @@ class Backend {
   /// 0: under way (connected or failed follows), or done for datagrams. After a failure the socket
   /// is as before the call: it can be connected again.
   virtual int connect(SocketRef socket, const Endpoint& remote, Instant now) = 0;
+  /// Streams: connects with data (TCP Fast Open). Returns how much of it was taken; the rest is for
+  /// send_space() once connected.
+  virtual Result<std::size_t, int> connect_send(SocketRef socket, const Endpoint& remote,
+                                                Bytes data, Instant now) = 0;
   /// Datagrams: forget the peer.
   virtual int disconnect(SocketRef socket) = 0;
   virtual int listen(SocketRef socket, int backlog, Instant now) = 0;
@@ -134,6 +138,9 @@ class Backend {
   virtual int set_option(SocketRef socket, Option option, int value, Instant now) = 0;
   virtual Result<int, int> get_option(SocketRef socket, Option option) = 0;
   virtual int membership(SocketRef socket, const Membership& change) = 0;
+  /// TCP_FASTOPEN_KEY: 16 or 32 octets.
+  virtual int set_fast_open_keys(SocketRef socket, Bytes keys, Instant now) = 0;
+  virtual std::size_t fast_open_keys(SocketRef socket, MutBytes out) = 0;
   virtual int set_congestion(SocketRef socket, std::string_view name) = 0;
   virtual std::string congestion(SocketRef socket) = 0;
   virtual bool info(SocketRef socket, struct tcp_info& out) = 0;

@@ -26,6 +26,8 @@ class KernelBackend final : public Backend {
   void abort(SocketRef socket, Instant now) override;
   int bind(SocketRef socket, const Endpoint& local) override;
   int connect(SocketRef socket, const Endpoint& remote, Instant now) override;
+  Result<std::size_t, int> connect_send(SocketRef socket, const Endpoint& remote, Bytes data,
+                                        Instant now) override;
   int disconnect(SocketRef socket) override;
   int listen(SocketRef socket, int backlog, Instant now) override;
   Result<SocketRef, int> accept(SocketRef listener, Instant now) override;
@@ -47,6 +49,8 @@ class KernelBackend final : public Backend {
   int set_option(SocketRef socket, Option option, int value, Instant now) override;
   Result<int, int> get_option(SocketRef socket, Option option) override;
   int membership(SocketRef socket, const Membership& change) override;
+  int set_fast_open_keys(SocketRef socket, Bytes keys, Instant now) override;
+  std::size_t fast_open_keys(SocketRef socket, MutBytes out) override;
   int set_congestion(SocketRef socket, std::string_view name) override;
   std::string congestion(SocketRef socket) override;
   bool info(SocketRef socket, struct tcp_info& out) override;

@@ -172,6 +172,31 @@ int KernelBackend::membership(SocketRef socket, const Membership& change) {
   return ::setsockopt(e->fd.get(), IPPROTO_IP, name, &request, sizeof request) == 0 ? 0 : errno;
 }
 
+int KernelBackend::set_fast_open_keys(SocketRef socket, Bytes keys, Instant) {
+  const Entry* e = entry(socket);
+  if (e == nullptr) return EBADF;
+  return ::setsockopt(e->fd.get(), IPPROTO_TCP, TCP_FASTOPEN_KEY, keys.data(),
+                      static_cast<socklen_t>(keys.size())) == 0
+             ? 0
+             : errno;
+}
+
+std::size_t KernelBackend::fast_open_keys(SocketRef socket, MutBytes out) {
+  const Entry* e = entry(socket);
+  auto size = static_cast<socklen_t>(out.size());
+  const bool known = e != nullptr && ::getsockopt(e->fd.get(), IPPROTO_TCP, TCP_FASTOPEN_KEY,
+                                                  out.data(), &size) == 0;
+  return known ? size : 0;
+}
+
+// The kernel would take the data too, but whether it did can wait until the connection is there.
+Result<std::size_t, int> KernelBackend::connect_send(SocketRef socket, const Endpoint& remote,
+                                                     Bytes, Instant now) {
+  const int error = connect(socket, remote, now);
+  if (error != 0) return fail(error);
+  return std::size_t{0};
+}
+
 int KernelBackend::set_congestion(SocketRef socket, std::string_view name) {
   Entry* e = entry(socket);
   if (e == nullptr) return EBADF;

@@ -168,6 +168,7 @@ class Netd {
   Outcome send_datagram(const Call& call, Target& t, const Message& m);
   Outcome receive_datagram(const Call& call, Target& t, Message& m);
   ssize_t send_past_twin(Socket& s, Bytes payload);
+  Outcome fast_open_send(const Call& call, Target& t, const Message& m);
   Outcome stream_send(const Call& call, Target& t, const Message& m);
   Outcome stream_receive(const Call& call, Target& t, Message& m);
   Outcome send_one(const Call& call, Target& t, const Message& m);

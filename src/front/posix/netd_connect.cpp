@@ -76,7 +76,9 @@ Outcome Netd::connect_stream(const Call& call, Target& t, const Endpoint& to) {
       if (!is_nonblocking(t.app)) return connect_under_way(call, t);
       pair_for_connect(s, t.app, true);
       connect_finished(s);
-      return Outcome::error(EINPROGRESS);
+      if (s.phase != Phase::connected) return Outcome::error(EINPROGRESS);
+      s.connect_reported = true;  // it waits for the first data
+      return Outcome::ok();
     }
     case Phase::connecting:
       return connect_under_way(call, t);

@@ -87,6 +87,9 @@ Outcome Netd::set_special(Socket& s, const OptionRow& row, Bytes raw, int app) {
     default:
       break;
   }
+  if (row.level == IPPROTO_TCP && row.name == TCP_FASTOPEN_KEY) {
+    return Outcome::from(backend_.set_fast_open_keys(s.ref, raw, now_));
+  }
   if (row.level == IPPROTO_TCP && row.name == TCP_CONGESTION) {
     return Outcome::from(backend_.set_congestion(s.ref, read_text(raw)));
   }
@@ -203,6 +206,11 @@ Result<std::vector<std::byte>, int> Netd::special_value(Socket& s, const OptionR
     const std::string text = backend_.congestion(s.ref);
     std::memcpy(name.data(), text.data(), std::min(text.size(), name.size() - 1));
     return name;
+  }
+  if (row.level == IPPROTO_TCP && row.name == TCP_FASTOPEN_KEY) {
+    std::vector<std::byte> keys(32);
+    keys.resize(std::min(backend_.fast_open_keys(s.ref, keys), keys.size()));
+    return keys;
   }
   if (row.level == IPPROTO_TCP) {
     struct tcp_info info{};

@@ -109,9 +109,49 @@ ssize_t Netd::send_past_twin(Socket& s, Bytes payload) {
   return static_cast<ssize_t>(n);
 }
 
+// sendto and sendmsg that connect (TCP Fast Open).
+Outcome Netd::fast_open_send(const Call& call, Target& t, const Message& m) {
+  Socket& s = *t.socket;
+  if (s.phase != Phase::fresh && resuming_ == nullptr) {
+    return Outcome::error(s.phase == Phase::connecting ? EALREADY : EISCONN);
+  }
+  Message part = m;
+  std::uint64_t room = scratch_.size();
+  for (Part& p : part.parts) room -= p.size = std::min(p.size, room);
+  std::vector<std::byte> payload;
+  const int gathered = gather(call, part, payload);
+  if (gathered != 0) return Outcome::error(gathered);
+  if (s.phase == Phase::fresh) {
+    const auto raw = read_address(call, m.name_at, static_cast<std::uint64_t>(m.name_room));
+    if (!raw) return Outcome::error(raw.error());
+    const auto to = from_raw(*raw, s.domain);
+    if (!to) return Outcome::error(to.error());
+    if (listeners_ > 0) sweep();  // a listener that was closed a moment ago must refuse
+    const auto taken = backend_.connect_send(s.ref, *to, payload, now_);
+    if (!taken) return Outcome::error(taken.error());
+    s.phase = Phase::connecting;
+    s.connect_reported = false;
+    s.syn_taken = *taken;
+    if (must_not_wait(m.flags, t.app)) {
+      pair_for_connect(s, t.app, true);
+      connect_finished(s);
+      return *taken > 0 ? Outcome::ok(static_cast<std::int64_t>(*taken))
+                        : Outcome::error(EINPROGRESS);
+    }
+  }
+  const Outcome connected = connect_under_way(call, t);
+  if (connected.kind != Outcome::Kind::value || connected.value < 0) return connected;
+  const std::size_t first = std::min(std::exchange(s.syn_taken, 0), payload.size());
+  const Bytes rest = Bytes(payload).subspan(first);
+  const ssize_t n =
+      rest.empty() ? 0 : ::send(t.app, rest.data(), rest.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  return Outcome::ok(static_cast<std::int64_t>(first) + std::max<ssize_t>(n, 0));
+}
+
 // A stream ignores the address, but a unix socket would not.
 Outcome Netd::stream_send(const Call& call, Target& t, const Message& m) {
   Socket& s = *t.socket;
+  if ((m.flags & MSG_FASTOPEN) != 0) return fast_open_send(call, t, m);
   if (s.phase != Phase::connected && s.phase != Phase::connecting) {
     raise_sigpipe(call, m.flags);
     return Outcome::error(s.phase == Phase::reset && s.error != 0 ? std::exchange(s.error, 0)

@@ -62,6 +62,7 @@ struct Socket {
   std::optional<Filler> filler;
   int error = 0;  ///< what SO_ERROR or the next connect() reports
   bool connect_reported = false;
+  std::size_t syn_taken = 0;      ///< bytes that a waiting sendto(MSG_FASTOPEN) is rid of already
   bool shut_read = false;         ///< by the program's shutdown()
   bool shut_write = false;        ///< by the program's shutdown()
   bool up_closed = false;         ///< no more bytes from the program

@@ -188,27 +188,57 @@ Result<SocketRef, int> StackBackend::accept(SocketRef listener, Instant now) {
   return ref;
 }
 
+// Makes the socket fit for another attempt, and says where it really goes.
+Result<Endpoint, int> StackBackend::prepare_connect(SocketRef socket, Entry& e,
+                                                    const Endpoint& remote) {
+  if (e.failed) {
+    const int error = renew(socket, e);
+    if (error != 0) return fail(error);
+  }
+  const auto detour = through_gateway(e, remote);
+  e.host_alias.reset();
+  if (detour) e.host_alias = remote;
+  return outward(e, detour.value_or(remote));
+}
+
+Result<std::size_t, int> StackBackend::connect_send(SocketRef socket, const Endpoint& remote,
+                                                    Bytes data, Instant now) {
+  Entry* e = entry(socket);
+  if (e == nullptr) return fail(EBADF);
+  now_ = later(now_, now);
+  const auto to = prepare_connect(socket, *e, remote);
+  if (!to) return fail(to.error());
+  const auto taken = stack_.connect_send(e->id, *to, data, now);
+  if (!taken) {
+    e->host_alias.reset();
+    return fail(errno_of(taken.error()));
+  }
+  e->error = 0;
+  e->connecting = true;
+  return *taken;
+}
+
 int StackBackend::connect(SocketRef socket, const Endpoint& remote, Instant now) {
   Entry* e = entry(socket);
   if (e == nullptr) return EBADF;
   now_ = later(now_, now);
-  if (e->failed) {
-    const int error = renew(socket, *e);
-    if (error != 0) return error;
-  }
-  const auto detour = through_gateway(*e, remote);
-  e->host_alias.reset();
-  const auto result = stack_.connect(e->id, outward(*e, detour.value_or(remote)), now);
+  const auto to = prepare_connect(socket, *e, remote);
+  if (!to) return to.error();
+  const auto result = stack_.connect(e->id, *to, now);
   const int error = error_of(result);
-  if (error != 0 && error != EINPROGRESS) return error;
-  if (detour) e->host_alias = remote;
+  if (error != 0 && error != EINPROGRESS) {
+    e->host_alias.reset();
+    return error;
+  }
   if (e->transport != Transport::tcp) {
     e->connected = true;
     claim_port(socket, *e);
     return 0;
   }
   e->error = 0;
-  e->connecting = true;
+  // TCP_FASTOPEN_CONNECT: what is written first starts the handshake.
+  e->connected = (stack_.readiness(e->id) & (kWritable | kConnected)) == kWritable;
+  e->connecting = !e->connected;
   return 0;
 }
 

@@ -47,6 +47,8 @@ class StackBackend final : public Backend, public runtime::StackOwner {
   void abort(SocketRef socket, Instant now) override;
   int bind(SocketRef socket, const Endpoint& local) override;
   int connect(SocketRef socket, const Endpoint& remote, Instant now) override;
+  Result<std::size_t, int> connect_send(SocketRef socket, const Endpoint& remote, Bytes data,
+                                        Instant now) override;
   int disconnect(SocketRef socket) override;
   int listen(SocketRef socket, int backlog, Instant now) override;
   Result<SocketRef, int> accept(SocketRef listener, Instant now) override;
@@ -68,6 +70,8 @@ class StackBackend final : public Backend, public runtime::StackOwner {
   int set_option(SocketRef socket, Option option, int value, Instant now) override;
   Result<int, int> get_option(SocketRef socket, Option option) override;
   int membership(SocketRef socket, const Membership& change) override;
+  int set_fast_open_keys(SocketRef socket, Bytes keys, Instant now) override;
+  std::size_t fast_open_keys(SocketRef socket, MutBytes out) override;
   int set_congestion(SocketRef socket, std::string_view name) override;
   std::string congestion(SocketRef socket) override;
   bool info(SocketRef socket, struct tcp_info& out) override;
@@ -96,6 +100,7 @@ class StackBackend final : public Backend, public runtime::StackOwner {
   SocketRef add(SocketId id, Transport transport, Family family);
   void forget(SocketRef socket);
   bool at_urgent_byte(Entry& e);
+  Result<Endpoint, int> prepare_connect(SocketRef socket, Entry& e, const Endpoint& remote);
   int renew(SocketRef ref, Entry& e);
   Endpoint outward(const Entry& e, Endpoint endpoint) const;
   PortTable& ports_of(const Entry& e);

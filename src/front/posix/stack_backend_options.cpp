@@ -32,6 +32,18 @@ Result<int, int> StackBackend::get_option(SocketRef socket, Option option) {
   return get_stack_option(stack_, e->id, option);
 }
 
+int StackBackend::set_fast_open_keys(SocketRef socket, Bytes keys, Instant now) {
+  Entry* e = entry(socket);
+  if (e == nullptr) return EBADF;
+  const auto done = stack_.set_fast_open_keys(e->id, keys, now);
+  return done ? 0 : errno_of(done.error());
+}
+
+std::size_t StackBackend::fast_open_keys(SocketRef socket, MutBytes out) {
+  Entry* e = entry(socket);
+  return e == nullptr ? 0 : stack_.fast_open_keys(e->id, out).value_or(0);
+}
+
 int StackBackend::set_congestion(SocketRef socket, std::string_view name) {
   Entry* e = entry(socket);
   if (e == nullptr) return EBADF;

@@ -58,6 +58,17 @@ class Input {
                  const std::optional<wire::TcpTimestamps>& timestamps) noexcept;
   void time_wait_arrives(TimeWait& tw, Segment& seg, const ip::Packet& packet,
                          const ForwardPolicy& forwarding) noexcept;
+  // fast_open.cpp
+  struct FastOpenChoice {
+    bool accept = false;       ///< the SYN makes the connection
+    bool give_cookie = false;  ///< the SYN-ACK carries one
+    bool experimental = false;
+  };
+  FastOpenChoice judge_fast_open(const Connection& listener, const Segment& seg) noexcept;
+  bool fast_open(Connection& listener, Segment& seg, const PeerSyn& syn,
+                 const FastOpenChoice& choice) noexcept;
+  void syn_text_answered(Connection& c, const Segment& seg) noexcept;
+  void keep_syn_text(Connection& c, std::uint32_t skip) noexcept;
   // syn_sent.cpp
   void syn_sent_arrives(Connection& c, Segment& seg) noexcept;
   Verdict syn_sent_synchronize(Connection& c, Segment& seg) noexcept;

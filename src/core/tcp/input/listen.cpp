@@ -59,8 +59,17 @@ void Input::listen_arrives(Connection& listener, Segment& seg,
   if (full && !cookie) return s.drop(DropReason::tcp_backlog_full, seg);
   if (l.ready > l.backlog) return s.drop(DropReason::tcp_accept_full, seg);
   if (cookie) return answer_with_cookie(listener, seg);
+  const FastOpenChoice choice = judge_fast_open(listener, seg);
+  if (choice.accept) {
+    PeerSyn syn = read_syn(seg, s.config().ecn);
+    syn.iss = choose_iss(seg.tuple, isn_floor);
+    if (fast_open(listener, seg, syn, choice)) return;
+    ++s.ctx.counters.tcp_fast_open_passive_fails;
+  }
   HalfOpen* h = make_half_open(seg, isn_floor);
   if (h == nullptr) return s.drop(DropReason::no_memory, seg);
+  h->cookie = choice.give_cookie;
+  h->exp = choice.experimental;
   h->listener = s.connections.index_of(listener);
   ++l.half_open;
   ++l.young;
@@ -289,6 +298,8 @@ Connection* Input::make_passive(const PeerSyn& syn, const Settings& settings,
   Connection* c = s.make_connection();
   if (c == nullptr) return nullptr;
   c->settings = settings;
+  c->settings.fast_open_pending = 0;
+  c->settings.fast_open_no_cookie = c->settings.fast_open_connect = false;
   c->tuple = syn.tuple;
   c->passive = true;
   c->snd.iss = c->snd.una = syn.iss;

@@ -55,6 +55,7 @@ Verdict Input::syn_sent_synchronize(Connection& c, Segment& seg) noexcept {
   c.snd.wl1 = seg.seq;
   c.snd.wl2 = seg.ack;
   c.last_received = s.now();
+  if (seg.has(TcpFlag::ack)) c.snd.una = seg.ack;
   if (!s.attach_active(c)) {
     s.drop(DropReason::no_memory, seg);
     s.reset_peer(c, SocketError::no_buffers);
@@ -70,14 +71,20 @@ Verdict Input::syn_sent_synchronize(Connection& c, Segment& seg) noexcept {
         c.rtt.on_sample(*rtt, s.now());
       }
     }
-    c.snd.una = seg.ack;
     seg.trim_front(1);
     establish(c);
+    c.snd.nxt = c.snd.una;
+    if (c.syn_fast_open || c.syn_text > 0) syn_text_answered(c, seg);
+    if (c.state == TcpState::closed) return Verdict::done;
     owe_ack(c);
     return Verdict::go_on;
   }
   //= RFC 9293 §3.5 MUST-10
-  // Simultaneous open: our SYN is sent again, now with an ACK.
+  // Simultaneous open: our SYN is sent again, now with an ACK. Text that went with the first one
+  // follows when the peer has acknowledged it.
+  c.snd.nxt = c.snd.iss + 1;
+  keep_syn_text(c, 0);
+  if (c.state == TcpState::closed) return Verdict::done;
   s.set_state(c, TcpState::syn_received);
   c.owe_syn = true;
   s.mark_ready(c);
@@ -104,7 +111,12 @@ void Input::establish(Connection& c) noexcept {
   if (c.settings.keep_alive) {
     s.arm(c, TimerKind::keepalive, s.now() + Duration::millis(c.settings.keep_idle_ms));
   }
-  if (c.accept_by != kNoIndex) enqueue_accept(c);
+  if (c.fast_open_pending) {
+    s.fast_open_over(c, false);  // the application may have it already
+    if (c.snd.una != c.snd.nxt) s.plan_retransmit(c);
+  } else if (c.accept_by != kNoIndex) {
+    enqueue_accept(c);
+  }
   if (c.fin_queued) s.set_state(c, next_phase(c.state, CloseEvent::close));
   s.mark_ready(c);
 }

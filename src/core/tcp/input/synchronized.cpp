@@ -179,6 +179,8 @@ Verdict Input::check_ack(Connection& c, Segment& seg) noexcept {
       if (const auto rtt = c.timestamps.round_trip(seg.options.timestamps->echo, s.now())) {
         c.rtt.on_sample(*rtt, s.now());
       }
+    } else if (!c.rtt.has_sample() && c.fast_open_pending && !c.syn_retransmitted) {
+      c.rtt.on_sample(s.now() - c.retries_since, s.now());
     }
     if (c.ecn.on()) c.ecn.on_third_ack(seg.flags, seg.len() == 0 && seg.options.sack.empty());
     establish(c);

@@ -52,18 +52,36 @@ Sender::Step Sender::send_syn(Connection& c) noexcept {
         wire::TcpTimestamps{c.timestamps.value(s.now()), answer ? c.timestamps.echo() : 0};
   }
   if (answer && c.ecn.accurate() && c.retries == 0) out.options.acc_ecn = AccurateEcn::initial();
+  add_fast_open(c, out, answer);
   const Step result = push(c, out);
   if (result != Step::sent) return result;
   c.owe_syn = false;
   if (!c.syn_sent_once) {
     c.syn_sent_once = true;
     c.retries_since = s.now();
+    c.snd.nxt = c.snd.iss + 1 + out.text;
+    c.stats.bytes_sent += out.text;
+    if (out.text > 0) ++c.stats.data_segs_out;
   }
-  c.snd.nxt = c.snd.iss + 1;
   if (answer) c.ack.on_sent();
   s.arm(c, TimerKind::retransmit,
         s.now() + shifted(s.config().rto_initial, c.retries, s.config().rto_max));
   return Step::sent;
+}
+
+//= RFC 7413 §4.2.1, §4.2.2
+/// Only the first SYN and SYN-ACK: what is sent again is as plain as possible.
+void Sender::add_fast_open(const Connection& c, Outgoing& out, bool answer) noexcept {
+  if (c.syn_sent_once) return;
+  if (answer) {
+    if (!c.syn_ack_cookie || c.fast_open_by == kNoIndex) return;
+    const Connection& listener = *s.connections.at_index(c.fast_open_by);
+    out.options.fast_open = make_fast_open_cookie(s.keys_of(listener).primary, c.tuple);
+    out.options.fast_open->experimental = c.syn_ack_exp;
+    return;
+  }
+  if (c.syn_fast_open) out.options.fast_open = s.fast_open.find(c.tuple).cookie;
+  out.text = c.syn_text;
 }
 
 Sender::Step Sender::send_ack(Connection& c) noexcept {
@@ -103,6 +121,10 @@ Sender::Step Sender::serve_half_open(HalfOpen& h, TxBudget& budget) noexcept {
   // Not again, should the option be what a box on the way does not like.
   if (h.ecn().mode == EcnMode::accurate && h.retries == 0) {
     repr.options.acc_ecn = AccurateEcn::initial();
+  }
+  if (h.cookie && !h.sent) {
+    repr.options.fast_open = make_fast_open_cookie(s.keys_of(listener).primary, h.tuple);
+    repr.options.fast_open->experimental = h.exp;
   }
   ip::HeaderBuffer headers;
   Writer writer{headers.transport()};

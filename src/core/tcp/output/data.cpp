@@ -49,7 +49,7 @@ Sender::Step Sender::send_data(Connection& c) noexcept {
   const Room room = room_for(c);
   if (const Step r = retransmit(c, room); r != Step::nothing) return r;
   if (room.unsent > 0) return send_new(c, room);
-  if (c.fin_queued && !c.fin_sent) return send_fin(c, room);
+  if (c.fin_queued && !c.fin_sent && c.syn_acked) return send_fin(c, room);
   return Step::nothing;
 }
 
@@ -119,7 +119,7 @@ Sender::Step Sender::send_new(Connection& c, const Room& room) noexcept {
   }
   if (out.text == 0) return Step::nothing;
   const bool all = out.text == room.unsent;
-  const bool fin = all && c.fin_queued && room.usable > out.text;
+  const bool fin = all && c.fin_queued && room.usable > out.text && c.syn_acked;
   return emit(c, out, fin);
 }
 
@@ -167,7 +167,8 @@ bool Sender::worth_waiting(const Connection& c, std::uint64_t limit,
 
 //= RFC 9293 §3.7.4 SHLD-7 MUST-17
 bool Sender::may_send_small(Connection& c, const Room& room) noexcept {
-  const bool idle = c.snd.una == c.snd.nxt;
+  // A SYN-ACK that still waits for its answer is no data (Fast Open).
+  const bool idle = c.snd.una + (c.syn_acked ? 0U : 1U) == c.snd.nxt;
   if (c.override_sws || c.fin_queued) return true;
   if (c.urgent_out && c.snd.up.after(c.snd.nxt)) return true;
   if (c.settings.cork || c.active->more) {
@@ -240,7 +241,8 @@ Sender::Step Sender::emit(Connection& c, Outgoing& out, bool fin) noexcept {
     c.stats.retransmits += segs;
     c.stats.bytes_retransmitted += out.text;
   }
-  s.plan_retransmit(c);
+  // Before the handshake is over the timer is the SYN-ACK's.
+  if (c.syn_acked) s.plan_retransmit(c);
   return Step::sent;
 }
 

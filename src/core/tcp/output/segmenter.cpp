@@ -83,8 +83,9 @@ Sender::Step Sender::push(Connection& c, Outgoing& out) noexcept {
   std::array<Bytes, kMostRegions> regions;
   std::size_t region_count = 0;
   if (out.text > 0) {
+    const SendRing& ring = syn ? *c.syn_ring : c.active->snd_ring;
     const auto gathered =
-        c.active->snd_ring.gather(ring_offset(c, out.seq), out.text, std::span{regions});
+        ring.gather(syn ? 0 : ring_offset(c, out.seq), out.text, std::span{regions});
     region_count = gathered.regions;
     if (gathered.bytes < out.text) {
       // Too many small chunks: what fits goes now, the FIN with the rest.

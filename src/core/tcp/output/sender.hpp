@@ -63,6 +63,7 @@ class Sender {
   // control.cpp
   Step send_rst(Connection& c) noexcept;
   Step send_syn(Connection& c) noexcept;
+  void add_fast_open(const Connection& c, Outgoing& out, bool answer) noexcept;
   Step send_ack(Connection& c) noexcept;
   Step send_probe(Connection& c) noexcept;
   // data.cpp

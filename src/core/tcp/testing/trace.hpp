@@ -34,6 +34,8 @@ struct Words {
   std::optional<std::uint32_t> mss, ws, ts, ecr;
   bool sack_ok = false;
   std::optional<wire::AccEcnOption> acc;  ///< "acc E0 CE E1" (order 0), as far as they are given
+  std::optional<wire::FastOpenCookie> fast_open;  ///< "fo" asks, "fo 0102.." is one; or "exp"
+  std::optional<std::uint32_t> uto;
   std::vector<std::pair<std::uint32_t, std::uint32_t>> sack;
 
   static std::uint32_t number(std::string_view text) {
@@ -48,6 +50,19 @@ struct Words {
     if (name == "mss" && in >> a) mss = number(a);
     if (name == "ws" && in >> a) ws = number(a);
     if (name == "sackOK") sack_ok = true;
+    if (name == "uto" && in >> a) uto = number(a);
+    if (name == "fo" || name == "exp") {
+      wire::FastOpenCookie& cookie = fast_open.emplace();
+      cookie.octets.fill(std::byte{});
+      cookie.experimental = name == "exp";
+      if (in >> a) {
+        for (std::size_t i = 0; i + 1 < a.size() && cookie.size < 16; i += 2) {
+          unsigned octet = 0;
+          std::from_chars(a.data() + i, a.data() + i + 2, octet, 16);
+          cookie.octets[cookie.size++] = static_cast<std::byte>(octet);
+        }
+      }
+    }
     if (name == "ts" && in >> a) {
       ts = number(a);
       if (in >> b) ecr = number(b);
@@ -125,6 +140,8 @@ class Trace {
     if (w.ws) repr.options.window_scale = static_cast<std::uint8_t>(*w.ws);
     repr.options.sack_permitted = w.sack_ok;
     repr.options.acc_ecn = w.acc;
+    repr.options.fast_open = w.fast_open;
+    if (w.uto) repr.options.user_timeout = static_cast<std::uint16_t>(*w.uto);
     if (w.ts) repr.options.timestamps = wire::TcpTimestamps{*w.ts, w.ecr.value_or(last_tsval)};
     for (const auto& [from, to] : w.sack) {
       repr.options.sack.push_back({our_isn + from, our_isn + to});
@@ -210,6 +227,9 @@ class Trace {
       o << ',';
     }
     if (options.timestamps) o << "ts " << options.timestamps->echo << ',';
+    if (options.fast_open) {
+      o << (options.fast_open->experimental ? "exp" : "fo") << int{options.fast_open->size} << ',';
+    }
     for (const auto& b : options.sack) {
       o << "sack " << Seq::distance(peer_isn, b.start) << '-' << Seq::distance(peer_isn, b.end)
         << ',';
@@ -334,8 +354,9 @@ class Trace {
     if (w.urg) good = good && r.urgent_pointer == *w.urg;
     if (w.ecn) good = good && (s.tos & 3U) == *w.ecn;
     if (w.options_given) good = good && options_match(r.options, w);
+    const std::uint32_t first = w.flags.has(wire::TcpFlag::syn) ? w.seq + 1 : w.seq;
     for (std::uint32_t i = 0; good && i < w.length; ++i) {
-      good = s.text()[i] == pattern(w.seq + i);
+      good = s.text()[i] == pattern(first + i);
     }
     if (good) return;
     ADD_FAILURE_AT(where.file_name(), static_cast<int>(where.line()))
@@ -349,6 +370,7 @@ class Trace {
     if (o.sack_permitted != w.sack_ok || o.timestamps.has_value() != w.ts.has_value()) return false;
     if (w.ts && o.timestamps->echo != *w.ts) return false;  // what we echo
     if (w.acc && o.acc_ecn != w.acc) return false;
+    if (o.fast_open != w.fast_open || widen(o.user_timeout) != w.uto) return false;
     if (o.sack.size() != w.sack.size()) return false;
     for (std::size_t i = 0; i < w.sack.size(); ++i) {
       if (o.sack[i].start != peer_isn + w.sack[i].first) return false;
