@@ -71,12 +71,13 @@ class Driver {
   void run(Instant until = Instant::never());
   template <typename Finished>
   bool run_until(Finished finished, Instant until = Instant::never()) {
-    while (!stop_.requested()) {
+    // Descriptors are looked at once at least, though `until` may have passed.
+    for (bool looked = false; !stop_.requested(); looked = true) {
       if (finished()) return true;
       const Instant now = turn();
       // Before sleeping: what the turn did may be the end, and nothing would wake the loop again.
       if (finished()) return true;  // asked once: the answer may have taken something
-      if (now >= until) return false;
+      if (looked && now >= until) return false;
       wait(until);
     }
     stop_.clear();

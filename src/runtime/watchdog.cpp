@@ -67,9 +67,8 @@ void Watchdog::look(Watched& watched, Instant now) {
       seen.since = now;
       continue;
     }
-    if (now - seen.since < options_.patience || now - seen.reported < options_.repeat_after) {
-      continue;
-    }
+    if (now - seen.since < options_.patience) continue;
+    if (seen.reported && now - *seen.reported < options_.repeat_after) continue;
     seen.reported = now;
     speak(watched, *info, seen.since, now);
   }

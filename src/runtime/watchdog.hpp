@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,7 +45,7 @@ class Watchdog final : public Task {
   struct Seen {
     std::uint64_t progress = 0;  ///< changes whenever something moves
     Instant since;
-    Instant reported = Instant::from_nanos(INT64_MIN);
+    std::optional<Instant> reported;
     bool visited = false;
   };
   struct Watched {

@@ -55,13 +55,13 @@ QueueVerdict Codel::leaves(Duration waited, std::uint64_t size, std::uint64_t by
     return QueueVerdict::pass;
   }
   if (signalling_) {
-    if (now < next_signal_) return QueueVerdict::pass;
+    if (now < *next_signal_) return QueueVerdict::pass;
     if (count_ != UINT32_MAX) ++count_;
-    next_signal_ = control_law(next_signal_);
+    next_signal_ = control_law(*next_signal_);
   } else {
     signalling_ = true;
     const std::uint32_t more = count_ - last_count_;
-    const bool recent = now - next_signal_ < spec_.interval * kMemory;
+    const bool recent = next_signal_ && now - *next_signal_ < spec_.interval * kMemory;
     count_ = more > 1 && recent ? more : 1;
     last_count_ = count_;
     next_signal_ = control_law(now);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "base/time.hpp"
 #include "device/net_spec.hpp"
@@ -31,7 +32,7 @@ class Codel {
 
   CodelSpec spec_;
   Instant first_above_ = Instant::never();  ///< signals may start then; never: below the target
-  Instant next_signal_ = Instant::from_nanos(INT64_MIN);
+  std::optional<Instant> next_signal_;      ///< none: there was no signal yet
   std::uint64_t greatest_ = 0;  ///< packet seen; a queue of no more than one is no standing queue
   std::uint32_t count_ = 0, last_count_ = 0;
   bool signalling_ = false;

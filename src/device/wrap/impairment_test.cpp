@@ -173,7 +173,9 @@ TEST(Impairment, ReorderedPacketsAreLateByUpToATime) {
     const Fate fate = bench.send(key_of(from_port(1)), now);
     const Duration extra = fate.release - (now + spec.delay);
     EXPECT_EQ(fate.overtaken_by, 0U);
-    if (!fate.reordered) EXPECT_EQ(extra, Duration::zero());
+    if (!fate.reordered) {
+      EXPECT_EQ(extra, Duration::zero());
+    }
     late += fate.reordered ? 1 : 0;
     latest = std::max(latest, extra);
   }
