@@ -36,6 +36,15 @@ void Shared::heed_marks(Connection& c, const Segment& seg, AckOutcome& o) noexce
   a.cc.on_ecn({.now = now(), .ce_marked = marked, .in_flight = o.prior_in_flight});
 }
 
+//= RFC 5681 §3.1 (4); RFC 9438 §4.6
+/// What a reduction starts from. Until a loss is sure, data behind it is SACKed, and a full buffer
+/// may keep the sender from replacing it: what is in the network then says little about the path.
+/// What was SACKed was replaced otherwise, so that FlightSize may be up to twice the window.
+std::uint64_t Shared::flight_size(const Connection& c, std::uint64_t outstanding,
+                                  std::uint64_t in_flight) noexcept {
+  return std::min(outstanding, std::max(c.active->cc.window(), in_flight));
+}
+
 /// A window is reduced once, though it had marks as well as losses.
 void Shared::enter_recovery(Connection& c, const AckOutcome& o) noexcept {
   Active& a = *c.active;
@@ -45,7 +54,9 @@ void Shared::enter_recovery(Connection& c, const AckOutcome& o) noexcept {
   if (done) {
     c.ecn.confirm();
   } else {
-    a.cc.on_recovery({.now = now(), .edge = RecoveryEdge::enter, .in_flight = o.prior_in_flight});
+    a.cc.on_recovery({.now = now(),
+                      .edge = RecoveryEdge::enter,
+                      .in_flight = flight_size(c, o.prior_outstanding, o.prior_in_flight)});
     if (c.ecn.on()) c.ecn.on_reduced(c.snd.nxt);
   }
   a.recovery.start_reduction(a.cc.ssthresh());

@@ -192,6 +192,24 @@ TEST(TcpLoss, TheHandshakeDoesNotOpenTheWindow) {
   EXPECT_EQ(active.host.engine.info(active.socket)->cwnd, 10'000U);
 }
 
+// req: RFC9438-4.6-2
+TEST(TcpLoss, AReductionStartsFromAllThatIsNotAcknowledged) {
+  Flight t{4};
+  t.pass(100);
+  t.in(". 1(0) ack 1 <sack 1001-2001>");
+  t.in(". 1(0) ack 4001");  // the first one was only late: the network reorders
+  t.write(10'000);
+  EXPECT_EQ(t.skip(), 10U);
+  t.pass(100);
+  // All but the first of ten arrive, and there is nothing else to send while it may still come.
+  t.in(". 1(0) ack 4001 <sack 5001-14001>");
+  t.quiet();
+  EXPECT_EQ(t.host.engine.info(t.socket)->in_flight, 1000U);
+  t.pass(50);
+  t.out(". 4001(1000) ack 1");
+  EXPECT_NEAR(t.host.engine.info(t.socket)->ssthresh, 7000, 10);
+}
+
 // req: RFC2018-5-4
 TEST(TcpLoss, SackedDataIsKeptUntilItIsAcknowledged) {
   Flight t{3};

@@ -253,6 +253,9 @@ class Shared {
       ctx.trace->record(record);
   }
   TraceRecord trace_record(TraceKind kind, const Connection& c) const noexcept;
+  /// FlightSize in bytes for a reduction of the window.
+  static std::uint64_t flight_size(const Connection& c, std::uint64_t outstanding,
+                                   std::uint64_t in_flight) noexcept;
   void drop(DropReason reason, const Segment& seg) noexcept { ctx.drop(reason, seg.interface); }
   bool tracing() const noexcept { return ctx.trace != nullptr; }
 

@@ -154,7 +154,8 @@ void Timers::retransmit_data(Connection& c) noexcept {
   // As Linux with R1, but not smaller and smaller with each timeout: an outage may be the reason.
   const std::uint8_t r1 = std::max<std::uint8_t>(s.config().retries_r1, 1);
   if (c.snd.wnd != 0 && c.retries != 0 && c.retries % r1 == 0) s.suspect_black_hole(c);
-  const std::uint64_t in_flight = a.recovery.in_flight();
+  const std::uint64_t in_flight =
+      Shared::flight_size(c, a.recovery.scoreboard().outstanding(), a.recovery.in_flight());
   const bool first = a.recovery.first_rto();
   const std::uint64_t lost = a.recovery.on_rto(c.rtt, s.now());
   c.stats.lost += static_cast<std::uint32_t>(lost / std::max(1U, Shared::eff_mss(c)));

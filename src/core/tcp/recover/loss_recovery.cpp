@@ -114,7 +114,7 @@ AckOutcome LossRecovery::on_ack(const AckEvent& event, RttEstimator& rtt) noexce
   AckOutcome out;
   out.prior_in_flight = in_flight();
   out.was_in_recovery = in_recovery();
-  flight_at_loss_ = board_.outstanding();
+  flight_at_loss_ = out.prior_outstanding = board_.outstanding();
   const Delivered d =
       board_.on_ack(event.seg_ack, sack_ ? event.sack_blocks : std::span<const SeqRange>{},
                     {event.now, rtt.min_rtt(), event.echoed_rtt});
@@ -308,7 +308,7 @@ AckOutcome LossRecovery::on_reordering_timer(const RttEstimator& rtt, Instant no
   AckOutcome out;
   out.prior_in_flight = in_flight();
   out.was_in_recovery = in_recovery();
-  flight_at_loss_ = board_.outstanding();
+  flight_at_loss_ = out.prior_outstanding = board_.outstanding();
   delivered_at_loss_ = 0;
   detect_loss({}, rtt, now, out);
   out.in_flight = in_flight();

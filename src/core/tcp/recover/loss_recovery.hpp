@@ -60,6 +60,8 @@ struct AckOutcome {
   std::uint64_t newly_lost = 0;  ///< bytes newly deemed lost
   std::uint64_t ce_marked = 0;   ///< bytes reported as marked; filled in by who knows the marks
   std::uint64_t prior_in_flight = 0;
+  std::uint64_t prior_outstanding =
+      0;  ///< FlightSize (RFC 5681 §2) before it: what was SACKed counts
   std::uint64_t in_flight = 0;
   std::optional<Duration> rtt;  ///< sample taken, already fed to the estimator
   RateSample rate;

@@ -129,7 +129,10 @@ struct TestFlow {
   void apply(const AckOutcome& o, std::uint32_t cumulative) {
     if (o.entered_recovery) {
       ++counts.recoveries;
-      cc.on_recovery({.now = now, .edge = RecoveryEdge::enter, .in_flight = o.prior_in_flight});
+      cc.on_recovery(
+          {.now = now,
+           .edge = RecoveryEdge::enter,
+           .in_flight = std::min(o.prior_outstanding, std::max(cc.window(), o.prior_in_flight))});
       recovery.start_reduction(cc.ssthresh());
     }
     if (o.spurious) {
