@@ -3,6 +3,7 @@
 
 #include <netinet/in.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -28,6 +29,9 @@ void write_address(const Endpoint& endpoint, int domain, sockaddr* address, sock
   *size = raw.size;
 }
 
+/// Past a preloaded close(), which would come back here.
+void close_for_real(int fd) { ::syscall(SYS_close, fd); }
+
 Endpoint for_domain(Endpoint endpoint, int domain) {
   if (domain == AF_INET6) endpoint.address = endpoint.address.mapped();
   return endpoint;
@@ -41,8 +45,8 @@ Sockets::Sockets(Host& host) : host_(host) {
 
 Sockets::~Sockets() {
   host_.on_step({});
-  for (const auto& [fd, socket] : sockets_) ::close(fd);
-  for (const auto& [fd, watches] : epolls_) ::close(fd);
+  for (const auto& [fd, socket] : sockets_) close_for_real(fd);
+  for (const auto& [fd, watches] : epolls_) close_for_real(fd);
 }
 
 Socket* Sockets::find(int fd) {
@@ -153,14 +157,14 @@ int Sockets::shutdown(int fd, int how) {
 int Sockets::close(int fd) {
   for (auto& [epoll, watches] : epolls_) watches.erase(fd);
   if (epolls_.erase(fd) > 0) {
-    ::close(fd);
+    close_for_real(fd);
     return 0;
   }
   const auto found = sockets_.find(fd);
   if (found == sockets_.end()) return -EBADF;
   host_.stack().close(found->second->id, host_.now());
   sockets_.erase(found);
-  ::close(fd);
+  close_for_real(fd);
   return 0;
 }
 
