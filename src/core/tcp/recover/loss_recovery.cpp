@@ -42,7 +42,7 @@ void LossRecovery::on_sent(SeqRange range, std::uint32_t seg_size, Instant now,
       mtu_probe_ = MtuProbe::lost;
     }
     force_first_ = false;
-    spurious_.on_retransmit(range, now);
+    spurious_.on_retransmit(range, range.start == board_.una(), now);
   } else {
     probe_from_ = now;
   }

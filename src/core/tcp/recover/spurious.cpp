@@ -2,10 +2,12 @@
 
 namespace tidewire::tcp {
 
-void SpuriousDetector::on_retransmit(SeqRange range, Instant now) noexcept {
+void SpuriousDetector::on_retransmit(SeqRange range, bool at_una, Instant now) noexcept {
   if (!active_) return;
-  if (!ever_) first_at_ = now;
-  ever_ = true;
+  if (at_una && !ever_) {
+    first_at_ = now;
+    ever_ = true;
+  }
   if (count_ == kMost) {
     too_many_ = true;
   } else {

@@ -24,8 +24,8 @@ class SpuriousDetector {
   void stop() noexcept { active_ = false; }
   bool active() const noexcept { return active_; }
 
-  /// `range` was sent again.
-  void on_retransmit(SeqRange range, Instant now) noexcept;
+  /// `range` was sent again; `at_una`: what the next progress acknowledges.
+  void on_retransmit(SeqRange range, bool at_una, Instant now) noexcept;
   //= RFC 3708 §3
   /// `range` was reported as received twice. True: with it all retransmissions were.
   bool on_dsack(SeqRange range) noexcept;
