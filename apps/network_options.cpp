@@ -4,8 +4,10 @@
 
 #include <charconv>
 #include <string_view>
+#include <vector>
 
 #include "apps/failure.hpp"
+#include "core/stack.hpp"
 #include "runtime/clock.hpp"
 
 namespace tidewire::apps {
@@ -62,9 +64,10 @@ void NetworkOptions::add_to(CLI::App& command) {
       ->group("Network");
   command.add_flag("--no-host", no_host, "Forbid connections to this host itself")
       ->group("Network");
+  const auto known = congestion_controls();
   command.add_option("--cc", congestion_control, "Congestion control of both ends")
       ->type_name("NAME")
-      ->check(CLI::IsMember({"cubic", "reno"}))
+      ->check(CLI::IsMember(std::vector<std::string>(known.begin(), known.end())))
       ->capture_default_str()
       ->group("Network");
   command

@@ -30,7 +30,7 @@ StackConfig config(fuzz::Input& input) {
   c.tcp.sack = (bits & 1) == 0;
   c.tcp.timestamps = (bits & 2) == 0;
   c.tcp.window_scaling = (bits & 4) == 0;
-  c.tcp.congestion_control = (bits & 8) == 0 ? "cubic" : "newreno";
+  c.tcp.congestion_control = (bits & 8) == 0 ? "cubic" : "reno";
   c.tcp.ecn = static_cast<EcnUse>(bits >> 4 & 3);
   c.tcp.mtu_probing = static_cast<MtuProbing>((bits >> 6) % 3);
   c.tcp.half_open_max = 16;

@@ -182,7 +182,7 @@ sim::HostOptions host_options(fuzz::Input& input) {
   tcp.timestamps = (bits & 2) == 0;
   tcp.window_scaling = (bits & 4) == 0;
   tcp.nagle = (bits & 8) == 0;
-  tcp.congestion_control = (bits & 16) == 0 ? "cubic" : "newreno";
+  tcp.congestion_control = (bits & 16) == 0 ? "cubic" : "reno";
   tcp.ecn = static_cast<EcnUse>(bits >> 5 & 3);
   tcp.mtu_probing = (bits & 128) == 0 ? MtuProbing::black_hole : MtuProbing::always;
   return options;

@@ -108,7 +108,7 @@ class Maker {
     tcp.timestamps = !one_in(4);
     tcp.window_scaling = !one_in(4);
     tcp.nagle = !one_in(4);
-    if (one_in(3)) tcp.congestion_control = "newreno";
+    if (one_in(3)) tcp.congestion_control = "reno";
   }
 
   Rng rng_;

@@ -22,6 +22,12 @@
 
 namespace tidewire {
 
+namespace tcp {  // core/tcp/cc/controller.hpp
+struct ControllerConfig;
+class AnyController;
+using ControllerFactory = AnyController (*)(const ControllerConfig&) noexcept;
+}  // namespace tcp
+
 struct InterfaceConfig {
   std::string_view name;  ///< copied, at most 15 characters
   Medium medium = Medium::ethernet;
@@ -122,12 +128,16 @@ struct SocketInfo {
   bool syn_data = false;  ///< RFC 7413: text of a SYN, ours or the peer's, was acknowledged
   FastOpenFailure fast_open_failure = FastOpenFailure::none;
   std::uint64_t pacing_rate = 0, delivery_rate = 0;  ///< bytes per second
+  std::uint64_t max_pacing_rate = 0;                 ///< bytes per second; all ones: unlimited
   std::uint8_t backoff = 0, probes = 0;
   bool in_recovery = false;
   Instant last_sent, last_received, last_ack_received;
   std::string_view congestion_control;
   std::string_view limited_by;  ///< "application", "cwnd", "receiver window", "link", ...
 };
+
+/// The congestion controls that every stack knows; the names last for ever.
+std::span<const std::string_view> congestion_controls() noexcept;
 
 /// One TCP/IP stack. All calls come from one thread. Calls that can arm a timer take `now`, which
 /// never runs backwards (an earlier value counts as the latest one seen).
@@ -231,8 +241,14 @@ class Stack {
                                     Instant now) noexcept;
   ReceivedBytes received(SocketId socket) const noexcept;
   SocketResult<void> consumed(SocketId socket, std::size_t bytes, Instant now) noexcept;
+  /// Of a listener it holds for the connections it makes from now on; of a connection at once, with
+  /// window and threshold kept. invalid: no such name.
   SocketResult<void> set_congestion_control(SocketId socket, std::string_view name,
                                             Instant now) noexcept;
+  /// Adds an algorithm of the caller's own, or replaces the one of that name for connections from
+  /// now on. `name` outlives the stack. no_buffers: there are 16 already.
+  SocketResult<void> add_congestion_control(std::string_view name,
+                                            tcp::ControllerFactory factory) noexcept;
 
   // --- datagrams (UDP and ICMP echo sockets) ---
   /// ICMP sockets: `data` is an ICMP echo request; its identifier is replaced by the bound "port".

@@ -1,6 +1,7 @@
 // Socket calls: each goes to the machine of its kind of socket.
 #include "core/stack.hpp"
 #include "core/stack_impl.hpp"
+#include "core/tcp/cc/registry.hpp"
 
 namespace tidewire {
 namespace {
@@ -191,6 +192,16 @@ SocketResult<void> Stack::set_congestion_control(SocketId socket, std::string_vi
   if (!is_tcp(socket)) return fail(SocketError::not_supported);
   impl_->at(now);
   return impl_->tcp.set_congestion_control(socket, name);
+}
+
+SocketResult<void> Stack::add_congestion_control(std::string_view name,
+                                                 tcp::ControllerFactory factory) noexcept {
+  if (impl_ == nullptr) return fail(SocketError::no_buffers);
+  return impl_->tcp.add_congestion_control(name, factory);
+}
+
+std::span<const std::string_view> congestion_controls() noexcept {
+  return tcp::ControllerRegistry::kBuiltIn;
 }
 
 SocketResult<void> Stack::send_datagram(SocketId socket, std::span<const Bytes> data,

@@ -33,7 +33,10 @@ void Shared::heed_marks(Connection& c, const Segment& seg, AckOutcome& o) noexce
   if (c.ecn.reduced(c.snd.una)) return;
   c.ecn.on_reduced(c.snd.nxt);
   ++c.stats.ecn_reductions;
-  a.cc.on_ecn({.now = now(), .ce_marked = marked, .in_flight = o.prior_in_flight});
+  a.cc.on_ecn({.now = now(),
+               .ce_marked = marked,
+               .in_flight = o.prior_in_flight,
+               .accurate = c.ecn.accurate()});
 }
 
 //= RFC 5681 §3.1 (4); RFC 9438 §4.6
@@ -62,13 +65,27 @@ void Shared::enter_recovery(Connection& c, const AckOutcome& o) noexcept {
   a.recovery.start_reduction(a.cc.ssthresh());
 }
 
+/// Of what is to be sent again, the oldest stands for all.
+LossSample Shared::loss_sample(const Active& a, const AckOutcome& o) const noexcept {
+  LossSample sample{.now = now(), .lost = o.newly_lost, .in_flight = o.in_flight};
+  const Scoreboard& board = a.recovery.scoreboard();
+  const auto range = board.next_lost();
+  const Run* run = range ? board.run_at(range->start) : nullptr;
+  if (run == nullptr) return sample;
+  sample.tx_in_flight = run->rate.tx_in_flight;
+  sample.lost_since = a.recovery.delivery_rate().lost_since(run->rate);
+  sample.app_limited = run->rate.app_limited != 0;
+  return sample;
+}
+
 void Shared::tell_controller(Connection& c, const AckOutcome& o, bool cwnd_limited) noexcept {
   Active& a = *c.active;
   if (o.mtu_probe != MtuProbe::none) [[unlikely]]
     on_mtu_probe(c, o.mtu_probe);
   if (o.newly_lost > 0) {
     c.stats.lost += static_cast<std::uint32_t>(o.newly_lost / std::max(1U, eff_mss(c)));
-    a.cc.on_loss({.now = now(), .lost = o.newly_lost, .in_flight = o.in_flight});
+    a.recovery.delivery_rate().on_lost(o.newly_lost);
+    a.cc.on_loss(loss_sample(a, o));
     if (tracing()) [[unlikely]] {
       TraceRecord record = trace_record(TraceKind::loss, c);
       record.cause = c.sack_on ? LossCause::rack : LossCause::duplicate_acks;
@@ -109,6 +126,10 @@ void Shared::tell_acked(Connection& c, const AckOutcome& o, bool cwnd_limited) n
   sample.delivery_rate = o.rate.bytes_per_second();
   sample.total_delivered = r.delivery_rate().delivered();
   sample.prior_delivered = o.rate.prior_delivered;
+  sample.rate_delivered = o.rate.delivered;
+  sample.tx_in_flight = o.rate.tx_in_flight;
+  sample.lost_since = o.rate.lost;
+  sample.newest_rtt = o.rate.rtt;
   sample.snd_una_offset = c.stats.bytes_acked;
   sample.snd_nxt_offset = c.stats.bytes_acked + Seq::span(c.snd.una, c.snd.nxt);
   sample.app_limited = o.rate.app_limited;

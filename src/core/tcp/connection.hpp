@@ -26,6 +26,7 @@
 #include "core/tcp/output/ack_policy.hpp"
 #include "core/tcp/phase.hpp"
 #include "core/tcp/recover/loss_recovery.hpp"
+#include "core/tcp/recover/pacer.hpp"
 #include "core/tcp/recover/rtt.hpp"
 #include "core/tcp/settings.hpp"
 #include "core/tcp/timestamps.hpp"
@@ -48,6 +49,7 @@ enum class TimerKind : std::uint8_t {
   persist,      ///< the window is closed: probe it (also the override of sender SWS avoidance)
   cork,         ///< held-back data leaves
   keepalive,    ///< idle long enough to probe
+  pacing,       ///< the next burst may leave
   linger,       ///< FIN-WAIT-2 without an owner; user timeout of an orphan
   rest,         ///< quiet for long enough to become an IdleConnection
   count_,
@@ -85,6 +87,8 @@ struct Active {
   LossRecovery recovery;
   AnyController cc;
   ReceiveTuner tuner;
+  Pacer pacer;         ///< counts while `paced`
+  bool paced = false;  ///< by the controller's wish or the socket's option
   // Marks of sequence space.
   Seq small_end;                     ///< end of the last segment below the MSS (Minshall)
   Seq cwnd_limited_until;            ///< the window held the sender back before this

@@ -185,6 +185,14 @@ SocketResult<std::int64_t> Engine::get_option(SocketId socket, SocketOption opti
     return impl_->sockets.get_option(c, option);
   });
 }
+SocketResult<void> Engine::add_congestion_control(std::string_view name,
+                                                  ControllerFactory factory) noexcept {
+  if (impl_ == nullptr) return fail(SocketError::no_buffers);
+  if (name.empty() || factory == nullptr) return fail(SocketError::invalid);
+  if (impl_->shared.controllers.add(name, factory)) return {};
+  return fail(SocketError::no_buffers);
+}
+
 SocketResult<void> Engine::set_congestion_control(SocketId socket, std::string_view name) noexcept {
   return Impl::with(impl_, socket, [&](Connection& c) noexcept {
     return impl_->sockets.set_congestion_control(c, name);

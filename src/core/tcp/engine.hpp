@@ -67,6 +67,8 @@ class Engine final : public TupleLookup {
   void abort(SocketId socket) noexcept;
   SocketResult<void> set_option(SocketId socket, SocketOption option, std::int64_t value) noexcept;
   SocketResult<std::int64_t> get_option(SocketId socket, SocketOption option) const noexcept;
+  SocketResult<void> add_congestion_control(std::string_view name,
+                                            ControllerFactory factory) noexcept;
   SocketResult<void> set_congestion_control(SocketId socket, std::string_view name) noexcept;
   SocketResult<Endpoint> local_endpoint(SocketId socket) const noexcept;
   SocketResult<Endpoint> remote_endpoint(SocketId socket) const noexcept;

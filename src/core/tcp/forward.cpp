@@ -13,7 +13,7 @@ SocketResult<SocketId> Sockets::forward_accept(FlowId flow) noexcept {
   HalfOpen* h = find_held(flow);
   if (h == nullptr) return fail(SocketError::unknown_socket);
   Settings settings = Settings::from(s.config());
-  Connection* c = input_.promote(*h, settings);
+  Connection* c = input_.promote(*h, settings, {});
   if (c == nullptr) return fail(SocketError::no_buffers);
   c->owned = true;
   c->owe_syn = true;

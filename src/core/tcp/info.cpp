@@ -65,6 +65,8 @@ SocketInfo Sockets::info(const Connection& c) const noexcept {
   info.remote = {shown(c, c.tuple.remote_address()), c.tuple.remote_port, 0};
   info.owned = c.owned;
   fill_numbers(info, c.stats);
+  info.max_pacing_rate = c.settings.max_pacing_rate;
+  info.congestion_control = c.controller.empty() ? s.controller_name : c.controller;
   if (c.listener != nullptr) {
     info.receive_queue = c.listener->ready;
     info.send_queue = c.listener->backlog;
@@ -90,7 +92,6 @@ SocketInfo Sockets::info(const Connection& c) const noexcept {
   info.backoff = c.retries;
   info.probes = c.probes;
   info.limited_by = limit_of(c);
-  info.congestion_control = c.controller.empty() ? s.controller_name : c.controller;
   if (is_synchronized(c.state)) {
     info.path_mtu = s.out.path_mtu(c.tuple.remote_address(), c.settings.bound);
   }
@@ -107,7 +108,8 @@ SocketInfo Sockets::info(const Connection& c) const noexcept {
   info.ssthresh = clip(a.cc.ssthresh());
   info.in_flight = clip(a.recovery.in_flight());
   info.sacked = clip(a.recovery.scoreboard().sacked() / std::max(1U, Shared::eff_mss(c)));
-  info.pacing_rate = a.cc.pacing_rate() == kNoLimit ? 0 : a.cc.pacing_rate();
+  const std::uint64_t rate = Shared::pacing_rate(c);
+  info.pacing_rate = rate == kNoLimit ? 0 : rate;
   info.in_recovery = a.recovery.in_recovery();
   info.reduced_by_marks =
       c.ecn.on() && c.ecn.reduced(c.snd.una) && a.recovery.phase() < RecoveryPhase::recovery;

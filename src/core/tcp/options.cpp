@@ -119,6 +119,11 @@ bool Sockets::set_size(Connection& c, SocketOption option, std::int64_t value) n
       o.window_clamp =
           value == 0 ? Settings::kUnlimited : std::max<std::uint32_t>(to_u32(value), 1152);
       return true;
+    case SocketOption::max_pacing_rate:
+      o.max_pacing_rate = value <= 0 ? Settings::kUnpacedRate : static_cast<std::uint64_t>(value);
+      Shared::update_pacing(c);
+      s.mark_ready(c);
+      return true;
     case SocketOption::keep_idle:
       o.keep_idle_ms = std::max(1U, to_millis(value));
       if (s.armed(c, TimerKind::keepalive) && c.probes == 0) {
@@ -260,6 +265,10 @@ std::optional<std::int64_t> Sockets::get_size(const Connection& c,
       return sized(o.not_sent_low_water);
     case SocketOption::window_clamp:
       return sized(o.window_clamp);
+    case SocketOption::max_pacing_rate:
+      return o.max_pacing_rate == Settings::kUnpacedRate
+                 ? -1
+                 : static_cast<std::int64_t>(o.max_pacing_rate);
     case SocketOption::bound_interface:
       return o.bound;
     case SocketOption::ttl:
@@ -328,23 +337,21 @@ SocketResult<std::int64_t> Sockets::get_option(const Connection& c,
 }
 
 SocketResult<void> Sockets::set_congestion_control(Connection& c, std::string_view name) noexcept {
-  if (!s.controllers.knows(name)) return fail(SocketError::invalid);
-  if (c.active == nullptr) {
-    for (const std::string_view known : s.controllers.names()) {
-      if (known == name) c.controller = known;
-    }
-    return {};
+  const std::string_view known = s.controllers.known(name);
+  if (known.empty()) return fail(SocketError::invalid);
+  if (c.active != nullptr) {
+    Active& a = *c.active;
+    const std::uint64_t cwnd = a.cc.window();
+    // A recovery that goes on ends at the threshold: there must be one.
+    const std::uint64_t ssthresh =
+        a.recovery.in_recovery() ? std::min(a.cc.ssthresh(), cwnd) : a.cc.ssthresh();
+    const auto made = s.controllers.make(known, s.controller_config(c, cwnd, ssthresh));
+    if (!made) return fail(SocketError::invalid);
+    a.cc = *made;
+    Shared::update_pacing(c);
+    s.mark_ready(c);
   }
-  ControllerConfig config{.mss = s.eff_mss(c),
-                          .initial_window = c.active->cc.window(),
-                          .initial_ssthresh = c.active->cc.ssthresh(),
-                          .now = s.now()};
-  const auto made = s.controllers.make(name, config);
-  if (!made) return fail(SocketError::invalid);
-  c.active->cc = *made;
-  for (const std::string_view known : s.controllers.names()) {
-    if (known == name) c.controller = known;
-  }
+  c.controller = known;
   return {};
 }
 

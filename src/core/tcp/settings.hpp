@@ -12,7 +12,9 @@ namespace tidewire::tcp {
 
 struct Settings {
   static constexpr std::uint32_t kUnlimited = std::numeric_limits<std::uint32_t>::max();
+  static constexpr std::uint64_t kUnpacedRate = std::numeric_limits<std::uint64_t>::max();
 
+  std::uint64_t max_pacing_rate = kUnpacedRate;  ///< bytes per second
   std::uint32_t keep_idle_ms = 0;
   std::uint32_t keep_interval_ms = 0;
   std::uint32_t user_timeout_ms = 0;  ///< 0: R2 by count (RFC 9293 §3.8.3, RFC 5482)

@@ -112,13 +112,7 @@ void Shared::set_state(Connection& c, TcpState state) noexcept {
 bool Shared::attach_active(Connection& c, std::uint64_t cwnd, std::uint64_t ssthresh) noexcept {
   if (c.active != nullptr) return true;
   const std::uint32_t mss = eff_mss(c);
-  //= RFC 6928 §2; RFC 5681 §3.1
-  // A lost SYN or SYN-ACK: one segment.
-  if (cwnd == 0) {
-    cwnd = c.syn_retransmitted ? mss : std::uint64_t{config().initial_window_segments} * mss;
-  }
-  const ControllerConfig cc{
-      .mss = mss, .initial_window = cwnd, .initial_ssthresh = ssthresh, .now = now()};
+  const ControllerConfig cc = controller_config(c, cwnd, ssthresh);
   auto controller = controllers.make(c.controller.empty() ? controller_name : c.controller, cc);
   if (!controller) controller = controllers.make(ControllerRegistry::kDefault, cc);
   if (!controller) return false;
@@ -131,6 +125,7 @@ bool Shared::attach_active(Connection& c, std::uint64_t cwnd, std::uint64_t ssth
   if (c.active == nullptr) return false;
   c.active->rcv_ring.set_most_islands(config().out_of_order_max);
   c.active->idle_since = now();
+  update_pacing(c);
   return true;
 }
 

@@ -131,7 +131,14 @@ class Shared {
   //= RFC 9293 §3.6.1: nobody waits for the peer's FIN any more; it does not last for ever
   void arm_orphan(Connection& c) noexcept;
 
-  // --- congestion (congestion.cpp) ---
+  // --- congestion (congestion.cpp, output/pacing.cpp) ---
+  /// What a controller of this connection starts from. `cwnd` 0: the initial window.
+  ControllerConfig controller_config(const Connection& c, std::uint64_t cwnd,
+                                     std::uint64_t ssthresh) const noexcept;
+  /// The controller or the option has changed: pace from now on, or no longer.
+  static void update_pacing(Connection& c) noexcept;
+  /// What a paced connection may send, in bytes per second.
+  static std::uint64_t pacing_rate(const Connection& c) noexcept;
   /// Arms the retransmission timer for what loss recovery needs next: probe, reordering or RTO.
   void plan_retransmit(Connection& c) noexcept;
   /// The window, not the application or the peer, held the sender back in the current flight.
@@ -268,6 +275,7 @@ class Shared {
   void pack(const Connection& c, IdleConnection& idle) const noexcept;
   void unpack(const IdleConnection& idle, Connection& c) const noexcept;
   void enter_recovery(Connection& c, const AckOutcome& outcome) noexcept;
+  LossSample loss_sample(const Active& a, const AckOutcome& outcome) const noexcept;
   void tell_acked(Connection& c, const AckOutcome& outcome, bool cwnd_limited) noexcept;
   void trace_ack(const Connection& c, const AckOutcome& outcome) noexcept;
 

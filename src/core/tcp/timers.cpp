@@ -66,6 +66,8 @@ void Timers::run(Connection& c, TimerKind kind) noexcept {
       return s.mark_ready(c);
     case TimerKind::keepalive:
       return keepalive(c);
+    case TimerKind::pacing:
+      return s.mark_ready(c);
     case TimerKind::linger:
       return s.enter_closed(c, SocketError::none);
     case TimerKind::rest:
@@ -159,6 +161,7 @@ void Timers::retransmit_data(Connection& c) noexcept {
   const bool first = a.recovery.first_rto();
   const std::uint64_t lost = a.recovery.on_rto(c.rtt, s.now());
   c.stats.lost += static_cast<std::uint32_t>(lost / std::max(1U, Shared::eff_mss(c)));
+  a.recovery.delivery_rate().on_lost(lost);
   c.rtt.back_off();
   if (!window_shut) a.cc.on_rto({.now = s.now(), .in_flight = in_flight, .first = first});
   if (c.ecn.on() && !window_shut) c.ecn.on_reduced(c.snd.nxt);

@@ -41,9 +41,10 @@ enum class Option : std::uint8_t {
   multicast_loop_v6,
   multicast_interface_v6,
   mtu_discover,
-  send_buffer,     ///< bytes the application asked for
-  receive_buffer,  ///< bytes the application asked for
-  linger,          ///< seconds, -1 for off
+  max_pacing_rate,  ///< bytes per second as 32 bits; all ones: unlimited
+  send_buffer,      ///< bytes the application asked for
+  receive_buffer,   ///< bytes the application asked for
+  linger,           ///< seconds, -1 for off
   last
 };
 

@@ -45,7 +45,7 @@ constexpr OptionRow socket_rows[] = {
     {SOL_SOCKET, SO_TIMESTAMPNS, Keeper::stored, Option::none, negative, any, 1, 1, true},
     {SOL_SOCKET, SO_BUSY_POLL, Keeper::stored},
     {SOL_SOCKET, SO_INCOMING_CPU, Keeper::stored},
-    {SOL_SOCKET, SO_MAX_PACING_RATE, Keeper::stored},
+    {SOL_SOCKET, SO_MAX_PACING_RATE, Keeper::special, Option::max_pacing_rate, negative, any},
     {SOL_SOCKET, SO_RXQ_OVFL, Keeper::stored},
     {SOL_SOCKET, SO_BINDTODEVICE, Keeper::special},
     {SOL_SOCKET, SO_PEERCRED, Keeper::special},

@@ -48,6 +48,7 @@ constexpr Mapping mappings[] = {
     {Option::multicast_loop, SocketOption::multicast_loop},
     {Option::multicast_loop_v6, SocketOption::multicast_loop},
     {Option::mtu_discover, SocketOption::mtu_discover},
+    {Option::max_pacing_rate, SocketOption::max_pacing_rate},
     {Option::send_buffer, SocketOption::send_buffer},
     {Option::receive_buffer, SocketOption::receive_buffer},
     {Option::linger, SocketOption::linger, second},
@@ -77,6 +78,7 @@ int set_stack_option(Stack& stack, SocketId socket, Option option, int value, In
   std::int64_t amount = value;
   if (value == -1 && minus_one_is_default(option)) amount = default_of(option);
   if (option == Option::tos || option == Option::traffic_class) amount &= 0xff;
+  if (option == Option::max_pacing_rate && value != -1) amount = static_cast<std::uint32_t>(value);
   if (amount > 0) amount *= mapping->unit;
   const auto done = stack.set_option(socket, mapping->stacks, amount, now);
   if (done) return 0;
@@ -90,14 +92,6 @@ Result<int, int> get_stack_option(const Stack& stack, SocketId socket, Option op
   const auto value = stack.get_option(socket, mapping->stacks);
   if (!value) return fail(errno_of(value.error()));
   return static_cast<int>(*value < 0 ? *value : *value / mapping->unit);
-}
-
-std::string_view congestion_from_linux(std::string_view name) {
-  return name == "reno" ? std::string_view("newreno") : name;
-}
-
-std::string_view congestion_to_linux(std::string_view name) {
-  return name == "newreno" ? std::string_view("reno") : name;
 }
 
 }  // namespace tidewire::posix

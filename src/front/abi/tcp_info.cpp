@@ -81,7 +81,7 @@ LinuxTcpInfo linux_tcp_info(const SocketInfo& about, Instant now) {
   out.rcv_ssthresh = out.rcv_space = out.rcv_wnd = about.receive_window;
   out.total_retrans = about.retransmits;
   out.pacing_rate = about.pacing_rate;
-  out.max_pacing_rate = ~std::uint64_t{0};
+  out.max_pacing_rate = about.max_pacing_rate;
   out.bytes_acked = about.bytes_acked;
   out.bytes_received = about.bytes_received;
   out.segs_out = static_cast<std::uint32_t>(about.segs_out);

@@ -42,7 +42,7 @@ TEST(Sysctls, BecomeTheConfiguration) {
   EXPECT_TRUE(apply_sysctl(config, "net/ipv4/tcp_sack", "0"));
   EXPECT_FALSE(config.sack);
   EXPECT_TRUE(apply_sysctl(config, "net.ipv4.tcp_congestion_control", "reno"));
-  EXPECT_EQ(config.congestion_control, "newreno");
+  EXPECT_EQ(config.congestion_control, "reno");
   EXPECT_TRUE(apply_sysctl(config, "net.ipv4.tcp_fastopen", "0x70403"));
   EXPECT_EQ(config.fast_open, 0x403U);
   EXPECT_TRUE(apply_sysctl(config, "net.ipv4.tcp_ecn", "1"));

@@ -57,8 +57,7 @@ int Sockets::set_option(int fd, int level, int option, Bytes value) {
   Stack& stack = host_.stack();
   if (level == IPPROTO_TCP && option == TCP_CONGESTION) {
     const std::string name = posix::read_text(value);
-    const auto done =
-        stack.set_congestion_control(s->id, posix::congestion_from_linux(name), host_.now());
+    const auto done = stack.set_congestion_control(s->id, name, host_.now());
     return done ? 0 : -ENOENT;
   }
   if (row->option == Option::linger) {
@@ -113,8 +112,7 @@ int Sockets::get_special(Socket& s, int level, int option, std::vector<std::byte
   }
   if (level == IPPROTO_TCP && option == TCP_CONGESTION) {
     out.resize(16);
-    const std::string_view name =
-        about ? posix::congestion_to_linux(about->congestion_control) : std::string_view{};
+    const std::string_view name = about ? about->congestion_control : std::string_view{};
     std::memcpy(out.data(), name.data(), std::min(name.size(), out.size() - 1));
     return 0;
   }
@@ -143,11 +141,12 @@ int Sockets::get_option(int fd, int level, int option, void* value, socklen_t* s
   if (size == nullptr || value == nullptr) return -EFAULT;
   if (static_cast<int>(*size) < 0) return -EINVAL;
   std::vector<std::byte> raw;
-  const bool buffer =
-      !statistics && (row->option == Option::send_buffer || row->option == Option::receive_buffer);
+  const bool plain =
+      !statistics && (row->option == Option::send_buffer || row->option == Option::receive_buffer ||
+                      row->option == Option::max_pacing_rate);
   if (statistics) {
     raw = *statistics;
-  } else if (row->keeper == Keeper::special && !buffer) {
+  } else if (row->keeper == Keeper::special && !plain) {
     if (const int error = get_special(*s, level, option, raw); error != 0) return error;
   } else if (row->keeper == Keeper::fixed) {
     raw = posix::raw_of(fixed_value(*s, option));

@@ -1,19 +1,15 @@
 #include "front/packetdrill/sysctls.hpp"
 
-#include <array>
 #include <charconv>
 #include <fstream>
 #include <iterator>
 #include <optional>
 #include <vector>
 
-#include "front/abi/stack_options.hpp"
+#include "core/stack.hpp"
 
 namespace tidewire::packetdrill {
 namespace {
-
-// Names that outlive every stack, as TcpConfig wants them.
-constexpr std::array<std::string_view, 3> controllers{"cubic", "newreno", "bbr"};
 
 std::vector<std::string_view> words_of(std::string_view text) {
   constexpr std::string_view blanks = " \t\"'";
@@ -50,8 +46,9 @@ bool set_sizes(std::string_view text, std::uint32_t& start, std::uint32_t& most)
 }
 
 bool set_controller(TcpConfig& config, std::string_view name) {
-  for (const std::string_view known : controllers) {
-    if (known != posix::congestion_from_linux(name)) continue;
+  // Names that outlive every stack, as TcpConfig wants them.
+  for (const std::string_view known : congestion_controls()) {
+    if (known != name) continue;
     config.congestion_control = known;
     return true;
   }

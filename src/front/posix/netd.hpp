@@ -147,6 +147,7 @@ class Netd {
   Outcome on_setsockopt(const Call& call);
   Outcome on_getsockopt(const Call& call);
   Outcome set_special(Socket& s, const OptionRow& row, Bytes raw, int app);
+  Outcome set_pacing_rate(Socket& s, Bytes raw);
   Outcome set_buffer(Socket& s, const OptionRow& row, int value, int app);
   Result<std::vector<std::byte>, int> option_value(Socket& s, const OptionRow& row, int app);
   Result<std::vector<std::byte>, int> special_value(Socket& s, const OptionRow& row, int app);

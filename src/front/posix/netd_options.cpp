@@ -93,6 +93,7 @@ Outcome Netd::set_special(Socket& s, const OptionRow& row, Bytes raw, int app) {
   if (row.level == IPPROTO_TCP && row.name == TCP_CONGESTION) {
     return Outcome::from(backend_.set_congestion(s.ref, read_text(raw)));
   }
+  if (row.option == Option::max_pacing_rate) return set_pacing_rate(s, raw);
   if (row.level == SOL_SOCKET && row.name == SO_BINDTODEVICE) {
     const std::string name = read_text(raw);
     for (const InterfaceInfo& i : backend_.interfaces()) {
@@ -126,6 +127,17 @@ Outcome Netd::set_buffer(Socket& s, const OptionRow& row, int value, int app) {
   if (app < 0) return Outcome::through();
   return Outcome::from(::setsockopt(app, SOL_SOCKET, row.name, &value, sizeof value) == 0 ? 0
                                                                                           : errno);
+}
+
+// 32 bits or 64, as the kernel takes it. More than 32 bits hold counts as no limit.
+Outcome Netd::set_pacing_rate(Socket& s, Bytes raw) {
+  if (raw.size() < sizeof(int)) return Outcome::error(EINVAL);
+  std::uint64_t rate = static_cast<std::uint32_t>(read_int(raw));
+  if (raw.size() >= sizeof rate) std::memcpy(&rate, raw.data(), sizeof rate);
+  const auto value =
+      static_cast<int>(static_cast<std::uint32_t>(std::min<std::uint64_t>(rate, 0xffffffffU)));
+  s.options[{SOL_SOCKET, SO_MAX_PACING_RATE}] = value;
+  return Outcome::from(backend_.set_option(s.ref, Option::max_pacing_rate, value, now_));
 }
 
 Outcome Netd::on_getsockopt(const Call& call) {
@@ -188,6 +200,11 @@ Result<std::vector<std::byte>, int> Netd::special_value(Socket& s, const OptionR
       case SO_LINGER:
         return raw_of(
             linger{s.linger_set ? 1 : 0, s.linger_set ? s.option(SOL_SOCKET, SO_LINGER) : 0});
+      case SO_MAX_PACING_RATE: {
+        const int rate = s.option(SOL_SOCKET, SO_MAX_PACING_RATE, -1);
+        return raw_of(rate == -1 ? ~std::uint64_t{0}
+                                 : std::uint64_t{static_cast<std::uint32_t>(rate)});
+      }
       case SO_PEERCRED:
         return raw_of(ucred{0, static_cast<uid_t>(-1), static_cast<gid_t>(-1)});
       case SO_SNDBUF:

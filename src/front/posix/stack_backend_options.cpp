@@ -47,14 +47,14 @@ std::size_t StackBackend::fast_open_keys(SocketRef socket, MutBytes out) {
 int StackBackend::set_congestion(SocketRef socket, std::string_view name) {
   Entry* e = entry(socket);
   if (e == nullptr) return EBADF;
-  return stack_.set_congestion_control(e->id, congestion_from_linux(name), now_) ? 0 : ENOENT;
+  return stack_.set_congestion_control(e->id, name, now_) ? 0 : ENOENT;
 }
 
 std::string StackBackend::congestion(SocketRef socket) {
   Entry* e = entry(socket);
   const auto about = e == nullptr ? std::nullopt : stack_.info(e->id);
   if (!about) return {};
-  return std::string(congestion_to_linux(about->congestion_control));
+  return std::string(about->congestion_control);
 }
 
 bool StackBackend::info(SocketRef socket, struct tcp_info& out) {

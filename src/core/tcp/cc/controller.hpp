@@ -20,10 +20,16 @@ struct ControllerConfig {
   std::uint64_t initial_window = 0;  ///< bytes; 0: RFC 6928, 10 segments
   std::uint64_t initial_ssthresh = kNoLimit;
   Instant now{};
+  std::uint64_t cwnd = 0;  ///< bytes to go on with on a live connection; 0: the initial window
+  Duration srtt{};         ///< zero: not known
+  Duration min_rtt{};      ///< zero: not known
+  std::uint64_t seed = 0;  ///< for what an algorithm decides at random
+  bool sack = true;        ///< false: one loss a round trip is all that can be seen
 
   constexpr std::uint64_t window() const noexcept {
     return initial_window != 0 ? initial_window : std::uint64_t{10} * mss;
   }
+  constexpr std::uint64_t start() const noexcept { return cwnd != 0 ? cwnd : window(); }
 };
 
 /// All bytes are payload; "in flight" is the estimate of the loss detection.
@@ -32,6 +38,7 @@ struct SentSample {
   std::uint64_t bytes = 0;
   std::uint64_t in_flight = 0;  ///< after it
   bool retransmission = false;
+  bool app_limited = false;  ///< the sender had run out of data before
 };
 struct AckSample {
   Instant now{};
@@ -49,6 +56,10 @@ struct AckSample {
   std::uint64_t delivery_rate = 0;  ///< bytes per second; 0: no valid sample
   std::uint64_t total_delivered = 0;
   std::uint64_t prior_delivered = 0;  ///< total when the newest acked data was sent
+  std::uint64_t rate_delivered = 0;   ///< bytes delivered since then
+  std::uint64_t tx_in_flight = 0;     ///< bytes out when it was sent, itself included
+  std::uint64_t lost_since = 0;       ///< bytes deemed lost since then
+  Duration newest_rtt{};              ///< of that data; zero: none
   std::uint64_t snd_una_offset = 0;   ///< bytes acked since the connection began: rounds
   std::uint64_t snd_nxt_offset = 0;   ///< bytes sent since the connection began
   bool app_limited = false;           ///< the rate sample was
@@ -59,6 +70,9 @@ struct LossSample {
   Instant now{};
   std::uint64_t lost = 0;
   std::uint64_t in_flight = 0;
+  std::uint64_t tx_in_flight = 0;  ///< bytes out when lost data was sent, itself included
+  std::uint64_t lost_since = 0;    ///< bytes deemed lost since then, `lost` included
+  bool app_limited = false;        ///< it was sent while the application limited
 };
 struct RtoSample {
   Instant now{};
@@ -69,6 +83,7 @@ struct EcnSample {
   Instant now{};
   std::uint64_t ce_marked = 0;
   std::uint64_t in_flight = 0;
+  bool accurate = false;  ///< every mark is counted, in AckSample::ce_marked too
 };
 enum class RecoveryEdge : std::uint8_t {
   enter,  ///< reduce now, once
@@ -112,12 +127,13 @@ concept Controller = std::is_trivially_copyable_v<C> && std::is_trivially_destru
                        { k.pacing_rate() } noexcept -> std::same_as<std::uint64_t>;
                        { k.stats() } noexcept -> std::same_as<ControllerStats>;
                        { k.uses_prr() } noexcept -> std::same_as<bool>;
+                       { k.paces() } noexcept -> std::same_as<bool>;
                      };
 
 /// Any controller, held inline; copyable like the controller itself.
 class AnyController {
  public:
-  static constexpr std::size_t kCapacity = 256;
+  static constexpr std::size_t kCapacity = 384;
 
   template <Controller C>
   explicit AnyController(const C& controller) noexcept : calls_(&kCalls<C>) {
@@ -142,6 +158,9 @@ class AnyController {
   std::uint64_t pacing_rate() const noexcept { return calls_->pacing_rate(storage_); }
   ControllerStats stats() const noexcept { return calls_->stats(storage_); }
   bool uses_prr() const noexcept { return calls_->uses_prr(storage_); }
+  /// True: sends no faster than pacing_rate(). False: that rate is only what a socket's own limit
+  /// is held against.
+  bool paces() const noexcept { return calls_->paces(storage_); }
 
  private:
   struct Calls {
@@ -159,6 +178,7 @@ class AnyController {
     std::uint64_t (*pacing_rate)(const void*) noexcept;
     ControllerStats (*stats)(const void*) noexcept;
     bool (*uses_prr)(const void*) noexcept;
+    bool (*paces)(const void*) noexcept;
   };
   template <typename C>
   static C& self(void* p) noexcept {
@@ -184,6 +204,7 @@ class AnyController {
       [](const void* p) noexcept { return self<C>(p).pacing_rate(); },
       [](const void* p) noexcept { return self<C>(p).stats(); },
       [](const void* p) noexcept { return self<C>(p).uses_prr(); },
+      [](const void* p) noexcept { return self<C>(p).paces(); },
   };
 
   const Calls* calls_;

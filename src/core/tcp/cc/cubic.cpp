@@ -24,7 +24,7 @@ constexpr std::uint64_t kMostWindow = std::uint64_t{1} << 31;
 }  // namespace
 
 Cubic::Cubic(const ControllerConfig& config) noexcept
-    : cwnd_(config.window()),
+    : cwnd_(config.start()),
       ssthresh_(config.initial_ssthresh),
       initial_window_(config.window()),
       last_ack_(config.now),
@@ -47,6 +47,14 @@ Duration Cubic::plateau_time(std::uint64_t w_max, std::uint64_t cwnd, std::uint3
   if (w_max <= cwnd || mss == 0) return Duration::zero();
   const std::uint64_t missing = std::min(w_max - cwnd, kMostWindow);
   return Duration::millis(cube_root(mul_div(missing, 2'500'000'000, mss)));
+}
+
+//= RFC 9438 §4.2
+/// Nothing was out: the time since the last ACK is none in which the window could have been probed.
+void Cubic::on_sent(const SentSample& sample) noexcept {
+  if (sample.in_flight > sample.bytes || !in_epoch_ || sample.now <= last_ack_) return;
+  epoch_start_ += sample.now - last_ack_;
+  last_ack_ = sample.now;
 }
 
 void Cubic::on_ack(const AckSample& sample) noexcept {

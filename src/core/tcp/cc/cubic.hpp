@@ -12,7 +12,7 @@ class Cubic {
  public:
   explicit Cubic(const ControllerConfig& config) noexcept;
 
-  void on_sent(const SentSample&) noexcept {}
+  void on_sent(const SentSample& sample) noexcept;
   void on_ack(const AckSample& sample) noexcept;
   void on_loss(const LossSample&) noexcept {}
   void on_rto(const RtoSample& sample) noexcept;
@@ -27,6 +27,7 @@ class Cubic {
   std::uint64_t pacing_rate() const noexcept;
   ControllerStats stats() const noexcept;
   bool uses_prr() const noexcept { return true; }
+  bool paces() const noexcept { return false; }  // as Linux, without a qdisc that does
 
   /// W_cubic(t) in bytes for a curve with plateau `w_max` bytes reached `k` after its start
   /// (RFC 9438 §4.2, C = 0.4). For tests and plots.

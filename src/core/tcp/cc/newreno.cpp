@@ -7,7 +7,7 @@
 namespace tidewire::tcp {
 
 NewReno::NewReno(const ControllerConfig& config) noexcept
-    : cwnd_(config.window()),
+    : cwnd_(config.start()),
       ssthresh_(config.initial_ssthresh),
       initial_window_(config.window()),
       mss_(std::max<std::uint32_t>(config.mss, 1)) {}

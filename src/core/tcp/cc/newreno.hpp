@@ -27,6 +27,7 @@ class NewReno {
   std::uint64_t pacing_rate() const noexcept;
   ControllerStats stats() const noexcept;
   bool uses_prr() const noexcept { return true; }
+  bool paces() const noexcept { return false; }  // as Linux, without a qdisc that does
 
  private:
   struct Saved {

@@ -16,8 +16,8 @@ AnyController make_controller(const ControllerConfig& config) noexcept {
 }  // namespace
 
 ControllerRegistry::ControllerRegistry() noexcept {
-  (void)add("cubic", make_controller<Cubic>);
-  (void)add("reno", make_controller<NewReno>);
+  (void)add(kBuiltIn[0], make_controller<Cubic>);
+  (void)add(kBuiltIn[1], make_controller<NewReno>);
 }
 
 bool ControllerRegistry::add(std::string_view name, ControllerFactory factory) noexcept {
@@ -39,8 +39,10 @@ std::optional<AnyController> ControllerRegistry::make(
   return std::nullopt;
 }
 
-bool ControllerRegistry::knows(std::string_view name) const noexcept {
-  return std::find(names_.begin(), names_.begin() + count_, name) != names_.begin() + count_;
+std::string_view ControllerRegistry::known(std::string_view name) const noexcept {
+  const auto all = names();
+  const auto found = std::find(all.begin(), all.end(), name);
+  return found != all.end() ? *found : std::string_view{};
 }
 
 }  // namespace tidewire::tcp

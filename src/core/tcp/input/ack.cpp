@@ -123,12 +123,14 @@ Verdict Input::fin_acknowledged(Connection& c) noexcept {
   return Verdict::go_on;
 }
 
-/// The buffer holds two windows, so that the application can refill one while the other is out.
+/// The buffer holds two windows, so that the application can refill one while the other is out; and
+/// a third, of data that the peer holds beyond a gap, where recovery goes on at full speed.
 void Input::grow_send_buffer(Connection& c) noexcept {
   if (c.settings.send_buffer_set) return;
   SendRing& ring = c.active->snd_ring;
+  const std::uint64_t windows = c.active->paced && !c.active->cc.uses_prr() ? 3 : 2;
   const std::uint64_t wanted =
-      std::min<std::uint64_t>(2 * c.active->cc.window(), s.config().send_buffer_max);
+      std::min<std::uint64_t>(windows * c.active->cc.window(), s.config().send_buffer_max);
   if (wanted > ring.limit() && !s.memory_short()) {
     ring.set_limit(static_cast<std::size_t>(wanted));
   }

@@ -47,7 +47,7 @@ Input::FastOpenChoice Input::judge_fast_open(const Connection& listener,
 /// The connection exists at once: what came with the SYN can be read, and answered.
 bool Input::fast_open(Connection& listener, Segment& seg, const PeerSyn& syn,
                       const FastOpenChoice& choice) noexcept {
-  Connection* c = make_passive(syn, listener.settings, false);
+  Connection* c = make_passive(syn, listener.settings, listener.controller, false);
   if (c == nullptr) return false;
   inherit(*c, listener);
   if (!s.add_flow(*c)) {

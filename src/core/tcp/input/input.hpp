@@ -25,7 +25,7 @@ class Input {
   void reply_reset(const Segment& seg) noexcept;
   /// A connection from a half-open record, in SYN-RECEIVED; `h` is gone. Null: no memory, `h`
   /// stays.
-  Connection* promote(HalfOpen& h, const Settings& settings) noexcept;
+  Connection* promote(HalfOpen& h, const Settings& settings, std::string_view controller) noexcept;
 
  private:
   // demux.cpp
@@ -49,7 +49,7 @@ class Input {
   /// A connection in SYN-RECEIVED that is in no table yet; null: no memory. `retransmitted`: our
   /// SYN-ACK was.
   Connection* make_passive(const PeerSyn& syn, const Settings& settings,
-                           bool retransmitted) noexcept;
+                           std::string_view controller, bool retransmitted) noexcept;
   void inherit(Connection& c, const Connection& listener) noexcept;
   void acknowledged(Connection& c, Segment& seg) noexcept;
   void reply_half_open_ack(const HalfOpen& h) noexcept;

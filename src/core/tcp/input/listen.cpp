@@ -137,7 +137,7 @@ Verdict Input::cookie_arrives(Connection& listener, Segment& seg) noexcept {
     syn.sack = kept.sack;
     if (kept.ecn && s.config().ecn != EcnUse::never) syn.set_ecn({EcnMode::classic});
   }
-  Connection* c = make_passive(syn, listener.settings, false);
+  Connection* c = make_passive(syn, listener.settings, listener.controller, false);
   if (c == nullptr) return s.drop(DropReason::no_memory, seg), Verdict::done;
   c->syn_sent_once = c->from_cookie = true;
   inherit(*c, listener);
@@ -270,7 +270,7 @@ void Input::half_open_acknowledged(HalfOpen& h, Segment& seg) noexcept {
     reply_reset(seg);
     return s.release(h);
   }
-  Connection* c = promote(h, listener.settings);
+  Connection* c = promote(h, listener.settings, listener.controller);
   if (c == nullptr) return s.drop(DropReason::no_memory, seg);
   inherit(*c, listener);
   acknowledged(*c, seg);
@@ -294,7 +294,7 @@ void Input::acknowledged(Connection& c, Segment& seg) noexcept {
 }
 
 Connection* Input::make_passive(const PeerSyn& syn, const Settings& settings,
-                                bool retransmitted) noexcept {
+                                std::string_view controller, bool retransmitted) noexcept {
   Connection* c = s.make_connection();
   if (c == nullptr) return nullptr;
   c->settings = settings;
@@ -314,6 +314,7 @@ Connection* Input::make_passive(const PeerSyn& syn, const Settings& settings,
   c->ecn.accept(syn.ecn());
   c->last_received = s.now();
   c->path.interface = syn.interface;
+  c->controller = controller;
   SynOptions theirs;
   if (syn.has_mss) theirs.mss = syn.mss;
   if (syn.has_shift) theirs.window_shift = syn.shift;
@@ -329,8 +330,9 @@ Connection* Input::make_passive(const PeerSyn& syn, const Settings& settings,
   return c;
 }
 
-Connection* Input::promote(HalfOpen& h, const Settings& settings) noexcept {
-  Connection* c = make_passive(h, settings, h.retries > 0);
+Connection* Input::promote(HalfOpen& h, const Settings& settings,
+                           std::string_view controller) noexcept {
+  Connection* c = make_passive(h, settings, controller, h.retries > 0);
   if (c == nullptr) return nullptr;
   c->syn_sent_once = h.sent;
   if (h.retries == 0 && h.sent && h.sent_at <= s.now()) {

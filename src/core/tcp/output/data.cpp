@@ -46,8 +46,15 @@ Sender::Room Sender::room_for(const Connection& c) const noexcept {
 
 Sender::Step Sender::send_data(Connection& c) noexcept {
   if (c.state == TcpState::fin_wait_2 || c.state == TcpState::time_wait) return Step::nothing;
+  if (c.active->paced && !burst_due(c)) [[unlikely]]
+    return Step::nothing;
   const Room room = room_for(c);
   if (const Step r = retransmit(c, room); r != Step::nothing) return r;
+  // Less than a segment is left and the window has room: it is the application that limits.
+  if (room.unsent < c.snd.mss && room.allowed >= c.snd.mss) {
+    LossRecovery& recovery = c.active->recovery;
+    recovery.delivery_rate().mark_app_limited(recovery.in_flight());
+  }
   if (room.unsent > 0) return send_new(c, room);
   if (c.fin_queued && !c.fin_sent && c.syn_acked) return send_fin(c, room);
   return Step::nothing;
@@ -113,7 +120,9 @@ Sender::Step Sender::send_new(Connection& c, const Room& room) noexcept {
   add_sack(c, out, false);
   out.per_seg = c.snd.mss - static_cast<std::uint32_t>(wire::options_len(out.options));
   out.text = length_to_send(c, room, out.per_seg);
-  if (room.allowed < std::min(room.unsent, room.usable)) {
+  std::uint64_t wanted = std::min(room.unsent, room.usable);
+  if (a.paced) wanted = std::min(wanted, left_);  // else it is the pacer that holds it back
+  if (room.allowed < wanted) {
     a.cwnd_was_limited = true;
     a.cwnd_limited_until = c.snd.nxt + out.text;
   }
@@ -223,7 +232,10 @@ Sender::Step Sender::emit(Connection& c, Outgoing& out, bool fin) noexcept {
   a.cc.on_sent({.now = s.now(),
                 .bytes = out.text,
                 .in_flight = a.recovery.in_flight(),
-                .retransmission = out.retransmission});
+                .retransmission = out.retransmission,
+                .app_limited = a.recovery.delivery_rate().app_limited()});
+  if (a.paced) [[unlikely]]
+    a.pacer.on_sent(out.text, s.now());
   const std::uint32_t segs = out.text == 0 ? 1 : (out.text + out.per_seg - 1) / out.per_seg;
   c.stats.data_segs_out += segs;
   c.stats.last_sent = s.now();

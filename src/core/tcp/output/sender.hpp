@@ -66,6 +66,10 @@ class Sender {
   void add_fast_open(const Connection& c, Outgoing& out, bool answer) noexcept;
   Step send_ack(Connection& c) noexcept;
   Step send_probe(Connection& c) noexcept;
+  // pacing.cpp
+  /// Whether a paced connection's next burst may leave; if so it bounds the burst, else it arms the
+  /// timer.
+  bool burst_due(Connection& c) noexcept;
   // data.cpp
   Step send_data(Connection& c) noexcept;
   Step retransmit(Connection& c, const Room& room) noexcept;

@@ -11,16 +11,21 @@ std::uint64_t RateSample::bytes_per_second() const noexcept {
   return mul_div(delivered, 1'000'000'000, static_cast<std::uint64_t>(interval.count_nanos()));
 }
 
-RateSnapshot DeliveryRate::on_send(Instant now, std::uint64_t in_flight) noexcept {
+RateSnapshot DeliveryRate::on_send(Instant now, std::uint64_t in_flight,
+                                   std::uint64_t bytes) noexcept {
   if (in_flight == 0) {
     first_sent_at_ = now;
     delivered_at_ = now;
   }
-  return {delivered_, delivered_at_, first_sent_at_, app_limited()};
-}
-
-void DeliveryRate::mark_app_limited(std::uint64_t in_flight) noexcept {
-  app_limited_until_ = std::max<std::uint64_t>(delivered_ + in_flight, 1);
+  RateSnapshot out;
+  out.delivered = delivered_;
+  out.delivered_at = delivered_at_;
+  out.first_sent_at = first_sent_at_;
+  out.tx_in_flight =
+      static_cast<std::uint32_t>(std::min<std::uint64_t>(in_flight + bytes, 0xffffffffU));
+  out.lost = lost_ & kLostMask;
+  out.app_limited = app_limited() ? 1U : 0U;
+  return out;
 }
 
 RateSample DeliveryRate::on_delivered(std::uint64_t newly_delivered, const RateSnapshot& newest,
@@ -33,7 +38,9 @@ RateSample DeliveryRate::on_delivered(std::uint64_t newly_delivered, const RateS
   RateSample sample;
   sample.prior_delivered = newest.delivered;
   sample.delivered = delivered_ - newest.delivered;
-  sample.app_limited = newest.app_limited;
+  sample.tx_in_flight = newest.tx_in_flight;
+  sample.lost = lost_since(newest);
+  sample.app_limited = newest.app_limited != 0;
   if (!retransmitted) sample.rtt = now - sent_at;
   const Duration send_elapsed = sent_at - newest.first_sent_at;
   const Duration ack_elapsed = now - newest.delivered_at;

@@ -9,10 +9,12 @@ namespace tidewire::tcp {
 
 /// What is remembered with each transmission to make a rate sample of its ACK.
 struct RateSnapshot {
-  std::uint64_t delivered = 0;  ///< bytes delivered when it was sent
-  Instant delivered_at{};       ///< when that was so
-  Instant first_sent_at{};      ///< when the flight of that time began to be sent
-  bool app_limited = false;
+  std::uint64_t delivered = 0;     ///< bytes delivered when it was sent
+  Instant delivered_at{};          ///< when that was so
+  Instant first_sent_at{};         ///< when the flight of that time began to be sent
+  std::uint32_t tx_in_flight = 0;  ///< bytes out with it, itself included; saturates
+  std::uint32_t lost : 31 = 0;     ///< bytes deemed lost by then; wraps
+  std::uint32_t app_limited : 1 = 0;
 };
 
 /// One measurement. `interval` zero: no valid sample.
@@ -20,7 +22,9 @@ struct RateSample {
   std::uint64_t delivered = 0;        ///< bytes delivered over `interval`
   std::uint64_t prior_delivered = 0;  ///< total delivered when the newest acked data was sent
   Duration interval{};
-  Duration rtt{};  ///< of the newest acked data; zero if it was retransmitted
+  Duration rtt{};                  ///< of the newest acked data; zero if it was retransmitted
+  std::uint64_t tx_in_flight = 0;  ///< bytes out when the newest acked data was sent
+  std::uint64_t lost = 0;          ///< bytes deemed lost since then
   bool app_limited = false;
 
   constexpr bool valid() const noexcept { return interval > Duration::zero(); }
@@ -34,10 +38,18 @@ class DeliveryRate {
  public:
   explicit DeliveryRate(Instant now = {}) noexcept : delivered_at_(now), first_sent_at_(now) {}
 
-  /// For data about to be sent while `in_flight` bytes are out.
-  RateSnapshot on_send(Instant now, std::uint64_t in_flight) noexcept;
+  /// For `bytes` of data about to be sent while `in_flight` bytes are out.
+  RateSnapshot on_send(Instant now, std::uint64_t in_flight, std::uint64_t bytes = 0) noexcept;
   /// The sender ran out of data while the window had room.
-  void mark_app_limited(std::uint64_t in_flight) noexcept;
+  void mark_app_limited(std::uint64_t in_flight) noexcept {
+    app_limited_until_ = delivered_ + in_flight + (delivered_ + in_flight == 0 ? 1 : 0);
+  }
+  /// So many bytes more were deemed lost.
+  void on_lost(std::uint64_t bytes) noexcept { lost_ += static_cast<std::uint32_t>(bytes); }
+  /// Bytes deemed lost since `then`; counts up to 2 GiB.
+  std::uint64_t lost_since(const RateSnapshot& then) const noexcept {
+    return (lost_ - then.lost) & kLostMask;
+  }
 
   /// `newly_delivered` bytes were acked or SACKed; `newest` was sent last of them, at `sent_at`.
   /// `min_rtt` guards against ACK bursts; zero if not known.
@@ -49,10 +61,13 @@ class DeliveryRate {
   bool app_limited() const noexcept { return app_limited_until_ != 0; }
 
  private:
+  static constexpr std::uint32_t kLostMask = 0x7fffffffU;  // as wide as RateSnapshot::lost
+
   std::uint64_t delivered_ = 0;
   Instant delivered_at_{};
   Instant first_sent_at_{};
   std::uint64_t app_limited_until_ = 0;  // value of delivered_; 0: not limited
+  std::uint32_t lost_ = 0;               // wraps
 };
 
 }  // namespace tidewire::tcp

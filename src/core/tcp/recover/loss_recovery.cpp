@@ -28,7 +28,7 @@ std::uint64_t LossRecovery::in_flight() const noexcept {
 
 void LossRecovery::on_sent(SeqRange range, std::uint32_t seg_size, Instant now,
                            bool probe) noexcept {
-  const RateSnapshot rate = rate_.on_send(now, in_flight());
+  const RateSnapshot rate = rate_.on_send(now, in_flight(), range.size());
   const bool again = range.start.before(board_.high_data());
   if (board_.empty() || range.start == board_.una()) timer_from_ = now;
   board_.on_sent({range, seg_size, now, rate, probe});

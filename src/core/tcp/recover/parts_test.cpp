@@ -162,6 +162,19 @@ TEST(DeliveryRate, MarksWhatTheApplicationLimited) {
   EXPECT_FALSE(rate.app_limited());
 }
 
+TEST(DeliveryRate, CountsWhatWasOutAndWhatWasLostSince) {
+  DeliveryRate rate(at_ms(0));
+  const RateSnapshot first = rate.on_send(at_ms(0), 0, 1000);
+  rate.on_lost(0xffff'fff0U);  // the count wraps
+  const RateSnapshot second = rate.on_send(at_ms(1), 1000, 3000);
+  rate.on_lost(500);
+  const RateSample of_first = rate.on_delivered(1000, first, at_ms(0), false, ms(0), at_ms(10));
+  EXPECT_EQ(of_first.tx_in_flight, 1000U);
+  const RateSample of_second = rate.on_delivered(3000, second, at_ms(1), false, ms(0), at_ms(11));
+  EXPECT_EQ(of_second.tx_in_flight, 4000U);
+  EXPECT_EQ(of_second.lost, 500U);
+}
+
 TEST(Pacer, KeepsTheRateAndEarnsBackLateness) {
   Pacer pacer;
   EXPECT_TRUE(pacer.may_send(at_ms(0)));
