@@ -36,6 +36,15 @@ class SimLink : public std::enable_shared_from_this<SimLink> {
   /// Takes the cable out (or puts it back): frames that are pushed are lost, those under way
   /// arrive.
   void set_up(bool up) noexcept { up_ = up; }
+  /// Another delay and rate (bits per second) for one direction from now on, as when a route or a
+  /// radio changes. A direction with a rate keeps one, a direction without keeps none.
+  void set_path(Direction direction, Duration delay, std::uint64_t rate_bps) noexcept {
+    (direction == Direction::up ? up_line_ : down_line_).set_path(delay, rate_bps);
+  }
+  /// How long a packet that is sent `now` waits for the rate.
+  Duration queue_delay(Direction direction, Instant now) const noexcept {
+    return (direction == Direction::up ? up_line_ : down_line_).queue_delay(now);
+  }
   /// Is told of every impact from now on; outlives the link or is replaced by nullptr.
   void set_observer(ImpactObserver* observer) noexcept {
     up_line_.set_observer(observer);

@@ -39,6 +39,11 @@ class ImpairedLine {
   PushResult push(const TxFrame& frame);
   /// Takes one frame that another device received, as it is.
   void push(const RxFrame& frame);
+  Duration queue_delay(Instant now) const noexcept { return impairment_.queue_delay(now); }
+  /// See Impairment::set_path.
+  void set_path(Duration delay, std::uint64_t rate_bps) noexcept {
+    impairment_.set_path(delay, rate_bps);
+  }
   bool writable() const noexcept { return impairment_.full_until(now_) == now_; }
 
   /// What has arrived by the time told last, at most `limit`; valid until the next call.

@@ -243,6 +243,13 @@ void Impairment::draw_fate(Fate& fate, const Flow& flow, const PacketKey& packet
   }
 }
 
+Duration Impairment::queue_delay(Instant now) const noexcept {
+  if (spec_.rate_bps == 0) return {};
+  const std::uint64_t nanos = mul_div(parked_bytes_ * 8, 1'000'000'000, spec_.rate_bps);
+  const Duration sending = busy_until_ > now ? busy_until_ - now : Duration::zero();
+  return sending + Duration::nanos(static_cast<std::int64_t>(nanos));
+}
+
 Instant Impairment::full_until(Instant now) const noexcept {
   for (const Window& window : spec_.full) {
     if (inside(window, now - origin_)) return origin_ + window.until;

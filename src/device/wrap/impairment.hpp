@@ -110,6 +110,14 @@ class Impairment {
   Instant full_until(Instant now) const noexcept;
   const LinkSpec& spec() const noexcept { return spec_; }
   Direction direction() const noexcept { return direction_; }
+  /// How long a packet that arrives `now` waits for those before it.
+  Duration queue_delay(Instant now) const noexcept;
+  /// The path is another one from now on; what is under way keeps its time, and the order stays.
+  /// `rate_bps` is not 0 where it was not, and 0 where it was.
+  void set_path(Duration delay, std::uint64_t rate_bps) noexcept {
+    spec_.delay = delay;
+    if ((spec_.rate_bps == 0) == (rate_bps == 0)) spec_.rate_bps = rate_bps;
+  }
 
  private:
   struct Waiting {

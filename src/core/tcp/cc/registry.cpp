@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/tcp/cc/bbr.hpp"
 #include "core/tcp/cc/cubic.hpp"
 #include "core/tcp/cc/newreno.hpp"
 
@@ -18,6 +19,7 @@ AnyController make_controller(const ControllerConfig& config) noexcept {
 ControllerRegistry::ControllerRegistry() noexcept {
   (void)add(kBuiltIn[0], make_controller<Cubic>);
   (void)add(kBuiltIn[1], make_controller<NewReno>);
+  (void)add(kBuiltIn[2], make_controller<Bbr>);
 }
 
 bool ControllerRegistry::add(std::string_view name, ControllerFactory factory) noexcept {

@@ -20,7 +20,7 @@ class ControllerRegistry {
   static constexpr std::size_t kMost = 16;
   static constexpr std::string_view kDefault = "cubic";
   /// What every registry starts with.
-  static constexpr std::array<std::string_view, 2> kBuiltIn{"cubic", "reno"};
+  static constexpr std::array<std::string_view, 3> kBuiltIn{"cubic", "reno", "bbr"};
 
   ControllerRegistry() noexcept;
   /// Adds an algorithm, or replaces the one of that name; false if the registry is full.
