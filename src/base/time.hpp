@@ -7,7 +7,8 @@
 
 namespace tidewire {
 
-/// A span of time in nanoseconds. May be negative.
+/// A span of time in nanoseconds. May be negative. Sums and differences that do not fit are the
+/// nearest that does.
 class Duration {
  public:
   constexpr Duration() noexcept = default;
@@ -32,7 +33,10 @@ class Duration {
     return Duration{sum};
   }
   friend constexpr Duration operator-(Duration a, Duration b) noexcept {
-    return a + Duration{-b.ns_};
+    std::int64_t rest = 0;
+    if (__builtin_sub_overflow(a.ns_, b.ns_, &rest))
+      return b.ns_ < 0 ? max() : Duration{-max().ns_};
+    return Duration{rest};
   }
   friend constexpr Duration operator*(Duration a, std::int64_t k) noexcept {
     std::int64_t product = 0;
@@ -76,7 +80,12 @@ class Instant {
     return Instant{sum};
   }
   friend constexpr Instant operator-(Instant t, Duration d) noexcept {
-    return t + Duration::nanos(-d.count_nanos());
+    if (t.is_never()) return t;
+    std::int64_t rest = 0;
+    if (__builtin_sub_overflow(t.ns_, d.count_nanos(), &rest)) {
+      return d.count_nanos() < 0 ? never() : Instant{std::numeric_limits<std::int64_t>::min()};
+    }
+    return Instant{rest};
   }
   friend constexpr Duration operator-(Instant a, Instant b) noexcept {
     if (a.is_never()) return Duration::max();
