@@ -75,9 +75,10 @@ struct TcpConfig {
   std::uint32_t fast_open = kFastOpenClient;  ///< FastOpenBits; as Linux
   std::uint32_t fast_open_entries = 1024;     ///< cookies of servers (RFC 7413 §4.1.3)
   Duration fast_open_retry = Duration::seconds(60);  ///< after data in SYNs was lost twice
-  bool user_timeout_option = false;                  ///< RFC 5482: send and obey; Linux does not
-  Duration user_timeout_least =
-      Duration::seconds(100);  ///< of what a peer may ask for (RFC 5482 §3.1)
+  bool user_timeout_option = false;  ///< RFC 5482: send and obey; Linux has no such option
+  /// What sockets without a user timeout of their own advise: as long as 15 retransmissions take.
+  Duration user_timeout_advice = Duration::seconds(924);
+  Duration user_timeout_least = Duration::seconds(100);  ///< of what a peer may ask for (§3.1)
   Duration user_timeout_most = Duration::seconds(3600);
   std::uint32_t somaxconn = 4096;  ///< greatest accept backlog
   std::uint32_t time_wait_max = 262'144;

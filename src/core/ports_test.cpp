@@ -168,6 +168,7 @@ TEST(Ports, EphemeralPortsAreAllUsedAndThenNone) {
   EXPECT_EQ(r.ports.bind_ephemeral(request).error(), SocketError::address_in_use);
 }
 
+// req: RFC6056-3.3-1
 TEST(Ports, EphemeralPortsDifferFromSeedToSeed) {
   std::set<std::uint16_t> first;
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {

@@ -117,8 +117,8 @@ enum class SocketOption : std::uint8_t {
   fast_open,            ///< of a listener: pending fast opens at most; 0: none
   fast_open_connect,    ///< connect waits for the first data if a cookie is known
   fast_open_no_cookie,  ///< neither side of this socket needs a cookie
-  user_timeout_option,  ///< RFC 5482: send the option, obey the peer's
   max_pacing_rate,      ///< bytes per second; <= 0: unlimited
+  user_timeout_option,  ///< 1: the option of RFC 5482 is sent, and the peer's obeyed
   // read only
   accepting,    ///< 1 for a listener
   unsent,       ///< SIOCOUTQNSD

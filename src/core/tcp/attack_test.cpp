@@ -185,7 +185,7 @@ TEST(TcpAttack, LandSegmentsAreHarmless) {
   EXPECT_LE(t.skip(), 1U);
 }
 
-// req: RFC9293-MUST-8 RFC9293-MUST-9 RFC9293-SHLD-1
+// req: RFC9293-MUST-8 RFC9293-MUST-9 RFC9293-SHLD-1 RFC6528-3-1
 TEST(TcpAttack, InitialSequenceNumbersTickAndDiffer) {
   const auto isn = [](std::uint64_t seed, std::int64_t at_ms, std::uint16_t port) {
     Host host{{}, seed};

@@ -191,7 +191,7 @@ TEST(TcpClose, TimeWaitIgnoresRst) {
   EXPECT_EQ(t.states(), (std::vector{listen, time_wait}));
 }
 
-// req: RFC9293-3.10.7.4-4 RFC9293-MAY-2
+// req: RFC9293-3.10.7.4-4 RFC9293-MAY-2 RFC6191-2-1
 TEST(TcpClose, TimeWaitAcceptsANewerSyn) {
   Trace t;
   t.accept();

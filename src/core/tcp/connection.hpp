@@ -210,7 +210,8 @@ struct Connection : ListNode<ReadyTag> {
   bool syn_ack_cookie : 1 = false;     ///< the SYN-ACK carries a (new) Fast Open cookie
   bool syn_ack_exp : 1 = false;        ///< in the experimental form
   FastOpenFailure fast_open_failure : 2 = FastOpenFailure::none;
-  bool owe_user_timeout : 1 = false;  ///< the next segment carries the option
+  bool owe_user_timeout : 1 = false;    ///< the next segment is an ACK with the option
+  std::uint16_t peer_user_timeout = 0;  ///< as in the option; 0: none came
   Stats stats;
 };
 

@@ -44,9 +44,9 @@ bool Shared::is_quiet(const Connection& c) const noexcept {
   return c.snd.una == c.snd.nxt && a.snd_ring.empty() && a.rcv_ring.empty() &&
          a.rcv_ring.islands().empty() && !a.more && a.dsack_count == 0 && !c.ack.owed_now() &&
          !c.ack.delayed() && !c.urgent_in && !c.urgent_out && !c.fin_queued && !c.fin_pending &&
-         c.probes == 0 && !c.mtu.on() && !c.ecn.accurate() && c.error == SocketError::none &&
-         c.error_info == nullptr && c.soft_error == SocketError::none &&
-         !c.ListNode<ReadyTag>::linked();
+         c.probes == 0 && !c.owe_user_timeout && c.peer_user_timeout == 0 && !c.mtu.on() &&
+         !c.ecn.accurate() && c.error == SocketError::none && c.error_info == nullptr &&
+         c.soft_error == SocketError::none && !c.ListNode<ReadyTag>::linked();
 }
 
 void Shared::consider_rest(Connection& c) noexcept {

@@ -182,7 +182,7 @@ TEST(TcpLoss, SlowStartOpensTheWindow) {
   EXPECT_GT(t.host.engine.info(t.socket)->cwnd, 10'000U);
 }
 
-// req: RFC5681-3.1-3
+// req: RFC5681-3.1-3 RFC6928-2-1
 TEST(TcpLoss, TheHandshakeDoesNotOpenTheWindow) {
   Trace passive;
   passive.accept("<mss 1000>");

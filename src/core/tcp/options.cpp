@@ -84,6 +84,10 @@ bool Sockets::set_flag(Connection& c, SocketOption option, bool on) noexcept {
         s.disarm(c, TimerKind::keepalive);
       }
       return true;
+    case SocketOption::user_timeout_option:
+      o.user_timeout_option = on;
+      s.advise_user_timeout(c);
+      return true;
     case SocketOption::quick_ack:
       c.ack.quick(on ? AckPolicy::kQuickSegments : std::uint8_t{0});
       if (on && c.ack.delayed()) {
@@ -136,6 +140,7 @@ bool Sockets::set_size(Connection& c, SocketOption option, std::int64_t value) n
       return true;
     case SocketOption::user_timeout:
       o.user_timeout_ms = to_millis(value);
+      s.advise_user_timeout(c);
       return true;
     case SocketOption::defer_accept:
       o.defer_accept = to_timeouts(value, s.config());
@@ -237,6 +242,8 @@ std::optional<std::int64_t> Sockets::get_flag(const Connection& c,
       return o.fast_open_connect;
     case SocketOption::fast_open_no_cookie:
       return o.fast_open_no_cookie;
+    case SocketOption::user_timeout_option:
+      return o.user_timeout_option;
     default:
       return std::nullopt;
   }

@@ -259,6 +259,7 @@ wire::TcpRepr Shared::syn_ack(const PeerSyn& syn, const Settings& settings) cons
     const Timestamps clock{timestamp_offset(syn.tuple)};
     repr.options.timestamps = wire::TcpTimestamps{clock.value(now()), syn.tsval};
   }
+  if (settings.user_timeout_option) repr.options.user_timeout = user_timeout_advice(settings);
   return repr;
 }
 

@@ -228,6 +228,13 @@ class Shared {
   //= RFC 9293 §3.10.7.2: <SEQ=ISS><ACK=RCV.NXT><CTL=SYN,ACK>
   /// The answer to a SYN, as far as the options of both sides say.
   wire::TcpRepr syn_ack(const PeerSyn& syn, const Settings& settings) const noexcept;
+  //= RFC 5482 §3.1
+  /// How long text may stay unacknowledged; zero: as long as R2 retransmissions take.
+  Duration user_timeout(const Connection& c) const noexcept;
+  /// ADV_UTO, as it stands in the option.
+  std::uint16_t user_timeout_advice(const Settings& settings) const noexcept;
+  /// The peer is to learn the user timeout with the next segment, if it is to be told at all.
+  void advise_user_timeout(Connection& c) noexcept;
   OptionPolicy option_policy(const Tuple& tuple, const Settings& settings) const noexcept;
   /// Text that fits in a segment with the usual options.
   static std::uint32_t eff_mss(const Connection& c) noexcept {

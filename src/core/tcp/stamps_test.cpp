@@ -14,7 +14,7 @@ struct Stamped : Trace {
   }
 };
 
-// req: RFC7323-3.2-1 RFC7323-3.2-2 RFC7323-3.2-7 RFC7323-A-1
+// req: RFC7323-3.2-1 RFC7323-3.2-2 RFC7323-3.2-3 RFC7323-3.2-7 RFC7323-A-1
 TEST(TcpStamps, EverySegmentCarriesThemOnceNegotiated) {
   Stamped t;
   t.write(10);

@@ -82,8 +82,8 @@ void Timers::run(Connection& c, TimerKind kind) noexcept {
 bool Timers::gave_up(Connection& c, std::uint32_t count, std::uint32_t limit) noexcept {
   if (count == s.config().retries_r1) s.out.advise_failure(c.tuple.remote_address());
   bool over = count > limit;
-  if (c.settings.user_timeout_ms != 0) {
-    over = s.now() - c.retries_since >= Duration::millis(c.settings.user_timeout_ms);
+  if (const Duration most = s.user_timeout(c); most > Duration::zero()) {
+    over = s.now() - c.retries_since >= most;
   }
   if (!over) return false;
   s.enter_closed(c, c.soft_error != SocketError::none ? c.soft_error : SocketError::timed_out);
@@ -208,9 +208,9 @@ void Timers::keepalive(Connection& c) noexcept {
   if (s.now() - c.last_received < idle) {
     return s.arm(c, TimerKind::keepalive, c.last_received + idle);
   }
-  const bool tired = c.settings.user_timeout_ms != 0 && c.probes > 0
-                         ? s.now() - c.last_received >= Duration::millis(c.settings.user_timeout_ms)
-                         : c.probes >= c.settings.keep_count;
+  const Duration most = s.user_timeout(c);
+  const bool tired = most > Duration::zero() && c.probes > 0 ? s.now() - c.last_received >= most
+                                                             : c.probes >= c.settings.keep_count;
   if (tired) {
     s.reset_peer(c, c.soft_error != SocketError::none ? c.soft_error : SocketError::timed_out);
     return;

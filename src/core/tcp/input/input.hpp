@@ -104,6 +104,12 @@ class Input {
   void path_mtu_lowered(Connection& c, std::uint32_t mtu) noexcept;
 
   void challenge_ack(Connection& c, DropReason why, const Segment& seg) noexcept;
+  //= RFC 5482 §3.2
+  /// Remembers what the peer advises. Zero would end connections at once and is no advice.
+  static void take_user_timeout(Connection& c, const Segment& seg) noexcept {
+    if (!seg.options.user_timeout || !c.settings.user_timeout_option) return;
+    if ((*seg.options.user_timeout & 0x7fff) != 0) c.peer_user_timeout = *seg.options.user_timeout;
+  }
   void owe_ack(Connection& c, std::uint32_t copies = 1) noexcept {
     c.ack.now(copies);
     s.mark_ready(c);

@@ -42,6 +42,7 @@ Verdict Input::syn_sent_synchronize(Connection& c, Segment& seg) noexcept {
   theirs.sack_permitted = seg.options.sack_permitted;
   if (seg.options.timestamps) theirs.tsval = seg.options.timestamps->value;
   s.apply_options(c, theirs);
+  take_user_timeout(c, seg);
   const EcnUse ecn = s.config().ecn;
   if (seg.has(TcpFlag::ack)) {
     c.ecn.on_syn_ack(ecn, seg.flags, wire::ecn_of(seg.tos));
@@ -118,6 +119,7 @@ void Input::establish(Connection& c) noexcept {
     enqueue_accept(c);
   }
   if (c.fin_queued) s.set_state(c, next_phase(c.state, CloseEvent::close));
+  s.advise_user_timeout(c);
   s.mark_ready(c);
 }
 

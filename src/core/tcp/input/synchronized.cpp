@@ -19,6 +19,8 @@ void Input::synchronized_arrives(Connection& c, Segment& seg) noexcept {
   c.probes = 0;
   if (c.ecn.on()) [[unlikely]]
     take_marks(c, seg);
+  if (c.settings.user_timeout_option) [[unlikely]]
+    take_user_timeout(c, seg);
   if (process_ack(c, seg) == Verdict::done) return;
   process_urgent(c, seg);
   if (process_text(c, seg) == Verdict::done) return;

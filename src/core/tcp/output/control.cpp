@@ -52,6 +52,7 @@ Sender::Step Sender::send_syn(Connection& c) noexcept {
         wire::TcpTimestamps{c.timestamps.value(s.now()), answer ? c.timestamps.echo() : 0};
   }
   if (answer && c.ecn.accurate() && c.retries == 0) out.options.acc_ecn = AccurateEcn::initial();
+  if (c.settings.user_timeout_option) out.options.user_timeout = s.user_timeout_advice(c.settings);
   add_fast_open(c, out, answer);
   const Step result = push(c, out);
   if (result != Step::sent) return result;
@@ -89,8 +90,12 @@ Sender::Step Sender::send_ack(Connection& c) noexcept {
   out.seq = acceptable_seq(c);
   out.flags = TcpFlag::ack;
   out.options = common_options(c);
+  if (c.owe_user_timeout) [[unlikely]]
+    out.options.user_timeout = s.user_timeout_advice(c.settings);
   add_sack(c, out, true);
-  return push(c, out);
+  const Step result = push(c, out);
+  if (result == Step::sent) c.owe_user_timeout = false;
+  return result;
 }
 
 //= RFC 9293 §3.8.4 SHLD-12; RFC 9293 §3.8.6.1 MUST-36

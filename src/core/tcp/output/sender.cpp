@@ -56,7 +56,7 @@ Sender::Step Sender::step(Connection& c) noexcept {
   if (c.owe_syn) return send_syn(c);
   if (c.state == TcpState::syn_sent) return Step::nothing;
   const bool reports = c.active != nullptr && c.active->dsack_count > 0 && c.ack.owed_now();
-  if (c.ack.owed_copies() || reports) return send_ack(c);
+  if (c.ack.owed_copies() || reports || c.owe_user_timeout) return send_ack(c);
   if ((c.syn_acked || c.fast_open_pending) && c.active != nullptr) {
     if (const Step r = send_data(c); r != Step::nothing) return r;
   }
