@@ -13,8 +13,9 @@ import lib_peer as peer
 US, THEM = "192.0.2.2", "192.0.2.1"
 LINK = ["--tap", "tap0", "--addr", f"{US}/24"]
 PORT = 5000
-BULK = (1 << 30) if peer.EVERYTHING else (64 << 20)
+BULK = 1 << 30
 SOME = 4 << 20
+WORST = "loss=1% reorder=1% dup=1%"
 
 
 def make_tap(mtu=1500):
@@ -62,15 +63,17 @@ def both_roles(count, *options):
 def bulk_both_ways():
     client_of_kernel("send", BULK)
     client_of_kernel("receive", BULK)
+    client_of_kernel("both", BULK)
     with serving():
         peer.client_send(US, PORT, BULK)
         peer.client_receive(US, PORT, BULK)
+        peer.client_both(US, PORT, BULK)
 
 
-def impaired(words):
-    client_of_kernel("both", SOME, options=["--net", words, "--seed", "5"])
+def impaired(words, count=SOME):
+    client_of_kernel("both", count, options=["--net", words, "--seed", "5"])
     with serving("--net", words, "--seed", "6"):
-        peer.client_both(US, PORT, SOME)
+        peer.client_both(US, PORT, count)
 
 
 def many_connections():
@@ -237,7 +240,7 @@ def main():
     tally = peer.Tally()
     tally.case("ping", pings)
     tally.case("UDP sizes", udp_sizes)
-    tally.case(f"{BULK >> 20} MiB each way, both roles", bulk_both_ways)
+    tally.case(f"{BULK >> 20} MiB one way, the other and both, both roles", bulk_both_ways)
     tally.case("round trips", round_trips)
     tally.case("without offloads", both_roles, SOME, "--no-offload")
     tally.case("1,000 connections", many_connections)
@@ -251,6 +254,8 @@ def main():
     tally.case("reordering", impaired, "reorder=2%")
     tally.case("duplication", impaired, "dup=2%")
     tally.case("all of them", impaired, "loss=1% reorder=1% dup=1% delay=1ms")
+    if peer.EVERYTHING:
+        tally.case(f"{BULK >> 20} MiB both ways at once, {WORST}", impaired, WORST, BULK)
     for name, value, default in (("tcp_timestamps", 0, 1), ("tcp_sack", 0, 1),
                                  ("tcp_window_scaling", 0, 1), ("tcp_ecn", 1, 2)):
         tally.case(f"kernel {name}={value}", with_sysctl, name, value, default)
