@@ -34,6 +34,7 @@ Dumbbell::Dumbbell(const DumbbellOptions& options) : world_(options.seed) {
     Host& sender = world_.add_host("sender" + std::to_string(i), of_flow);
     LinkOptions own;
     own.net.up.delay = own.net.down.delay = plan.delay;
+    own.net.up.jitter = plan.jitter;
     const auto number = static_cast<std::uint8_t>(i + 2);
     (void)world_.connect(sender, {IpAddress::v4(10, 0, 0, number), 24}, middle, own);
     const auto port = static_cast<std::uint16_t>(kFirstPort + i);

@@ -16,6 +16,7 @@ struct FlowPlan {
   std::string_view congestion_control = "cubic";  ///< one the stack knows
   Duration start;                                 ///< after the world's beginning
   Duration delay;                                 ///< one way, of its own link
+  Duration jitter;                                ///< what it sends is up to this much later
 };
 
 struct DumbbellOptions {
