@@ -5,7 +5,7 @@ include(CMakePackageConfigHelpers)
 # The public headers are these and whatever they include; nothing else is installed.
 file(GLOB public_headers RELATIVE "${PROJECT_SOURCE_DIR}/src" CONFIGURE_DEPENDS
      src/sim/*.hpp src/runtime/*.hpp)
-list(APPEND public_headers core/stack.hpp device/device.hpp base/time.hpp base/result.hpp
+list(APPEND public_headers core/stack.hpp core/tcp/cc/controller.hpp device/device.hpp base/time.hpp base/result.hpp
      base/bytes.hpp base/memory.hpp base/random.hpp base/seq.hpp wire/address.hpp wire/frame.hpp)
 
 # header_closure(OUT header...): the headers and, transitively, the project headers they include.

@@ -73,7 +73,7 @@ RULES = [
     Rule("src/report/", [*OUTER, "wire/", "runtime/", "sim/", "report/"], world=True, system=True),
     Rule("apps/", [*OUTER, "wire/", "device/", "sim/", "runtime/", "front/", "report/", "apps/"],
          but_not=[KERNEL_DEVICES], world=True, system=True, other=["fmt/", "CLI/"]),
-    Rule("examples/", [*OUTER, "device/", "sim/", "runtime/", "front/", "report/"],
+    Rule("examples/", [*OUTER, "core/tcp/cc/controller", "device/", "sim/", "runtime/", "front/", "report/"],
          but_not=["device/backends/"], world=True, system=True, other=["fmt/"]),
 ]
 TEST_HEADERS = ("gtest/", "gmock/")

@@ -21,6 +21,7 @@ cmake -S "$here" -B "$work/by-cmake" -G Ninja -DCMAKE_PREFIX_PATH="$work/moved" 
   { cat "$work/cmake.log"; exit 1; }
 cmake --build "$work/by-cmake"
 [ "$("$work/by-cmake/consumer")" = 10.0.2.15/24 ]
+"$work/by-cmake/own_controller"
 
 pc=$(dirname "$(find "$work/moved" -name tidewire.pc)")
 # shellcheck disable=SC2046
