@@ -280,6 +280,23 @@ TEST(Controllers, ARestartAfterALargerMssStillSendsASegment) {
   }
 }
 
+// req: RFC9438-4.6-2
+TEST(Cubic, ReducesFromWhatWasOutWhenTheLostDataWasSent) {
+  Cubic cc({.mss = kMss, .initial_window = 100 * kMss, .initial_ssthresh = 1});
+  // The application writes in lumps: the loss shows while half of the window is out.
+  cc.on_loss({.lost = kMss, .in_flight = 49 * kMss, .tx_in_flight = 90 * kMss});
+  cc.on_recovery({.edge = RecoveryEdge::enter, .in_flight = 50 * kMss});
+  EXPECT_NEAR(static_cast<double>(cc.window()), 63.0 * kMss, kMss);
+  cc.on_recovery({.edge = RecoveryEdge::exit, .in_flight = 60 * kMss});
+  // Never from more than the window; and a loss of before says nothing about the next.
+  cc.on_loss({.lost = kMss, .in_flight = 49 * kMss, .tx_in_flight = 90 * kMss});
+  cc.on_recovery({.edge = RecoveryEdge::enter, .in_flight = 50 * kMss});
+  EXPECT_NEAR(static_cast<double>(cc.window()), 44.1 * kMss, kMss);
+  cc.on_recovery({.edge = RecoveryEdge::exit, .in_flight = 40 * kMss});
+  cc.on_recovery({.edge = RecoveryEdge::enter, .in_flight = 20 * kMss});
+  EXPECT_NEAR(static_cast<double>(cc.window()), 14.0 * kMss, kMss);
+}
+
 // req: RFC9438-4.6-4
 TEST(Controllers, MarksReduceDownToTwoSegmentsAndNotBelowOne) {
   const ControllerRegistry registry;

@@ -158,7 +158,12 @@ void Cubic::reduce(std::uint64_t in_flight) noexcept {
 }
 
 void Cubic::on_recovery(const RecoverySample& sample) noexcept {
-  if (sample.edge == RecoveryEdge::enter) reduce(sample.in_flight);
+  if (sample.edge == RecoveryEdge::enter) {
+    // Writes in lumps leave the flight anywhere below the window when a loss shows. What it was
+    // when the lost data was sent is what the path did not carry.
+    reduce(std::max(sample.in_flight, std::min(lost_flight_, cwnd_)));
+    lost_flight_ = 0;
+  }
   cwnd_ = ssthresh_;
 }
 

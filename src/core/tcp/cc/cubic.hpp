@@ -14,7 +14,7 @@ class Cubic {
 
   void on_sent(const SentSample& sample) noexcept;
   void on_ack(const AckSample& sample) noexcept;
-  void on_loss(const LossSample&) noexcept {}
+  void on_loss(const LossSample& sample) noexcept { lost_flight_ = sample.tx_in_flight; }
   void on_rto(const RtoSample& sample) noexcept;
   void on_ecn(const EcnSample& sample) noexcept;
   void on_recovery(const RecoverySample& sample) noexcept;
@@ -49,6 +49,7 @@ class Cubic {
   std::uint64_t w_max_ = 0;
   std::uint64_t w_est_ = 0;
   std::uint64_t cwnd_prior_ = 0;
+  std::uint64_t lost_flight_ = 0;  // bytes out when what was deemed lost last was sent
   std::uint64_t est_acked_ = 0;
   std::uint64_t grow_acked_ = 0;
   Instant epoch_start_;
