@@ -4,6 +4,13 @@
 #include "core/tcp/shared.hpp"
 
 namespace tidewire::tcp {
+namespace {
+
+std::uint32_t clip(std::uint64_t v) noexcept {
+  return static_cast<std::uint32_t>(std::min<std::uint64_t>(v, 0xffffffffU));
+}
+
+}  // namespace
 
 //= RFC 6298 §5.1 to §5.3; RFC 8985 §8
 void Shared::plan_retransmit(Connection& c) noexcept {
@@ -78,28 +85,47 @@ LossSample Shared::loss_sample(const Active& a, const AckOutcome& o) const noexc
   return sample;
 }
 
+void Shared::take_back(Connection& c) noexcept {
+  ++c.stats.spurious;
+  ++ctx.counters.tcp_spurious;
+  if (c.ecn.on() && !c.ecn.on_spurious()) return;  // there were marks too
+  c.active->cc.on_spurious(now());
+  mark_ready(c);
+}
+
+void Shared::note_duplicate(Connection& c, std::uint32_t again) noexcept {
+  ++c.stats.dsacks;
+  ++ctx.counters.tcp_dsacks_in;
+  const std::uint32_t mss = std::max(1U, eff_mss(c));
+  c.stats.spurious_retransmits += (again + mss - 1) / mss;
+}
+
 void Shared::tell_controller(Connection& c, const AckOutcome& o, bool cwnd_limited) noexcept {
   Active& a = *c.active;
   if (o.mtu_probe != MtuProbe::none) [[unlikely]]
     on_mtu_probe(c, o.mtu_probe);
+  // A mistake of before is taken back first: what is found lost now is a loss of its own.
+  if (o.spurious != SpuriousBy::none) take_back(c);
+  if (o.new_data_first) c.override_sws = true;
+  if (o.overtaken > 0) {
+    const std::uint32_t segments = o.overtaken / std::max(1U, eff_mss(c));
+    c.stats.reordering = std::max({c.stats.reordering, segments, 1U});
+  }
   if (o.newly_lost > 0) {
     c.stats.lost += static_cast<std::uint32_t>(o.newly_lost / std::max(1U, eff_mss(c)));
     a.recovery.delivery_rate().on_lost(o.newly_lost);
     a.cc.on_loss(loss_sample(a, o));
     if (tracing()) [[unlikely]] {
       TraceRecord record = trace_record(TraceKind::loss, c);
-      record.cause = c.sack_on ? LossCause::rack : LossCause::duplicate_acks;
+      record.cause = !c.sack_on       ? LossCause::duplicate_acks
+                     : !config().rack ? LossCause::sack
+                                      : LossCause::rack;
       record.a = c.snd.una.value();
       record.c = static_cast<std::uint32_t>(o.newly_lost);
       trace(record);
     }
   }
   if (o.entered_recovery) enter_recovery(c, o);
-  if (o.spurious) {
-    ++c.stats.spurious;
-    ++ctx.counters.tcp_spurious;
-    if (!c.ecn.on() || c.ecn.on_spurious()) a.cc.on_spurious(now());
-  }
   if (o.delivered > 0 || o.acked > 0) tell_acked(c, o, cwnd_limited);
   if (o.left_recovery) {
     a.cc.on_recovery({.now = now(), .edge = RecoveryEdge::exit, .in_flight = o.in_flight});
@@ -141,9 +167,6 @@ void Shared::tell_acked(Connection& c, const AckOutcome& o, bool cwnd_limited) n
 
 void Shared::trace_ack(const Connection& c, const AckOutcome& o) noexcept {
   TraceRecord record = trace_record(TraceKind::congestion, c);
-  const auto clip = [](std::uint64_t v) noexcept {
-    return static_cast<std::uint32_t>(std::min<std::uint64_t>(v, 0xffffffffU));
-  };
   record.a = clip(c.active->cc.window());
   record.b = clip(c.active->cc.ssthresh());
   record.c = clip(o.in_flight);

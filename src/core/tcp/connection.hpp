@@ -60,7 +60,7 @@ struct Stats {
   std::uint64_t bytes_sent = 0, bytes_acked = 0, bytes_received = 0, bytes_retransmitted = 0;
   std::uint64_t segs_out = 0, segs_in = 0, data_segs_out = 0, data_segs_in = 0;
   std::uint32_t retransmits = 0, fast_retransmits = 0, timeouts = 0, lost = 0;
-  std::uint32_t spurious = 0, dsacks = 0, reordering = 0;
+  std::uint32_t spurious = 0, spurious_retransmits = 0, dsacks = 0, reordering = 0;
   std::uint32_t ce_received = 0;  ///< segments that came with CE
   std::uint32_t ecn_reductions = 0;
   std::uint64_t ce_reported = 0;  ///< bytes that the peer said came with CE

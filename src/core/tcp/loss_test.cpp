@@ -45,7 +45,7 @@ TEST(TcpLoss, TimeoutSendsTheFirstSegmentAgainAndBacksOff) {
   EXPECT_EQ(info.timeouts, 5U);
 }
 
-// req: RFC6298-5.2-1 RFC6298-5.3-1
+// req: RFC6298-5.1-1 RFC6298-5.2-1 RFC6298-5.3-1
 TEST(TcpLoss, AnAckRestartsTheTimerAndTheLastStopsIt) {
   Flight t{3, "<mss 1000>"};
   t.pass(100);
@@ -271,7 +271,7 @@ TEST(TcpLoss, TheTraceNamesTheCause) {
     kinds.insert(records[i].kind);
     if (records[i].kind == TraceKind::retransmission) causes.insert(records[i].cause);
   }
-  EXPECT_TRUE(causes.contains(LossCause::sack));
+  EXPECT_TRUE(causes.contains(LossCause::rack));
   EXPECT_TRUE(causes.contains(LossCause::rto));
   for (const TraceKind kind : {TraceKind::segment_in, TraceKind::segment_out, TraceKind::state,
                                TraceKind::congestion, TraceKind::loss}) {

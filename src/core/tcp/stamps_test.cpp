@@ -66,6 +66,36 @@ TEST(TcpStamps, AnOldOneIsAnsweredAndDropped) {
   EXPECT_EQ(t.host.dropped(DropReason::tcp_paws), 1U);
 }
 
+// A retransmission fills a gap and has overtaken data that was sent before it: that is no old data.
+TEST(TcpStamps, WhatARetransmissionOvertookIsTaken) {
+  Stamped t;
+  t.in("P. 1(10) ack 1 <ts 200>");
+  t.in("P. 21(10) ack 1 <ts 202>");
+  t.in("P. 11(10) ack 1 <ts 300>");  // again; the first copy got lost
+  t.skip();
+  t.in("P. 31(10) ack 1 <ts 203>");
+  EXPECT_EQ(t.read(), 40U);
+  EXPECT_EQ(t.host.dropped(DropReason::tcp_paws), 0U);
+  t.in("P. 41(10) ack 1 <ts 301>");  // nothing is missing
+  t.skip();
+  t.in("P. 51(10) ack 1 <ts 204>");
+  EXPECT_EQ(t.read(), 10U);
+  EXPECT_EQ(t.host.dropped(DropReason::tcp_paws), 1U);
+}
+
+// Gap after gap, nothing is ever taken that is more than a second old.
+TEST(TcpStamps, WhatWasOvertakenByASecondIsOld) {
+  Stamped t;
+  t.in("P. 1(10) ack 1 <ts 200>");
+  t.in("P. 21(10) ack 1 <ts 202>");
+  t.in("P. 11(10) ack 1 <ts 1300>");
+  t.in("P. 31(10) ack 1 <ts 275>");
+  EXPECT_EQ(t.host.dropped(DropReason::tcp_paws), 1U);
+  t.in("P. 31(10) ack 1 <ts 276>");
+  EXPECT_EQ(t.host.dropped(DropReason::tcp_paws), 1U);
+  EXPECT_EQ(t.read(), 40U);
+}
+
 // req: RFC7323-5.3-4
 TEST(TcpStamps, PawsDoesNotApplyToRst) {
   Stamped t;

@@ -84,7 +84,7 @@ TEST(TcpText, OutOfOrderIsKeptAndReportedAtOnce) {
   EXPECT_EQ(t.read(), 200U);
 }
 
-// req: RFC2018-4-6 RFC2018-4-7 RFC2018-4-8 RFC2018-4-4
+// req: RFC2018-4-2 RFC2018-4-6 RFC2018-4-7 RFC2018-4-8 RFC2018-4-4
 TEST(TcpText, NewestIslandComesFirstThenTheLatestOthers) {
   Receiver t;
   t.in(". 101(100) ack 1");

@@ -16,6 +16,10 @@ class Timestamps {
   /// TS.Recent is not trusted after this long without an update (§5.5).
   static constexpr Duration kRecentLifetime = Duration::seconds(24 * 86'400);
 
+  /// Ticks by which a segment may have been overtaken, about a second. So little cannot be mistaken
+  /// for a wrap of the sequence space (RFC 7323 §5.2) below 34 Gbit/s.
+  static constexpr std::uint32_t kOvertaken = 1024;
+
   constexpr Timestamps() noexcept = default;
   explicit constexpr Timestamps(std::uint32_t offset) noexcept : offset_(offset) {}
 
@@ -28,7 +32,7 @@ class Timestamps {
 
   /// The TSval of the peer's SYN.
   constexpr void start(std::uint32_t tsval, Instant now) noexcept {
-    recent_ = tsval;
+    recent_ = floor_ = tsval;
     recent_at_ = now;
     valid_ = true;
   }
@@ -38,17 +42,22 @@ class Timestamps {
   /// Not to be asked for a RST.
   constexpr bool paws_reject(std::uint32_t tsval, Instant now) const noexcept {
     if (!valid_ || now - recent_at_ > kRecentLifetime) return false;
-    return Seq{tsval}.before(Seq{recent_});
+    return Seq{tsval}.before(Seq{floor_});
   }
 
   //= RFC 7323 §4.3
   /// For an acceptable segment: TS.Recent moves only if the segment covers the last ACK we sent.
-  constexpr void on_segment(std::uint32_t tsval, Seq seg_seq, Seq last_ack_sent,
+  /// `gap`: data beyond rcv.nxt waits. The segment may be a retransmission then, which has
+  /// overtaken data sent before it: that must not look old to PAWS, so what was TS.Recent before
+  /// counts there, if it is not more than kOvertaken ticks ago.
+  constexpr void on_segment(std::uint32_t tsval, Seq seg_seq, Seq last_ack_sent, bool gap,
                             Instant now) noexcept {
     const bool stale = !valid_ || now - recent_at_ > kRecentLifetime;
     if (!stale && Seq{tsval}.before(Seq{recent_})) return;
     if (seg_seq.after(last_ack_sent)) return;
+    const Seq before{floor_};
     start(tsval, now);
+    if (gap && !stale) floor_ = later(before, Seq{tsval} - kOvertaken).value();
   }
 
   /// The round trip that an ACK with this TSecr shows; nothing if the value cannot be ours. To be
@@ -68,6 +77,7 @@ class Timestamps {
   Instant recent_at_;
   std::uint32_t offset_ = 0;
   std::uint32_t recent_ = 0;
+  std::uint32_t floor_ = 0;  // nothing older is taken: recent_, or less while data is missing
   bool valid_ = false;
 };
 

@@ -84,7 +84,7 @@ TEST(Timestamps, OlderOnesAreRefusedUntilTheMemoryIsStale) {
   EXPECT_TRUE(ts.paws_reject(0xfffffffdU, at_ms(1)));
   const Instant late = Instant{} + Duration::seconds(24 * 86'400 + 1);
   EXPECT_FALSE(ts.paws_reject(0xfffffffdU, late));
-  ts.on_segment(0xfffffffdU, Seq{1}, Seq{1}, late);
+  ts.on_segment(0xfffffffdU, Seq{1}, Seq{1}, false, late);
   EXPECT_EQ(ts.echo(), 0xfffffffdU);
 }
 
@@ -92,11 +92,11 @@ TEST(Timestamps, OlderOnesAreRefusedUntilTheMemoryIsStale) {
 TEST(Timestamps, RecentMovesOnlyWithWhatTheLastAckWaitedFor) {
   Timestamps ts;
   ts.start(100, at_ms(0));
-  ts.on_segment(105, Seq{2000}, Seq{1000}, at_ms(5));  // beyond a gap
+  ts.on_segment(105, Seq{2000}, Seq{1000}, false, at_ms(5));  // beyond a gap
   EXPECT_EQ(ts.echo(), 100U);
-  ts.on_segment(107, Seq{1000}, Seq{1000}, at_ms(7));  // fills it
+  ts.on_segment(107, Seq{1000}, Seq{1000}, false, at_ms(7));  // fills it
   EXPECT_EQ(ts.echo(), 107U);
-  ts.on_segment(106, Seq{900}, Seq{1000}, at_ms(8));  // older
+  ts.on_segment(106, Seq{900}, Seq{1000}, false, at_ms(8));  // older
   EXPECT_EQ(ts.echo(), 107U);
 }
 

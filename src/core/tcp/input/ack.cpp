@@ -35,7 +35,9 @@ void Input::update_window(Connection& c, const Segment& seg) noexcept {
 
 void Input::feed_recovery(Connection& c, const Segment& seg) noexcept {
   Active& a = *c.active;
-  if (seg.ack.before(c.snd.una)) return;
+  // Of an ACK that was overtaken the reports still count: RFC 2883 §4, RFC 3708.
+  const bool old = seg.ack.before(c.snd.una);
+  if (old && (!c.sack_on || seg.options.sack.empty())) return;
   std::array<SeqRange, wire::SackBlocks::kMax> blocks;
   std::size_t count = 0;
   if (c.sack_on) {
@@ -47,7 +49,8 @@ void Input::feed_recovery(Connection& c, const Segment& seg) noexcept {
   event.sack_blocks = std::span{blocks}.first(count);
   const std::uint32_t window = (WireWindow{seg.window} << c.snd.scale).bytes();
   //= RFC 5681 §2
-  event.duplicate = !advances && c.snd.nxt != c.snd.una && seg.len() == 0 && window == c.snd.wnd;
+  event.duplicate =
+      seg.ack == c.snd.una && c.snd.nxt != c.snd.una && seg.len() == 0 && window == c.snd.wnd;
   event.now = std::clamp(seg.ingress, std::min(c.stats.last_sent, s.now()), s.now());
   if (advances && c.timestamps_on && seg.options.timestamps && seg.options.timestamps->echo != 0) {
     //= RFC 7323 §4.1
@@ -57,13 +60,10 @@ void Input::feed_recovery(Connection& c, const Segment& seg) noexcept {
   const bool limited = Shared::cwnd_limited(c);
   AckOutcome outcome = a.recovery.on_ack(event, c.rtt);
   if (advances) take_acknowledged(c, seg.ack);
-  if (c.ecn.on()) [[unlikely]]
+  if (c.ecn.on() && !old) [[unlikely]]
     s.heed_marks(c, seg, outcome);
   s.tell_controller(c, outcome, limited);
-  if (outcome.dsack) {
-    ++c.stats.dsacks;
-    ++s.ctx.counters.tcp_dsacks_in;
-  }
+  if (outcome.dsack) s.note_duplicate(c, outcome.duplicated);
   if (advances) {
     grow_send_buffer(c);
     after_ack_timers(c);

@@ -61,7 +61,9 @@ Verdict Input::check_sequence(Connection& c, Segment& seg) noexcept {
     return Verdict::done;
   }
   if (c.timestamps_on && seg.options.timestamps) {
-    c.timestamps.on_segment(seg.options.timestamps->value, seg.seq, c.rcv.last_ack_sent, s.now());
+    const bool gap = c.active != nullptr && !c.active->rcv_ring.islands().empty();
+    c.timestamps.on_segment(seg.options.timestamps->value, seg.seq, c.rcv.last_ack_sent, gap,
+                            s.now());
   }
   // What lies beyond the window is cut off; it will come again.
   const Seq edge = nxt + wnd;

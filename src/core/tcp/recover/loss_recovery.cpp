@@ -11,11 +11,14 @@ LossRecovery::LossRecovery(MemoryProvider& memory, const RecoveryConfig& config,
       mss_(std::max<std::uint32_t>(config.mss, 1)),
       sack_(config.sack),
       rack_on_(config.rack),
+      undo_on_(config.undo),
+      frto_on_(config.undo && config.frto && config.sack),
       recovery_point_(snd_nxt - 1),
       high_rxt_(snd_nxt),
       rescue_rxt_(snd_nxt),
       rto_una_(snd_nxt),
       spurious_until_(snd_nxt),
+      timeout_end_(snd_nxt),
       timer_from_(now),
       probe_from_(now) {
   board_.reset(snd_nxt);
@@ -42,9 +45,11 @@ void LossRecovery::on_sent(SeqRange range, std::uint32_t seg_size, Instant now,
       mtu_probe_ = MtuProbe::lost;
     }
     force_first_ = false;
+    frto_ = frto_ == Frto::next_ack ? Frto::off : frto_;  // there was nothing new to send
     spurious_.on_retransmit(range, range.start == board_.una(), now);
   } else {
     probe_from_ = now;
+    frto_room_ -= std::min<std::uint64_t>(frto_room_, range.size());
   }
   if (probe_due_) {
     probe_due_ = false;
@@ -63,7 +68,7 @@ void LossRecovery::on_sent(SeqRange range, std::uint32_t seg_size, Instant now,
 }
 
 void LossRecovery::take_rtt(const AckEvent& event, const Delivered& d, RttEstimator& rtt,
-                            AckOutcome& out) const noexcept {
+                            AckOutcome& out) noexcept {
   //= RFC 6298 §3 (Karn): data sent twice gives no sample, unless timestamps tell which one arrived;
   // nor does what waited with it for the gap to close.
   if (!d.oldest_sent_at.is_never() && !d.with_retransmitted) {
@@ -83,6 +88,11 @@ void LossRecovery::take_rtt(const AckEvent& event, const Delivered& d, RttEstima
   const std::uint64_t expected = (board_.outstanding() + d.acked) / (2 * std::uint64_t{mss_});
   rtt.on_sample(*out.rtt, event.now,
                 static_cast<std::uint32_t>(std::clamp<std::uint64_t>(expected, 1, 1000)));
+  //= RFC 4015 §3.1 (9)
+  if (reseed_ && board_.una().after(timeout_end_)) [[unlikely]] {
+    rtt.reseed(std::max(srtt_prev_, *out.rtt), std::max(rttvar_prev_, *out.rtt / 2));
+    reseed_ = false;
+  }
 }
 
 // Counts duplicate ACKs. Returns the bytes that this ACK shows to have been delivered.
@@ -120,6 +130,7 @@ AckOutcome LossRecovery::on_ack(const AckEvent& event, RttEstimator& rtt) noexce
                     {event.now, rtt.min_rtt(), event.echoed_rtt});
   out.acked = d.acked;
   out.dsack = d.dsack.has_value();
+  out.overtaken = d.overtaken;
   out.restart_rto = d.acked > 0;
   if (d.acked > 0) timer_from_ = probe_from_ = event.now;
   out.delivered = count_duplicates(event, d);
@@ -156,20 +167,67 @@ AckOutcome LossRecovery::on_ack(const AckEvent& event, RttEstimator& rtt) noexce
   return out;
 }
 
-//= RFC 3522 §3.2; RFC 3708
+SpuriousBy LossRecovery::find_spurious(const AckEvent& event, const Delivered& d,
+                                       AckOutcome& out) noexcept {
+  SpuriousDetector::Report report;
+  if (d.dsack) {
+    report = spurious_.on_dsack(*d.dsack);
+    if (report.ours) out.duplicated = d.dsack->size();
+  }
+  SpuriousBy by = report.all ? SpuriousBy::dsack : SpuriousBy::none;
+  if (phase_ >= RecoveryPhase::recovery) {
+    if (check_frto(event, d, out)) by = SpuriousBy::frto;
+    //= RFC 3522 §3.2 (5)
+    // A report of duplicates with it: the original may have been answered by an ACK that got lost.
+    // So may it if all is acknowledged, by a peer that makes no such reports.
+    const bool answered = d.acked > 0 && spurious_.on_progress(event.echoed_rtt, event.now);
+    if (answered && !d.dsack && (dsack_seen_ || !board_.empty())) by = SpuriousBy::timestamps;
+  }
+  dsack_seen_ = dsack_seen_ || d.dsack;
+  return by;
+}
+
+//= RFC 4015 §3.1
 void LossRecovery::check_spurious(const AckEvent& event, const Delivered& d,
                                   AckOutcome& out) noexcept {
-  if (!spurious_.active()) return;
+  if (!spurious_.active() && !d.dsack) return;
+  const SpuriousBy by = find_spurious(event, d, out);
   const bool recovering = phase_ >= RecoveryPhase::recovery;
-  if (!recovering && board_.una().after(spurious_until_)) return spurious_.stop();
-  bool mistaken = recovering && d.acked > 0 && spurious_.on_progress(event.echoed_rtt, event.now);
-  if (d.dsack) mistaken = spurious_.on_dsack(*d.dsack) || mistaken;
-  if (!mistaken) return;
+  if (by == SpuriousBy::none) {
+    if (recovering || !board_.una().after(spurious_until_)) return;
+    if (undo_rounds_ == 0) return spurious_.stop();
+    --undo_rounds_;
+    spurious_until_ = board_.high_data();
+    return;
+  }
   spurious_.stop();
-  out.spurious = true;
+  if (!after_timeout_) rack_.on_spurious();
+  if (!undo_on_) return;
+  out.spurious = by;
+  reseed_ = after_timeout_;
   if (!recovering) return;
   board_.undo_lost();
   leave();
+}
+
+//= RFC 5682 §3.1
+/// Without timestamps: true if data that was sent once only, before the timeout, arrived after its
+/// retransmission had been acknowledged and new data had been sent.
+bool LossRecovery::check_frto(const AckEvent& event, const Delivered& d, AckOutcome& out) noexcept {
+  if (frto_ == Frto::off || phase_ != RecoveryPhase::loss) return false;
+  if (frto_ == Frto::first_ack) {
+    if (d.acked == 0) return false;
+    frto_ = Frto::off;
+    if (event.echoed_rtt || board_.una().at_or_after(recovery_point_)) return false;
+    frto_ = Frto::next_ack;
+    frto_room_ = 2 * std::uint64_t{mss_};
+    out.new_data_first = true;
+    return false;
+  }
+  if (d.delivered == 0) return false;
+  frto_ = Frto::off;
+  const bool beyond = board_.high_sacked().after(recovery_point_);
+  return !beyond && !d.oldest_sent_at.is_never() && d.oldest_sent_at < timeout_at_;
 }
 
 //= RFC 8985 §7.4.2
@@ -177,7 +235,7 @@ void LossRecovery::check_probe(const AckEvent& event, const Delivered& d,
                                AckOutcome& out) noexcept {
   const bool duplicate = d.acked == 0 && !d.new_sack_info;
   if (!probe_.on_ack(event.seg_ack, out.dsack, duplicate)) return;
-  if (phase_ >= RecoveryPhase::recovery || out.spurious) return;
+  if (phase_ >= RecoveryPhase::recovery || out.spurious != SpuriousBy::none) return;
   // What the probe repaired was a loss all the same: one reduction, and nothing left to repair.
   out.entered_recovery = true;
   out.left_recovery = true;
@@ -188,7 +246,10 @@ void LossRecovery::leave() noexcept {
   dup_acks_ = 0;
   dup_bytes_ = 0;
   force_first_ = false;
+  frto_ = Frto::off;
+  // Reports of what was sent again last come a round trip later, or in one that was overtaken.
   spurious_until_ = board_.high_data();
+  undo_rounds_ = 1;
 }
 
 void LossRecovery::detect_loss(const Delivered& d, const RttEstimator& rtt, Instant now,
@@ -257,6 +318,7 @@ void LossRecovery::enter_recovery(AckOutcome& out) noexcept {
   probe_.reset();
   probe_due_ = false;
   spurious_.start();
+  after_timeout_ = false;
   // A new recovery may rescue again, but not for the same data.
   rescued_ = rescued_ && !board_.una().after(rescue_rxt_);
   force_first_ = true;
@@ -286,7 +348,24 @@ TimerPlan LossRecovery::timer(const RttEstimator& rtt, const RttConfig& config) 
 }
 
 std::uint64_t LossRecovery::on_rto(const RttEstimator& rtt, Instant now) noexcept {
+  const bool first = first_rto();
+  //= RFC 2018 §8
+  const bool reneged = !board_.empty() && board_.runs().front().sacked;
+  //= RFC 5682 §3.1 (1)
+  const bool fresh = phase_ < RecoveryPhase::recovery || (!first && frto_ == Frto::first_ack);
+  const bool decides = frto_on_ && fresh && !reneged && mtu_probe_ == MtuProbe::none;
+  frto_ = decides ? Frto::first_ack : Frto::off;
   mtu_probe_ = MtuProbe::none;
+  if (first) {
+    //= RFC 3522 §3.2; RFC 4015 §3.1 (0)
+    // A repeated timeout goes on with what the first one began.
+    spurious_.start();
+    after_timeout_ = true;
+    srtt_prev_ = rtt.srtt() + Duration::millis(2);
+    rttvar_prev_ = rtt.rttvar();
+  }
+  timeout_at_ = now;
+  timeout_end_ = board_.high_data();
   rto_una_ = board_.una();
   phase_ = RecoveryPhase::loss;
   recovery_point_ = board_.high_data();
@@ -295,11 +374,8 @@ std::uint64_t LossRecovery::on_rto(const RttEstimator& rtt, Instant now) noexcep
   force_first_ = true;
   probe_.reset();
   probe_due_ = false;
-  spurious_.start();
   timer_from_ = now;
   reordering_at_ = Instant::never();
-  //= RFC 2018 §8
-  const bool reneged = !board_.empty() && board_.runs().front().sacked;
   if (reneged || !uses_rack()) return board_.mark_all_lost(reneged);
   return rack_.mark_after_timeout(board_, rtt, now);
 }
@@ -312,6 +388,11 @@ AckOutcome LossRecovery::on_reordering_timer(const RttEstimator& rtt, Instant no
   delivered_at_loss_ = 0;
   detect_loss({}, rtt, now, out);
   out.in_flight = in_flight();
+  if (out.was_in_recovery && out.newly_lost > 0) {
+    // No ACK will ask for it: it may be the last data that is in flight.
+    prr_.on_ack(0, out.in_flight, mss_, false);
+    prr_.force(mss_);
+  }
   return out;
 }
 
@@ -333,8 +414,10 @@ std::uint64_t LossRecovery::on_path_mtu(std::uint32_t mss) noexcept {
 std::optional<LossRecovery::Retransmit> LossRecovery::next_retransmit(
     bool new_data_available) const noexcept {
   if (const auto lost = board_.next_lost()) {
+    if (frto_ == Frto::next_ack && new_data_available) return std::nullopt;
     const RetransmitCause cause = phase_ < RecoveryPhase::recovery ? RetransmitCause::path_mtu
                                   : phase_ == RecoveryPhase::loss  ? RetransmitCause::rto
+                                  : uses_rack()                    ? RetransmitCause::rack
                                   : sack_ || dup_acks_ >= Scoreboard::kDupThresh
                                       ? RetransmitCause::fast
                                       : RetransmitCause::partial_ack;
@@ -365,6 +448,7 @@ std::uint64_t LossRecovery::allowance(std::uint64_t cwnd, bool uses_prr) const n
   } else {
     const std::uint64_t out = in_flight();
     bytes = cwnd > out ? cwnd - out : 0;
+    if (frto_ == Frto::next_ack) bytes = std::min(bytes, frto_room_);
   }
   return force_first_ || probe_due_ ? std::max<std::uint64_t>(bytes, mss_) : bytes;
 }

@@ -51,6 +51,14 @@ struct AckEvent {
 /// What became of a path-MTU probe.
 enum class MtuProbe : std::uint8_t { none, arrived, lost };
 
+/// How the last reduction of the window was seen to be a mistake.
+enum class SpuriousBy : std::uint8_t {
+  none,        ///< it was not
+  timestamps,  ///< Eifel detection (RFC 3522)
+  dsack,       ///< RFC 3708
+  frto,        ///< RFC 5682
+};
+
 /// What an ACK did. Fields for the congestion controller, the timers and the trace.
 struct AckOutcome {
   std::uint64_t acked = 0;      ///< bytes by which snd.una moved
@@ -67,9 +75,13 @@ struct AckOutcome {
   RateSample rate;
   bool entered_recovery = false;  ///< tell the controller: reduce
   bool left_recovery = false;
-  bool was_in_recovery = false;  ///< in fast recovery before this ACK
-  bool spurious = false;         ///< the last reduction was a mistake: undo it
-  bool restart_rto = false;      ///< RFC 6298 §5.3: new data acked (or, all acked, stop it)
+  bool was_in_recovery = false;            ///< in fast recovery before this ACK
+  SpuriousBy spurious = SpuriousBy::none;  ///< the last reduction was a mistake: undo it
+  bool new_data_first = false;   ///< F-RTO: what leaves next is new data, in however small segments
+  std::uint32_t duplicated = 0;  ///< bytes sent again that the peer says it had (D-SACK)
+  /// Bytes that overtook data which arrived now; 0: nothing came late.
+  std::uint32_t overtaken = 0;
+  bool restart_rto = false;  ///< RFC 6298 §5.3: new data acked (or, all acked, stop it)
   bool dsack = false;
   MtuProbe mtu_probe = MtuProbe::none;
   bool reneged = false;  ///< the peer dropped data it had SACKed; SACKs are forgotten
@@ -78,6 +90,8 @@ struct AckOutcome {
 struct RecoveryConfig {
   bool sack = true;  ///< negotiated
   bool rack = true;  ///< RACK-TLP (RFC 8985); needs SACK, else RFC 6675
+  bool undo = true;  ///< report mistakes, so that reductions are taken back
+  bool frto = true;  ///< F-RTO (RFC 5682); needs SACK, and is not needed with timestamps
   std::uint32_t mss = 536;
   RttConfig rtt;
 };
@@ -166,17 +180,25 @@ class LossRecovery {
 
  private:
   void take_rtt(const AckEvent& event, const Delivered& d, RttEstimator& rtt,
-                AckOutcome& out) const noexcept;
+                AckOutcome& out) noexcept;
   std::uint64_t count_duplicates(const AckEvent& event, const Delivered& d) noexcept;
   void detect_loss(const Delivered& d, const RttEstimator& rtt, Instant now,
                    AckOutcome& out) noexcept;
   void enter_recovery(AckOutcome& out) noexcept;
   void leave() noexcept;
   void check_spurious(const AckEvent& event, const Delivered& d, AckOutcome& out) noexcept;
+  SpuriousBy find_spurious(const AckEvent& event, const Delivered& d, AckOutcome& out) noexcept;
+  bool check_frto(const AckEvent& event, const Delivered& d, AckOutcome& out) noexcept;
   void check_probe(const AckEvent& event, const Delivered& d, AckOutcome& out) noexcept;
   /// Sees what became of the probe, and takes its loss out of `out.newly_lost`.
   void judge_mtu_probe(AckOutcome& out) noexcept;
   bool uses_rack() const noexcept { return sack_ && rack_on_; }
+
+  enum class Frto : std::uint8_t {
+    off,
+    first_ack,  // the timeout's retransmission is out
+    next_ack,   // it was acknowledged: new data goes out, and its ACK decides
+  };
 
   Scoreboard board_;
   DeliveryRate rate_;
@@ -188,9 +210,16 @@ class LossRecovery {
   RecoveryPhase phase_ = RecoveryPhase::open;
   bool sack_;
   bool rack_on_;
+  bool undo_on_;
+  bool frto_on_;
   bool force_first_ = false;  // the first retransmission of a recovery needs no permission
   bool probe_due_ = false;
   bool rescued_ = false;
+  bool dsack_seen_ = false;
+  bool after_timeout_ = false;    // what began the last episode
+  bool reseed_ = false;           // the next sample of data sent after the timeout decides anew
+  std::uint8_t undo_rounds_ = 0;  // how often una may still pass spurious_until_
+  Frto frto_ = Frto::off;
   MtuProbe mtu_probe_ = MtuProbe::none;  // arrived: under way; lost: its data was sent otherwise
   SeqRange mtu_range_;
   std::uint32_t dup_acks_ = 0;
@@ -198,10 +227,15 @@ class LossRecovery {
   std::uint64_t flight_at_loss_ = 0;
   std::uint64_t delivered_at_loss_ = 0;  // by the ACK that began the recovery
   Seq recovery_point_;
-  Seq high_rxt_;        // end of the highest data sent again in this recovery
-  Seq rescue_rxt_;      // no second rescue before this is acknowledged
-  Seq rto_una_;         // snd.una at the last timeout
-  Seq spurious_until_;  // a report of duplicates after this means something else
+  Seq high_rxt_;                 // end of the highest data sent again in this recovery
+  Seq rescue_rxt_;               // no second rescue before this is acknowledged
+  Seq rto_una_;                  // snd.una at the last timeout
+  Seq spurious_until_;           // a report of duplicates long after this means something else
+  Seq timeout_end_;              // what lies below was sent before the last timeout
+  std::uint64_t frto_room_ = 0;  // bytes of new data that F-RTO still lets out
+  Instant timeout_at_;
+  Duration srtt_prev_;  // before the timeout (RFC 4015)
+  Duration rttvar_prev_;
   Instant timer_from_;  // the RTO counts from here
   Instant probe_from_;  // the probe timeout counts from here
   Instant reordering_at_ = Instant::never();

@@ -104,7 +104,7 @@ TEST(LossRecovery, SackRepairsManyHolesInOneRoundTrip) {
   EXPECT_EQ(flow.counts.again, 15U);
 }
 
-// req: RFC6675-4-NextSeg-4
+// req: RFC6675-4-NextSeg-4, RFC6675-4-NextSeg
 TEST(LossRecovery, TheEndOfTheFlightIsRescued) {
   TestFlow::Setup setup;
   setup.segments = 20;

@@ -77,6 +77,7 @@ TEST(RttEstimator, ManySamplesARoundTripDoNotWashOutHistory) {
   EXPECT_LE(many.srtt(), one.srtt() + ms(1));
 }
 
+// req: RFC8985-6.2-1
 TEST(RttEstimator, TheMinimumIsForgottenAfterAWhile) {
   RttEstimator rtt;
   rtt.on_sample(ms(10), at_ms(0));
@@ -87,6 +88,7 @@ TEST(RttEstimator, TheMinimumIsForgottenAfterAWhile) {
 }
 
 // The example of RFC 6937 §3.2: 20 segments out, the first four lost, ssthresh 10.
+// req: RFC6937-3-1
 TEST(Prr, SpreadsTheReductionOverTheRoundTrip) {
   constexpr std::uint32_t kMss = 1000;
   Prr prr;
@@ -108,6 +110,7 @@ TEST(Prr, SpreadsTheReductionOverTheRoundTrip) {
   EXPECT_GE(sent, 8U * kMss);
 }
 
+// req: RFC6937-3-2, RFC6937-3-3
 TEST(Prr, WithoutProgressSendsNoMoreThanArrives) {
   constexpr std::uint32_t kMss = 1000;
   Prr prr;

@@ -43,22 +43,35 @@ Duration Rack::reordering_window(const RttEstimator& rtt, std::uint64_t sacked_s
 }
 
 Rack::Found Rack::detect(Scoreboard& board, const RttEstimator& rtt, std::uint32_t mss,
-                         bool in_recovery, Instant now) const noexcept {
+                         bool in_recovery, Instant now) noexcept {
   Found found;
   if (!valid_) return found;
-  const Duration window =
-      reordering_window(rtt, board.sacked() / std::max<std::uint32_t>(mss, 1), in_recovery);
+  const Duration wait =
+      rtt_ + reordering_window(rtt, board.sacked() / std::max<std::uint32_t>(mss, 1), in_recovery);
   Instant last = Instant::from_nanos(std::numeric_limits<std::int64_t>::min());
   const Seq in_order_from = board.in_order_from();
-  found.lost = board.judge([&](const Run& run) {
-    if (!run.sent_before(sent_at_, order_, end_)) {
-      // Original transmissions lie in the order they were sent.
-      const bool rest_newer = run.start.at_or_after(in_order_from);
-      return rest_newer ? Scoreboard::Fate::stop : Scoreboard::Fate::keep;
+  const bool waiting = any_below_ && passed(first_below_);
+  const bool below =
+      looked_at_ != board.changes_below() || (waiting && first_below_.sent_at + wait <= now);
+  if (below) {
+    looked_at_ = board.changes_below();
+    any_below_ = false;
+  } else if (waiting) {
+    last = first_below_.sent_at + wait;
+  }
+  found.lost = board.judge(below ? board.una() : in_order_from, [&](const Run& run) {
+    const bool in_order = run.start.at_or_after(in_order_from);
+    const bool candidate = passed(run);
+    const Instant due = run.sent_at + wait;
+    if (candidate && due <= now) return Scoreboard::Fate::lost;
+    if (candidate) last = later(last, due);
+    // Original transmissions lie in the order they were sent.
+    if (in_order) return candidate ? Scoreboard::Fate::keep : Scoreboard::Fate::stop;
+    if (!any_below_ ||
+        run.sent_before(first_below_.sent_at, first_below_.order, first_below_.end)) {
+      first_below_ = run;
+      any_below_ = true;
     }
-    const Instant due = run.sent_at + rtt_ + window;
-    if (due <= now) return Scoreboard::Fate::lost;
-    last = later(last, due);
     return Scoreboard::Fate::keep;
   });
   if (last > now) found.look_again = last;

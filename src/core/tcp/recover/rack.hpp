@@ -26,9 +26,10 @@ class Rack {
     Instant look_again = Instant::never();  ///< when what is still within the window is due
   };
   //= RFC 8985 §6.2 step 5
-  /// Marks what is lost by now.
+  /// Marks what is lost by now. Costs what was sent since the highest retransmission; what lies
+  /// below is looked at again only if something there was sent again or can be due.
   Found detect(Scoreboard& board, const RttEstimator& rtt, std::uint32_t mss, bool in_recovery,
-               Instant now) const noexcept;
+               Instant now) noexcept;
   //= RFC 8985 §6.3
   /// After a timeout: the first segment, and what is older than a round trip and the window.
   std::uint64_t mark_after_timeout(Scoreboard& board, const RttEstimator& rtt,
@@ -37,15 +38,22 @@ class Rack {
   /// How long data may be overtaken before it counts as lost.
   Duration reordering_window(const RttEstimator& rtt, std::uint64_t sacked_segments,
                              bool in_recovery) const noexcept;
+  /// A fast retransmission was for nothing: data came late, though it does not show which.
+  void on_spurious() noexcept { reordering_seen_ = true; }
   bool reordering_seen() const noexcept { return reordering_seen_; }
   Duration round_trip() const noexcept { return rtt_; }
 
  private:
   static constexpr std::uint8_t kPersist = 16;  // recoveries for which a wider window is kept
 
+  bool passed(const Run& run) const noexcept { return run.sent_before(sent_at_, order_, end_); }
+
   Instant sent_at_;  // of the latest data known to have arrived
   Seq end_;
   std::uint32_t order_ = 0;
+  std::uint32_t looked_at_ = 0;  // Scoreboard::changes_below() at the last look
+  bool any_below_ = false;
+  Run first_below_;  // what was sent first of what was in the network there, if anything was
   Duration rtt_;
   bool valid_ = false;
   bool reordering_seen_ = false;

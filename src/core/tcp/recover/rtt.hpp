@@ -29,6 +29,12 @@ class RttEstimator {
   void back_off() noexcept {
     if (backoff_ < kMaxBackoff) ++backoff_;
   }
+  //= RFC 4015 §3.1 (9)
+  /// A timeout was premature: the path is slower than was thought.
+  void reseed(Duration srtt, Duration rttvar) noexcept {
+    srtt_ = srtt;
+    rttvar_ = rttvar;
+  }
   /// An ACK of new data ends the back-off.
   void end_back_off() noexcept { backoff_ = 0; }
   /// The SYN timed out while the RTO was below 3 s: data starts with 3 s (RFC 6298 §5.7) until the

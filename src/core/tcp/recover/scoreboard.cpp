@@ -111,6 +111,7 @@ void Scoreboard::on_sent(const Emission& emission) noexcept {
 
 void Scoreboard::resend(const Emission& emission, SeqRange range) noexcept {
   ++emissions_;
+  ++changes_below_;
   again_end_ = later(again_end_, range.end);
   std::size_t i = find(range.start);
   if (runs_[i].start != range.start) {
@@ -149,7 +150,12 @@ void Scoreboard::settle(const Run& run, const Before& before, Delivered& out) no
     out.newest = {run.sent_at, run.end, run.retransmitted(), run.rate};
     out.any = true;
   }
-  if (run.retransmitted() && before.clock.answers_original(run.sent_at)) {
+  const bool original = !run.retransmitted() || before.clock.answers_original(run.sent_at);
+  if (original && run.start.before(before.high_sacked)) {
+    out.reordered = true;
+    out.overtaken = std::max(out.overtaken, Seq::span(run.start, before.high_sacked));
+  }
+  if (run.retransmitted() && original) {
     out.original_answered = true;
   } else if (!out.rack || !run.sent_before(out.rack_sent_at, out.rack_order, out.rack_end)) {
     out.rack = true;
@@ -165,7 +171,6 @@ void Scoreboard::settle(const Run& run, const Before& before, Delivered& out) no
   if (out.newest_clean_sent_at.is_never() || run.sent_at > out.newest_clean_sent_at) {
     out.newest_clean_sent_at = run.sent_at;
   }
-  if (run.start.before(before.high_sacked)) out.reordered = true;
 }
 
 void Scoreboard::ack_through(Seq ack, const Before& before, Delivered& out) noexcept {
@@ -371,12 +376,14 @@ std::uint64_t Scoreboard::mark_all_lost(bool forget_sacks) noexcept {
 }
 
 void Scoreboard::forget_sacks() noexcept {
+  ++changes_below_;
   for (std::size_t i = head_; i < tail_; ++i) runs_[i].sacked = false;
   sacked_ = 0;
   high_sacked_ = lost_up_to_ = una_;
 }
 
 void Scoreboard::undo_lost() noexcept {
+  ++changes_below_;
   for (std::size_t i = head_; i < tail_; ++i) {
     if (!runs_[i].lost) continue;
     runs_[i].lost = false;

@@ -74,7 +74,8 @@ struct Delivered {
   bool original_answered = false;  ///< data sent again was acked, but the original had arrived
   Instant oldest_sent_at = Instant::never();  ///< earliest sent, never retransmitted; for the RTT
   Instant newest_clean_sent_at = Instant::never();  ///< latest sent, never retransmitted
-  bool reordered = false;         ///< never-retransmitted data below already SACKed data arrived
+  bool reordered = false;                           ///< originals below already SACKed data arrived
+  std::uint32_t overtaken = 0;                      ///< by how many bytes at most
   bool reneged = false;           ///< snd.una reached data that had been SACKed and still is there
   std::optional<SeqRange> dsack;  ///< RFC 2883: received twice
   bool new_sack_info = false;     ///< a block told something new (RFC 3042 §2, RFC 6675 §2)
@@ -127,12 +128,12 @@ class Scoreboard {
   std::uint64_t mark_all_lost(bool forget_sacks) noexcept;
   enum class Fate : std::uint8_t { keep, lost, stop };
   /// Asks fate(const Run&) about each run that is unSACKed and has a copy in the network, in the
-  /// order of sequence numbers until it says stop, and marks what it calls lost; a retransmission
-  /// can be lost again. Returns bytes newly marked.
+  /// order of sequence numbers from `from` until it says stop, and marks what it calls lost; a
+  /// retransmission can be lost again. Returns bytes newly marked.
   template <typename F>
-  std::uint64_t judge(F&& fate) noexcept {
+  std::uint64_t judge(Seq from, F&& fate) noexcept {
     std::uint64_t marked = 0;
-    for (std::size_t i = head_; i < tail_; ++i) {
+    for (std::size_t i = find(from); i < tail_; ++i) {
       Run& run = runs_[i];
       if (run.sacked || (run.lost && !run.in_flight_again)) continue;
       const Fate f = fate(std::as_const(run));
@@ -144,7 +145,7 @@ class Scoreboard {
   /// The same where lost(const Run&) is a yes or no.
   template <typename F>
   std::uint64_t mark_lost_if(F&& lost) noexcept {
-    return judge([&](const Run& run) { return lost(run) ? Fate::lost : Fate::keep; });
+    return judge(una_, [&](const Run& run) { return lost(run) ? Fate::lost : Fate::keep; });
   }
   /// Discards all SACK information (the peer has reneged).
   void forget_sacks() noexcept;
@@ -179,6 +180,8 @@ class Scoreboard {
   Seq high_data() const noexcept { return high_data_; }  ///< snd.nxt of the highest emission
   /// From here on everything was sent once, in the order of sequence numbers.
   Seq in_order_from() const noexcept { return again_ == 0 ? una_ : again_end_; }
+  /// Changes whenever more came to be in the network below in_order_from(); wraps.
+  std::uint32_t changes_below() const noexcept { return changes_below_; }
   Seq high_sacked() const noexcept { return high_sacked_; }  ///< end of the highest SACKed data
   /// Runs in the order of sequence numbers.
   std::span<const Run> runs() const noexcept { return {runs_ + head_, tail_ - head_}; }
@@ -214,6 +217,7 @@ class Scoreboard {
   Seq again_end_;            // above this nothing was sent again
   mutable Seq resend_from_;  // below this nothing lost waits to be sent again
   std::uint32_t emissions_ = 0;
+  std::uint32_t changes_below_ = 0;
   std::uint64_t outstanding_ = 0;
   std::uint64_t sacked_ = 0;
   std::uint64_t lost_ = 0;

@@ -25,6 +25,8 @@ struct TestFlow {
     bool sack = true;
     bool timestamps = true;
     bool rack = true;
+    bool undo = true;
+    bool frto = true;
     std::string_view controller = "cubic";
     Seq start{0xffff0000U};
     std::uint64_t window = 400;  ///< the receiver's, in segments
@@ -33,7 +35,9 @@ struct TestFlow {
   struct Counts {
     std::uint32_t transmissions = 0, again = 0, timeouts = 0, probes = 0, recoveries = 0,
                   spurious = 0;
+    std::uint64_t duplicated = 0;
     std::map<RetransmitCause, std::uint32_t> causes;
+    std::map<SpuriousBy, std::uint32_t> spurious_by;
   };
 
   struct Packet {
@@ -48,7 +52,14 @@ struct TestFlow {
 
   explicit TestFlow(const Setup& s)
       : setup(s),
-        recovery(memory, {.sack = s.sack, .rack = s.rack, .mss = kMss, .rtt = {}}, s.start, {}),
+        recovery(memory,
+                 {.sack = s.sack,
+                  .rack = s.rack,
+                  .undo = s.undo,
+                  .frto = s.frto,
+                  .mss = kMss,
+                  .rtt = {}},
+                 s.start, {}),
         cc(*ControllerRegistry().make(s.controller, {.mss = kMss, .now = {}})) {}
 
   Seq at(std::uint32_t segment) const { return setup.start + segment * kMss; }
@@ -120,13 +131,21 @@ struct TestFlow {
         event.seg_ack == recovery.scoreboard().una() && !recovery.scoreboard().empty();
     event.now = now;
     if (echo && setup.timestamps && event.seg_ack.after(recovery.scoreboard().una())) {
-      event.echoed_rtt = now - *echo;
+      // In ticks of the timestamps' clock.
+      const std::int64_t ticks = now.nanos() / 1'000'000 - echo->nanos() / 1'000'000;
+      event.echoed_rtt = ticks == 0 ? Duration::micros(500) : Duration::millis(ticks);
     }
-    if (event.seg_ack.before(recovery.scoreboard().una())) return;
+    if (event.seg_ack.before(recovery.scoreboard().una()) && blocks.empty()) return;
     apply(recovery.on_ack(event, rtt), cumulative);
   }
 
   void apply(const AckOutcome& o, std::uint32_t cumulative) {
+    if (o.spurious != SpuriousBy::none) {
+      ++counts.spurious;
+      ++counts.spurious_by[o.spurious];
+      cc.on_spurious(now);
+    }
+    counts.duplicated += o.duplicated;
     if (o.entered_recovery) {
       ++counts.recoveries;
       cc.on_recovery(
@@ -134,10 +153,6 @@ struct TestFlow {
            .edge = RecoveryEdge::enter,
            .in_flight = std::min(o.prior_outstanding, std::max(cc.window(), o.prior_in_flight))});
       recovery.start_reduction(cc.ssthresh());
-    }
-    if (o.spurious) {
-      ++counts.spurious;
-      cc.on_spurious(now);
     }
     cc.on_ack({.now = now,
                .acked = o.acked,
