@@ -15,8 +15,8 @@ struct ResponsePath {
   double most_window = INFINITY;  ///< segments that the receiver allows
 };
 
-/// The full model of Padhye, Firoiu, Towsley and Kurose (1998, equation 32), which counts what is
-/// sent, losses included.
+/// The full model of Padhye, Firoiu, Towsley and Kurose, which counts what is sent, losses
+/// included.
 inline double pftk(const ResponsePath& path) {
   const double p = path.loss;
   const double b = path.acked_segments;

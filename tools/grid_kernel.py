@@ -96,7 +96,9 @@ def first():
 
 
 def measure(cell, pair, kind, seconds):
-    command = [str(PROGRAM), kind, cell.words(), str(pair), str(cell.buffer), str(cell.warm_up),
+    # The same for the three flows of a pair, another for each cell: chance must not favour all cells alike.
+    seed = 1000 * CELLS.index(cell) + pair
+    command = [str(PROGRAM), kind, cell.words(), str(seed), str(cell.buffer), str(cell.warm_up),
                str(seconds - cell.warm_up)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, preexec_fn=first)
     if done.returncode != 0:
