@@ -21,6 +21,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   TcpOptions fixed = repr.options;
   fixed.user_timeout.reset();
   if (detail::fixed_options_len(fixed) == kTcpMaxOptionsLen) repr.options.user_timeout.reset();
+  // So may Accurate ECN, or the last of its counters.
+  if (repr.options.acc_ecn) {
+    const auto fields = acc_ecn_fields_that_fit(repr.options);
+    if (fields) repr.options.acc_ecn->count = *fields;
+    if (!fields) repr.options.acc_ecn.reset();
+  }
   const std::array<Bytes, 1> regions{view->payload()};
   const auto header = fuzz::emitted(repr, header_len(repr), a, a, std::span<const Bytes>{regions});
   const auto again = TcpView::parse(header);
