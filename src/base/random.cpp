@@ -26,16 +26,16 @@ struct SipState {
     v1 = std::rotl(v1, 17) ^ v2;
     v2 = std::rotl(v2, 32);
   }
+  template <int rounds = 1>
   void absorb(std::uint64_t word) noexcept {
     v3 ^= word;
-    round();
+    for (int i = 0; i < rounds; ++i) round();
     v0 ^= word;
   }
+  template <int rounds = 3>
   std::uint64_t finish() noexcept {
     v2 ^= 0xff;
-    round();
-    round();
-    round();
+    for (int i = 0; i < rounds; ++i) round();
     return v0 ^ v1 ^ v2 ^ v3;
   }
 };
@@ -46,6 +46,18 @@ std::uint64_t little_endian(Bytes bytes) noexcept {
     word |= std::to_integer<std::uint64_t>(bytes[i]) << (8 * i);
   }
   return word;
+}
+
+template <int per_word, int at_end>
+std::uint64_t siphash(const RandomSeed& key, Bytes message) noexcept {
+  SipState state{key};
+  const std::uint64_t length = message.size();
+  while (message.size() >= 8) {
+    state.absorb<per_word>(little_endian(message.first(8)));
+    message = message.subspan(8);
+  }
+  state.absorb<per_word>(length << 56 | little_endian(message));
+  return state.finish<at_end>();
 }
 
 std::uint64_t split_mix(std::uint64_t& state) noexcept {
@@ -59,14 +71,11 @@ std::uint64_t split_mix(std::uint64_t& state) noexcept {
 }  // namespace
 
 std::uint64_t siphash13(const RandomSeed& key, Bytes message) noexcept {
-  SipState state{key};
-  const std::uint64_t length = message.size();
-  while (message.size() >= 8) {
-    state.absorb(little_endian(message.first(8)));
-    message = message.subspan(8);
-  }
-  state.absorb(length << 56 | little_endian(message));
-  return state.finish();
+  return siphash<1, 3>(key, message);
+}
+
+std::uint64_t siphash24(const RandomSeed& key, Bytes message) noexcept {
+  return siphash<2, 4>(key, message);
 }
 
 std::uint64_t siphash13(const RandomSeed& key, std::uint64_t a, std::uint64_t b, std::uint64_t c,

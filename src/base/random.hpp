@@ -21,6 +21,9 @@ std::uint64_t siphash13(const RandomSeed& key, Bytes message) noexcept;
 std::uint64_t siphash13(const RandomSeed& key, std::uint64_t a, std::uint64_t b = 0,
                         std::uint64_t c = 0, std::uint64_t d = 0) noexcept;
 
+/// SipHash-2-4, the form with a margin: for what strangers are given and may forge.
+std::uint64_t siphash24(const RandomSeed& key, Bytes message) noexcept;
+
 /// A key for one purpose, derived from the seed: streams of different purposes never correlate.
 RandomSeed derive(const RandomSeed& seed, std::uint64_t purpose) noexcept;
 

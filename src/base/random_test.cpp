@@ -33,5 +33,13 @@ TEST(Random, PurposesAreIndependent) {
   EXPECT_EQ(derive({1, 1}, 1), derive({1, 1}, 1));
 }
 
+// The vector of the algorithm's authors: key 00..0f, message 00..0e.
+TEST(Random, SipHash24IsTheOneOfItsAuthors) {
+  std::array<std::byte, 15> message{};
+  for (std::size_t i = 0; i < message.size(); ++i) message[i] = static_cast<std::byte>(i);
+  const RandomSeed key{0x0706050403020100, 0x0f0e0d0c0b0a0908};
+  EXPECT_EQ(siphash24(key, message), 0xa129ca6149be45e5U);
+}
+
 }  // namespace
 }  // namespace tidewire

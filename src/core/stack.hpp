@@ -131,6 +131,12 @@ struct SocketInfo {
   std::uint64_t max_pacing_rate = 0;                 ///< bytes per second; all ones: unlimited
   std::uint8_t backoff = 0, probes = 0;
   bool in_recovery = false;
+  bool disorder = false;          ///< duplicate ACKs or SACKs came, no loss is deemed yet
+  bool timed_out = false;         ///< recovering from a retransmission timeout
+  std::uint32_t outstanding = 0;  ///< bytes sent and not acknowledged
+  std::uint32_t deemed_lost = 0;  ///< of these, in bytes
+  std::uint32_t sent_again = 0;   ///< of these, in bytes: a retransmission is out
+  std::uint64_t delivered = 0;    ///< bytes acknowledged or SACKed
   Instant last_sent, last_received, last_ack_received;
   std::string_view congestion_control;
   std::string_view limited_by;  ///< "application", "cwnd", "receiver window", "link", ...
@@ -225,6 +231,10 @@ class Stack {
   /// The keys of a listener's Fast Open cookies: 16 octets, or 32 with an older one that is still
   /// good. invalid: another size.
   SocketResult<void> set_fast_open_keys(SocketId socket, Bytes keys, Instant now) noexcept;
+  /// The same for listeners without keys of their own. Before: keys made from the seed.
+  SocketResult<void> set_fast_open_keys(Bytes keys) noexcept;
+  /// Forgets what was learned of servers: their cookies, and where data in SYNs was lost.
+  void forget_fast_open() noexcept;
   /// Writes them to `out` (32 octets at most); returns how many octets there are.
   SocketResult<std::size_t> fast_open_keys(SocketId socket, MutBytes out) const noexcept;
   SocketResult<void> listen(SocketId socket, std::uint32_t backlog, Instant now) noexcept;

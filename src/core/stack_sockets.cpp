@@ -49,6 +49,15 @@ SocketResult<void> Stack::set_fast_open_keys(SocketId socket, Bytes keys, Instan
   return impl_->tcp.set_fast_open_keys(socket, keys);
 }
 
+SocketResult<void> Stack::set_fast_open_keys(Bytes keys) noexcept {
+  if (impl_ == nullptr) return fail(SocketError::no_buffers);
+  return impl_->tcp.set_fast_open_keys(keys);
+}
+
+void Stack::forget_fast_open() noexcept {
+  if (impl_ != nullptr) impl_->tcp.forget_fast_open();
+}
+
 SocketResult<std::size_t> Stack::fast_open_keys(SocketId socket, MutBytes out) const noexcept {
   if (impl_ == nullptr) return fail(SocketError::no_buffers);
   if (!is_tcp(socket)) return fail(SocketError::not_supported);

@@ -120,6 +120,18 @@ SocketResult<void> Engine::set_fast_open_keys(SocketId socket, Bytes keys) noexc
     return impl_->sockets.set_fast_open_keys(c, keys);
   });
 }
+SocketResult<void> Engine::set_fast_open_keys(Bytes keys) noexcept {
+  const auto read = FastOpenKeys::read(keys);
+  if (!read) return fail(SocketError::invalid);
+  if (impl_ == nullptr) return fail(SocketError::no_buffers);
+  impl_->shared.fast_open.set_keys(*read);
+  return {};
+}
+
+void Engine::forget_fast_open() noexcept {
+  if (impl_ != nullptr) impl_->shared.fast_open.forget();
+}
+
 SocketResult<std::size_t> Engine::fast_open_keys(SocketId socket, MutBytes out) const noexcept {
   return Impl::ask(impl_, socket, [&](const Connection& c) noexcept -> SocketResult<std::size_t> {
     return impl_->sockets.fast_open_keys(c, out);

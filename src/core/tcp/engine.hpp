@@ -53,6 +53,8 @@ class Engine final : public TupleLookup {
   SocketResult<std::size_t> connect_send(SocketId socket, const std::optional<Endpoint>& remote,
                                          Bytes data) noexcept;
   SocketResult<void> set_fast_open_keys(SocketId socket, Bytes keys) noexcept;
+  SocketResult<void> set_fast_open_keys(Bytes keys) noexcept;
+  void forget_fast_open() noexcept;
   SocketResult<std::size_t> fast_open_keys(SocketId socket, MutBytes out) const noexcept;
   SocketResult<void> listen(SocketId socket, std::uint32_t backlog) noexcept;
   SocketResult<SocketId> accept(SocketId listener) noexcept;

@@ -6,11 +6,34 @@
 
 namespace tidewire::tcp {
 
+namespace {
+
+constexpr std::size_t kKeyOctets = 16;
+
+RandomSeed read_key(Bytes octets) noexcept {
+  return {wire::load_native<std::uint64_t>(octets.data()),
+          wire::load_native<std::uint64_t>(octets.data() + 8)};
+}
+
+}  // namespace
+
+std::optional<FastOpenKeys> FastOpenKeys::read(Bytes octets) noexcept {
+  if (octets.size() != kKeyOctets && octets.size() != 2 * kKeyOctets) return std::nullopt;
+  FastOpenKeys keys{read_key(octets), std::nullopt};
+  if (octets.size() > kKeyOctets) keys.backup = read_key(octets.subspan(kKeyOctets));
+  return keys;
+}
+
 wire::FastOpenCookie make_fast_open_cookie(const RandomSeed& key, const Tuple& tuple) noexcept {
-  // Addresses only: a client may use the cookie on any port.
-  const Tuple hosts{tuple.local, tuple.remote, 0, 0};
+  // Addresses only: a client may use the cookie on any port. As Linux makes it, so that servers of
+  // both kinds may share an address and a key.
+  const std::size_t skip = tuple.is_v4() ? 12 : 0;
+  const std::size_t size = tuple.remote.size() - skip;
+  std::array<std::byte, 32> hosts{};
+  std::memcpy(hosts.data(), tuple.remote.data() + skip, size);
+  std::memcpy(hosts.data() + size, tuple.local.data() + skip, size);
   wire::FastOpenCookie cookie{};
-  const std::uint64_t value = hash(key, hosts);
+  const std::uint64_t value = siphash24(key, Bytes{hosts}.first(2 * size));
   for (unsigned i = 0; i < 8; ++i) cookie.octets[i] = static_cast<std::byte>(value >> (8 * i));
   cookie.size = 8;
   return cookie;
@@ -38,6 +61,14 @@ FastOpen::FastOpen(Context& context) noexcept
              derive(context.seed, static_cast<std::uint64_t>(SeedPurpose::fast_open_table))) {}
 
 FastOpen::~FastOpen() { by_age_.clear(); }
+
+void FastOpen::forget() noexcept {
+  while (Entry* oldest = by_age_.front()) {
+    oldest->unlink();
+    (void)index_.erase(oldest->key);
+    entries_.release(*oldest);
+  }
+}
 
 FastOpen::Entry* FastOpen::entry(const Key& key) noexcept {
   const std::uint32_t* id = index_.find(key);

@@ -18,6 +18,9 @@ namespace tidewire::tcp {
 struct FastOpenKeys {
   RandomSeed primary;
   std::optional<RandomSeed> backup;
+
+  /// 16 octets, or 32 with an older key; empty: another size.
+  static std::optional<FastOpenKeys> read(Bytes octets) noexcept;
 };
 
 //= RFC 7413 §4.1.2
@@ -42,6 +45,7 @@ class FastOpen {
   FastOpen& operator=(const FastOpen&) = delete;
 
   const FastOpenKeys& keys() const noexcept { return keys_; }
+  void set_keys(const FastOpenKeys& keys) noexcept { keys_ = keys; }
 
   struct Known {
     /// What a SYN carries: a cookie, or the request for one (size 0).
@@ -60,6 +64,7 @@ class FastOpen {
     bool experimental = false;     ///< the form in which it was asked for
   };
   void learn(const Tuple& tuple, const Outcome& outcome) noexcept;
+  void forget() noexcept;
   std::size_t size() const noexcept { return entries_.size(); }
 
  private:

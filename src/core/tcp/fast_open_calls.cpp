@@ -9,10 +9,6 @@ namespace {
 
 constexpr std::size_t kKeyOctets = 16;
 
-RandomSeed read_key(Bytes octets) noexcept {
-  return {wire::load_native<std::uint64_t>(octets.data()),
-          wire::load_native<std::uint64_t>(octets.data() + 8)};
-}
 void write_key(const RandomSeed& key, std::byte* at) noexcept {
   std::memcpy(at, &key.low, 8);
   std::memcpy(at + 8, &key.high, 8);
@@ -97,13 +93,11 @@ SocketResult<void> Sockets::set_fast_open(Connection& c, SocketOption option,
 }
 
 SocketResult<void> Sockets::set_fast_open_keys(Connection& c, Bytes keys) noexcept {
-  if (keys.size() != kKeyOctets && keys.size() != 2 * kKeyOctets) {
-    return fail(SocketError::invalid);
-  }
+  const auto read = FastOpenKeys::read(keys);
+  if (!read) return fail(SocketError::invalid);
   if (c.fast_open_keys == nullptr) c.fast_open_keys = s.fast_open_keys.acquire();
   if (c.fast_open_keys == nullptr) return fail(SocketError::no_buffers);
-  *c.fast_open_keys = {read_key(keys), std::nullopt};
-  if (keys.size() > kKeyOctets) c.fast_open_keys->backup = read_key(keys.subspan(kKeyOctets));
+  *c.fast_open_keys = *read;
   return {};
 }
 

@@ -111,6 +111,13 @@ SocketInfo Sockets::info(const Connection& c) const noexcept {
   const std::uint64_t rate = Shared::pacing_rate(c);
   info.pacing_rate = rate == kNoLimit ? 0 : rate;
   info.in_recovery = a.recovery.in_recovery();
+  info.disorder = a.recovery.phase() == RecoveryPhase::disorder;
+  info.timed_out = a.recovery.phase() == RecoveryPhase::loss;
+  const Scoreboard& board = a.recovery.scoreboard();
+  info.outstanding = clip(board.outstanding());
+  info.deemed_lost = clip(board.lost());
+  info.sent_again = clip(board.sent_again());
+  info.delivered = a.recovery.delivery_rate().delivered();
   info.reduced_by_marks =
       c.ecn.on() && c.ecn.reduced(c.snd.una) && a.recovery.phase() < RecoveryPhase::recovery;
   return info;

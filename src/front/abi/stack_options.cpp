@@ -82,7 +82,9 @@ int set_stack_option(Stack& stack, SocketId socket, Option option, int value, In
   if (amount > 0) amount *= mapping->unit;
   const auto done = stack.set_option(socket, mapping->stacks, amount, now);
   if (done) return 0;
-  // What has no meaning for this kind of socket is remembered, as by the kernel.
+  // What has no meaning for this kind of socket is remembered, as by the kernel; but what is
+  // switched off in the whole stack it refuses.
+  if (option == Option::fast_open_connect) return errno_of(done.error());
   return done.error() == SocketError::not_supported ? 0 : errno_of(done.error());
 }
 

@@ -50,8 +50,10 @@ LinuxTcpInfo linux_tcp_info(const SocketInfo& about, Instant now) {
   const std::uint32_t mss = std::max(about.mss, 1U);
   const auto segments = [mss](std::uint32_t bytes) { return (bytes + mss - 1) / mss; };
   out.state = static_cast<std::uint8_t>(linux_state(about.state));
-  out.ca_state = about.in_recovery        ? TCP_CA_Recovery
+  out.ca_state = about.timed_out          ? TCP_CA_Loss
+                 : about.in_recovery      ? TCP_CA_Recovery
                  : about.reduced_by_marks ? TCP_CA_CWR
+                 : about.disorder         ? TCP_CA_Disorder
                                           : TCP_CA_Open;
   out.options = static_cast<std::uint8_t>(
       (about.timestamps ? TCPI_OPT_TIMESTAMPS : 0) | (about.sack ? TCPI_OPT_SACK : 0) |
@@ -66,16 +68,19 @@ LinuxTcpInfo linux_tcp_info(const SocketInfo& about, Instant now) {
   out.rto = micros(about.rto);
   out.snd_mss = about.mss;
   out.rcv_mss = out.advmss = about.receive_mss;
-  out.unacked = segments(about.in_flight);
+  out.unacked = segments(about.outstanding);
   out.sacked = about.sacked;
-  out.lost = about.lost;
+  out.lost = segments(about.deemed_lost);
+  out.retrans = segments(about.sent_again);
   out.last_data_sent = millis_since(about.last_sent, now);
   out.last_data_recv = millis_since(about.last_received, now);
   out.last_ack_recv = millis_since(about.last_ack_received, now);
   out.pmtu = about.path_mtu;
   out.rtt = micros(about.srtt);
   out.rttvar = micros(about.rttvar);
-  out.snd_ssthresh = about.ssthresh / mss;
+  // Not reduced yet: Linux has a number of its own for it.
+  constexpr std::uint32_t infinite = 0x7fffffff;
+  out.snd_ssthresh = about.ssthresh == ~std::uint32_t{0} ? infinite : about.ssthresh / mss;
   out.snd_cwnd = about.cwnd / mss;
   out.reordering = about.reordering;
   out.rcv_ssthresh = out.rcv_space = out.rcv_wnd = about.receive_window;
@@ -91,6 +96,12 @@ LinuxTcpInfo linux_tcp_info(const SocketInfo& about, Instant now) {
   out.data_segs_in = static_cast<std::uint32_t>(about.data_segs_in);
   out.data_segs_out = static_cast<std::uint32_t>(about.data_segs_out);
   out.delivery_rate = about.delivery_rate;
+  // Linux counts the SYN.
+  using enum TcpState;
+  const bool answered = about.state != closed && about.state != listen && about.state != syn_sent &&
+                        about.state != syn_received;
+  out.delivered =
+      static_cast<std::uint32_t>((about.delivered + mss - 1) / mss) + (answered ? 1 : 0);
   out.bytes_sent = about.bytes_sent;
   out.received_ce = about.ce_received;
   out.delivered_ce_bytes = static_cast<std::uint32_t>(about.ce_reported);

@@ -67,5 +67,16 @@ TEST(Sysctls, FileIsReadAgainWhenItChanged) {
   EXPECT_TRUE(file.config().timestamps);
 }
 
+TEST(Sysctls, FastOpenKeysAreWordsInHexadecimal) {
+  const auto one = parse_fast_open_keys("03020100-7060504-b0a0908-0f0e0d0c");
+  ASSERT_EQ(one.size(), 16U);
+  for (std::size_t i = 0; i < one.size(); ++i) EXPECT_EQ(one[i], static_cast<std::byte>(i));
+  EXPECT_EQ(parse_fast_open_keys("1-2-3-4,5-6-7-8").size(), 32U);
+  for (const char* wrong :
+       {"", "1-2-3", "1-2-3-4-5", "1-2-3-4,5", "1,2,3,4", "1-2-x-4", "1-2-3-4,"}) {
+    EXPECT_TRUE(parse_fast_open_keys(wrong).empty()) << wrong;
+  }
+}
+
 }  // namespace
 }  // namespace tidewire::packetdrill

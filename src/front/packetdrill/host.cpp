@@ -1,6 +1,13 @@
 #include "front/packetdrill/host.hpp"
 
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <chrono>
 #include <cstdio>
+#include <fstream>
+#include <string>
+#include <utility>
 
 #include "device/wrap/materialise.hpp"
 #include "wire/pretty.hpp"
@@ -37,6 +44,7 @@ Host::Host(const Flags& flags)
       {.name = "tun0", .medium = Medium::ip, .mac = {}, .mtu = flags_.mtu}, now_);
   if (!interface) return;
   interface_ = *interface;
+  apply_sysctls();
   (void)stack_.add_address(interface_, {flags_.local, flags_.prefix_len}, now_);
   const IpAddress any = flags_.local.is_v4() ? IpAddress::v4(0) : IpAddress::v6({});
   (void)stack_.add_route(
@@ -44,7 +52,15 @@ Host::Host(const Flags& flags)
 }
 
 void Host::refresh() {
-  if (sysctls_.refresh()) stack_.set_tcp_config(sysctls_.config());
+  if (sysctls_.refresh()) apply_sysctls();
+}
+
+void Host::apply_sysctls() {
+  if (std::exchange(flushes_, sysctls_.flushes()) != sysctls_.flushes()) stack_.forget_fast_open();
+  stack_.set_tcp_config(sysctls_.config());
+  if (!sysctls_.fast_open_keys().empty()) {
+    (void)stack_.set_fast_open_keys(sysctls_.fast_open_keys());
+  }
 }
 
 PushResult Host::push(const TxFrame& frame) noexcept {
@@ -66,6 +82,7 @@ void Host::trace(const char* direction, Bytes packet) const {
 }
 
 void Host::settle() {
+  release_waiter();
   while (stack_.poll_transmit(*this, now_) == Transmit::budget_spent) {
   }
   while (stack_.poll_event()) {
@@ -80,6 +97,7 @@ void Host::release_waiter() {
   if (waiter_ == nullptr || waiter_->released) return;
   if (!(*waiter_->condition)() && waiter_->deadline > now_) return;
   waiter_->released = true;
+  released_thread_ = waiter_->thread;
   stamp_owed_ = true;
   changed_.notify_all();
 }
@@ -122,7 +140,27 @@ std::int64_t Host::read_clock(Lock& lock) {
   return now_.nanos() / 1'000;
 }
 
-void Host::sleep(Lock& lock, Duration span) { run_until(lock, now_ + span); }
+void Host::sleep(Lock& lock, Duration span) {
+  if (on_owner()) await_rest(lock);
+  run_until(lock, now_ + span);
+}
+
+void Host::await_rest(Lock& lock) {
+  await_stamp(lock);
+  const pid_t thread = std::exchange(released_thread_, 0);
+  if (thread == 0) return;
+  lock.unlock();
+  const std::string path = "/proc/self/task/" + std::to_string(thread) + "/stat";
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+  while (std::chrono::steady_clock::now() < limit) {
+    std::ifstream file(path);
+    std::string word;
+    for (int i = 0; i < 3; ++i) file >> word;  // number, name, state
+    if (word != "R") break;
+    std::this_thread::yield();
+  }
+  lock.lock();
+}
 
 bool Host::wait_here(Lock& lock, const Condition& condition, Instant deadline) {
   while (!condition()) {
@@ -142,7 +180,7 @@ bool Host::wait(Lock& lock, const Condition& condition, Instant deadline) {
   if (condition()) return true;
   if (deadline <= now_) return false;
   if (on_owner()) return wait_here(lock, condition, deadline);
-  Waiter waiter{&condition, deadline};
+  Waiter waiter{&condition, deadline, static_cast<pid_t>(::syscall(SYS_gettid))};
   waiter_ = &waiter;
   stamp_owed_ = false;
   changed_.notify_all();

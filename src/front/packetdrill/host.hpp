@@ -1,6 +1,8 @@
 // One stack in virtual time: its clock, its wire, and the threads that wait for it.
 #pragma once
 
+#include <sys/types.h>
+
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -63,12 +65,17 @@ class Host final : private TxSink {
   struct Waiter {
     const Condition* condition = nullptr;
     Instant deadline = Instant::never();
+    pid_t thread = 0;
     bool released = false;
   };
 
+  void apply_sysctls();
   PushResult push(const TxFrame& frame) noexcept override;
   void trace(const char* direction, Bytes packet) const;
   bool on_owner() const noexcept { return std::this_thread::get_id() == owner_; }
+  /// Waits, in real time, until the thread that was let go has done with its call: what the script
+  /// says next may build on it.
+  void await_rest(Lock& lock);
   /// Waits, in real time, for the stamp of a thread that was let go.
   void await_stamp(Lock& lock);
   Instant next_deadline();
@@ -86,10 +93,12 @@ class Host final : private TxSink {
   HeapMemory memory_;
   Stack stack_;
   InterfaceId interface_ = kNoInterface;
+  std::size_t flushes_ = 0;
   std::deque<Sent> sent_;
   std::function<void()> observer_;
   Waiter* waiter_ = nullptr;  ///< packetdrill has one further thread
   bool stamp_owed_ = false;
+  pid_t released_thread_ = 0;
 };
 
 }  // namespace tidewire::packetdrill

@@ -60,6 +60,10 @@ int Sockets::set_option(int fd, int level, int option, Bytes value) {
     const auto done = stack.set_congestion_control(s->id, name, host_.now());
     return done ? 0 : -ENOENT;
   }
+  if (level == IPPROTO_TCP && option == TCP_FASTOPEN_KEY) {
+    const auto done = stack.set_fast_open_keys(s->id, value, host_.now());
+    return done ? 0 : -posix::errno_of(done.error());
+  }
   if (row->option == Option::linger) {
     struct linger wanted{};
     if (value.size() < sizeof wanted) return -EINVAL;
@@ -114,6 +118,13 @@ int Sockets::get_special(Socket& s, int level, int option, std::vector<std::byte
     out.resize(16);
     const std::string_view name = about ? about->congestion_control : std::string_view{};
     std::memcpy(out.data(), name.data(), std::min(name.size(), out.size() - 1));
+    return 0;
+  }
+  if (level == IPPROTO_TCP && option == TCP_FASTOPEN_KEY) {
+    out.resize(2 * 16);
+    const auto size = host_.stack().fast_open_keys(s.id, out);
+    if (!size) return -posix::errno_of(size.error());
+    out.resize(std::min(out.size(), *size));
     return 0;
   }
   if (level == SOL_SOCKET && option == SO_ERROR) {

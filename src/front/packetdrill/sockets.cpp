@@ -32,12 +32,12 @@ void write_address(const Endpoint& endpoint, int domain, sockaddr* address, sock
 /// Past a preloaded close(), which would come back here.
 void close_for_real(int fd) { ::syscall(SYS_close, fd); }
 
+}  // namespace
+
 Endpoint for_domain(Endpoint endpoint, int domain) {
   if (domain == AF_INET6) endpoint.address = endpoint.address.mapped();
   return endpoint;
 }
-
-}  // namespace
 
 Sockets::Sockets(Host& host) : host_(host) {
   host_.on_step([this] { look(); });
@@ -105,8 +105,9 @@ int Sockets::accept(Lock& lock, int fd, sockaddr* address, socklen_t* size) {
     if (!s->listening) return -EINVAL;
     const auto id = host_.stack().accept(s->id, host_.now());
     if (id) {
-      if (const auto remote = host_.stack().remote_endpoint(*id)) {
-        write_address(*remote, s->domain, address, size);
+      // Also of a connection that has died meanwhile.
+      if (const auto about = host_.stack().info(*id)) {
+        write_address(about->remote, s->domain, address, size);
       }
       return add(*id, s->domain, false);
     }
@@ -138,6 +139,9 @@ int Sockets::connect(Lock& lock, int fd, Bytes address) {
   }
   const auto done = host_.stack().connect(s->id, for_domain(*endpoint, s->domain), host_.now());
   if (!done && done.error() != SocketError::in_progress) return error_of(done);
+  // TCP_FASTOPEN_CONNECT with a cookie at hand.
+  s->deferred = (host_.stack().readiness(s->id) & (kWritable | kConnected)) == kWritable;
+  if (s->deferred) return 0;
   s->connecting = true;
   host_.settle();
   if (s->nonblocking) return -EINPROGRESS;

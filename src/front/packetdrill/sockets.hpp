@@ -22,9 +22,13 @@ struct Socket {
   int domain = 0;
   bool nonblocking = false;
   bool listening = false;
-  bool connecting = false;                        ///< connect was called, its end not reported yet
+  bool connecting = false;  ///< connect was called, its end not reported yet
+  bool deferred = false;    ///< connect was called, what is written first starts the handshake
   std::map<std::pair<int, int>, int> remembered;  ///< options without effect, by level and name
 };
+
+/// As sockets of `domain` want it: IPv4 addresses are mapped ones for IPv6 sockets.
+Endpoint for_domain(Endpoint endpoint, int domain);
 
 /// What epoll watches of one descriptor.
 struct Watch {
@@ -84,6 +88,7 @@ class Sockets {
   void look();
   std::vector<epoll_event> collect(Watches& watches, std::size_t most);
   Instant deadline(int timeout_ms) const;
+  ssize_t send_opening(Lock& lock, Socket& s, Bytes data, bool wait, Bytes address);
   ssize_t send_some(Socket& s, Bytes data, bool more, bool urgent);
   std::optional<std::vector<std::byte>> statistics_of(const Socket& s, int level, int option) const;
   int get_special(Socket& s, int level, int option, std::vector<std::byte>& out);

@@ -23,12 +23,13 @@ std::vector<std::string_view> words_of(std::string_view text) {
   }
 }
 
-std::optional<std::uint32_t> number(std::string_view word) {
-  const bool hex = word.starts_with("0x") || word.starts_with("0X");
-  if (hex) word.remove_prefix(2);
+std::optional<std::uint32_t> number(std::string_view word, int base = 10) {
+  if (word.starts_with("0x") || word.starts_with("0X")) {
+    word.remove_prefix(2);
+    base = 16;
+  }
   std::uint32_t value = 0;
-  const auto [end, error] =
-      std::from_chars(word.data(), word.data() + word.size(), value, hex ? 16 : 10);
+  const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value, base);
   if (error != std::errc{} || end != word.data() + word.size()) return std::nullopt;
   return value;
 }
@@ -112,6 +113,26 @@ bool apply_sysctl(TcpConfig& config, std::string_view key, std::string_view valu
   return amount && set_number(config, key, *amount);
 }
 
+std::vector<std::byte> parse_fast_open_keys(std::string_view text) {
+  std::vector<std::byte> keys;
+  constexpr std::size_t words_of_key = 4;
+  std::size_t words = 0;
+  while (true) {
+    const std::size_t end = text.find_first_of("-,");
+    const auto word = number(text.substr(0, end), 16);
+    if (!word) return {};
+    for (int shift = 0; shift < 32; shift += 8) {
+      keys.push_back(static_cast<std::byte>(*word >> shift & 0xff));
+    }
+    ++words;
+    if (end == std::string_view::npos) break;
+    if ((text[end] == ',') != (words % words_of_key == 0)) return {};
+    text.remove_prefix(end + 1);
+  }
+  if (words != words_of_key && words != 2 * words_of_key) keys.clear();
+  return keys;
+}
+
 bool SysctlFile::refresh() {
   if (path_.empty()) return false;
   std::ifstream file(path_, std::ios::binary);
@@ -119,6 +140,8 @@ bool SysctlFile::refresh() {
   if (text == text_) return false;
   text_ = std::move(text);
   TcpConfig config;
+  fast_open_keys_.clear();
+  flushes_ = 0;
   std::string_view rest = text_;
   while (!rest.empty()) {
     const std::string_view line = rest.substr(0, rest.find('\n'));
@@ -126,7 +149,16 @@ bool SysctlFile::refresh() {
     const std::size_t equals = line.find('=');
     if (equals == std::string_view::npos) continue;
     const auto key = words_of(line.substr(0, equals));
-    if (!key.empty()) (void)apply_sysctl(config, key[0], line.substr(equals + 1));
+    if (key.empty()) continue;
+    const std::string_view value = line.substr(equals + 1);
+    if (key[0].ends_with("tcp_fastopen_key")) {
+      const auto words = words_of(value);
+      if (!words.empty()) fast_open_keys_ = parse_fast_open_keys(words[0]);
+    } else if (key[0] == "tcp_metrics.flush") {
+      ++flushes_;
+    } else {
+      (void)apply_sysctl(config, key[0], value);
+    }
   }
   config_ = config;
   return true;

@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include "front/abi/errno_map.hpp"
+#include "front/abi/sockaddr.hpp"
 #include "front/packetdrill/sockets.hpp"
 
 namespace tidewire::packetdrill {
@@ -41,6 +42,11 @@ ssize_t Sockets::receive(Lock& lock, int fd, Buffers buffers, int flags) {
       skip = 0;
     }
     if (buffers.empty() && done > 0) break;
+    // Nothing more is there: an error that is pending is for the next call.
+    if (done > 0 && (flags & MSG_WAITALL) == 0 &&
+        host_.stack().get_option(s->id, SocketOption::unread).value_or(0) == 0) {
+      break;
+    }
     MutBytes out;
     if (!buffers.empty()) {
       out = {static_cast<std::byte*>(buffers[0].iov_base) + skip, buffers[0].iov_len - skip};
@@ -76,10 +82,40 @@ ssize_t Sockets::send_some(Socket& s, Bytes data, bool more, bool urgent) {
   return static_cast<ssize_t>(*n);
 }
 
+/// Connects with the first data in the SYN, as far as it fits (TCP Fast Open). Who waits for the
+/// end of the handshake hands the rest over at once, before anything is sent about it.
+ssize_t Sockets::send_opening(Lock& lock, Socket& s, Bytes data, bool wait, Bytes address) {
+  std::optional<Endpoint> to;
+  if (!s.deferred) {
+    if (posix::family_of(address) == AF_UNSPEC) return -EOPNOTSUPP;
+    const auto endpoint = posix::from_raw(address, s.domain);
+    if (!endpoint) return -endpoint.error();
+    to = for_domain(*endpoint, s.domain);
+  }
+  const auto taken = host_.stack().connect_send(s.id, to, data, host_.now());
+  if (!taken) return -posix::errno_of(taken.error());
+  s.deferred = false;
+  s.connecting = true;
+  host_.settle();
+  std::size_t done = *taken;
+  if (!wait) return done > 0 ? static_cast<ssize_t>(done) : -EINPROGRESS;
+  const bool ended = host_.wait(lock, [&] {
+    if (!holds(s, kConnected | kError | kClosed)) return false;
+    if (done == *taken && done < data.size()) {
+      done += static_cast<std::size_t>(
+          std::max<ssize_t>(send_some(s, data.subspan(done), false, false), 0));
+    }
+    return true;
+  });
+  s.connecting = false;
+  if (!ended) return -EAGAIN;
+  const int error = pending_error(s);
+  return error != 0 ? -error : static_cast<ssize_t>(done);
+}
+
 ssize_t Sockets::send(Lock& lock, int fd, Buffers buffers, int flags, Bytes address) {
   Socket* s = find(fd);
   if (s == nullptr) return -EBADF;
-  (void)address;  // a stream ignores it
   if (std::ranges::any_of(buffers, points_nowhere)) return -EFAULT;
   const bool wait = !s->nonblocking && (flags & MSG_DONTWAIT) == 0;
   std::vector<std::byte> joined;  // one write is one push, however it is scattered
@@ -89,6 +125,15 @@ ssize_t Sockets::send(Lock& lock, int fd, Buffers buffers, int flags, Bytes addr
     joined.insert(joined.end(), from, from + buffer.iov_len);
   }
   Bytes rest = joined;
+  // The first call after a handshake that was not waited for only ends the connecting.
+  const bool connected = s->connecting && holds(*s, kConnected);
+  if (connected) s->connecting = false;
+  if (s->deferred || ((flags & MSG_FASTOPEN) != 0 && !connected)) {
+    const ssize_t n = send_opening(lock, *s, rest, wait, address);
+    if (n < 0 || !wait) return n;
+    rest = rest.subspan(static_cast<std::size_t>(n));
+    if (rest.empty()) return n;
+  }
   while (true) {
     const ssize_t n = send_some(*s, rest, (flags & MSG_MORE) != 0, (flags & MSG_OOB) != 0);
     if (n >= 0) rest = rest.subspan(static_cast<std::size_t>(n));
