@@ -76,7 +76,10 @@ TEST(TcpStamps, WhatARetransmissionOvertookIsTaken) {
   t.in("P. 31(10) ack 1 <ts 203>");
   EXPECT_EQ(t.read(), 40U);
   EXPECT_EQ(t.host.dropped(DropReason::tcp_paws), 0U);
+  t.pass(40);
+  t.skip();
   t.in("P. 41(10) ack 1 <ts 301>");  // nothing is missing
+  t.pass(40);
   t.skip();
   t.in("P. 51(10) ack 1 <ts 204>");
   EXPECT_EQ(t.read(), 10U);
