@@ -63,13 +63,13 @@ TEST(TcpUndo, ALossFoundTogetherWithAMistakeReducesAnew) {
   t.in(". 1(0) ack 1 <sack 1001-4001>");
   t.skip();
   t.pass(50);
-  t.in(". 1(0) ack 4001");  // the original came late; new data leaves
+  t.in(". 1(0) ack 5001");  // the original came late; new data leaves
   t.pass(30);
   const std::uint32_t sent = 30'000 - t.info().send_unsent;
   ASSERT_GT(sent, 10'000U);
   t.pass(120);
   const std::string newest = std::to_string(sent - 999) + "-" + std::to_string(sent + 1);
-  t.in(". 1(0) ack 4001 <sack 1-1001 " + newest + ">");
+  t.in(". 1(0) ack 5001 <sack 1-1001 " + newest + ">");
   EXPECT_EQ(t.info().spurious, 1U);
   EXPECT_EQ(t.info().fast_retransmits, 2U);
   EXPECT_TRUE(t.info().in_recovery);
