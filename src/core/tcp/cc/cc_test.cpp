@@ -181,7 +181,7 @@ TEST(Cubic, FastConvergenceGivesUpMoreAfterASecondLoss) {
   EXPECT_NEAR(static_cast<int>(path.cc.window() / kMss), 595, 10);
 }
 
-// req: RFC9438-4.8-1, RFC9438-4.10-1
+// req: RFC9438-4.8-1, RFC9438-4.8-2, RFC9438-4.10-1
 TEST(Cubic, ATimeoutStartsOverWithTheReducedThreshold) {
   Path<Cubic> path{Cubic(kConfig)};
   for (int i = 0; i < 3; ++i) path.round();
@@ -191,6 +191,15 @@ TEST(Cubic, ATimeoutStartsOverWithTheReducedThreshold) {
   for (int i = 0; i < 7; ++i) path.round();
   EXPECT_GE(path.cc.window(), 55U * kMss);
   EXPECT_LE(path.cc.window(), 60U * kMss);
+  // The Reno estimate begins where slow start ended, and so does the curve: no leap to where the
+  // window was before the timeout.
+  for (int i = 0; i < 10; ++i) {
+    const std::uint64_t before = path.cc.window();
+    path.round();
+    EXPECT_GE(path.cc.window(), before);
+    EXPECT_LE(path.cc.window(), before + 2 * kMss);
+  }
+  EXPECT_GT(path.cc.window(), 60U * kMss);
 }
 
 // req: RFC9438-4.2-1
