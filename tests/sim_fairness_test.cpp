@@ -1,6 +1,8 @@
 // Flows that share a bottleneck; ./dev bench fairness has the whole table.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -16,10 +18,11 @@ constexpr std::uint64_t kBdpKb = 200'000 / 1024;  // 40 Mbit/s and 40 ms
 
 /// Bytes that each flow gets in the last 40 of 60 s. Flows start 0.3 s apart and have a millisecond
 /// of jitter: otherwise the same one finds the queue full for ever.
-std::vector<std::uint64_t> shares(const std::vector<std::string_view>& names, std::uint64_t bdps) {
+std::vector<std::uint64_t> shares(const std::vector<std::string_view>& names, std::uint64_t bdps,
+                                  std::uint64_t seed = 1) {
   DumbbellOptions options;
   options.bottleneck = net("rate=40mbit queue=" + std::to_string(bdps * kBdpKb) + "KB").down;
-  options.seed = {2, 2};
+  options.seed = {seed, 2};
   for (const std::string_view name : names) {
     const auto n = static_cast<std::int64_t>(options.flows.size());
     options.flows.push_back({.congestion_control = name,
@@ -44,11 +47,18 @@ std::uint64_t sum_of(const std::vector<std::uint64_t>& values) {
 
 constexpr std::uint64_t kMost = 40'000'000 / 8 * 40;  // what the bottleneck carries in 40 s
 
+// The middle one of three seeds counts: chance decides who probes when.
 TEST(Fairness, FourFlowsOfAKindShareEvenly) {
   for (const std::string_view name : congestion_controls()) {
-    const auto got = shares({name, name, name, name}, 1);
-    EXPECT_GE(jain_index(got), 950U) << name;
-    EXPECT_GE(sum_of(got), kMost * 9 / 10) << name;
+    std::array<std::uint32_t, 3> jain{};
+    for (std::size_t seed = 0; seed < jain.size(); ++seed) {
+      const auto got = shares({name, name, name, name}, 1, seed + 1);
+      jain[seed] = jain_index(got);
+      EXPECT_GE(sum_of(got), kMost * 9 / 10) << name << ", seed " << seed + 1;
+    }
+    std::ranges::sort(jain);
+    EXPECT_GE(jain[1], 950U) << name;
+    EXPECT_GE(jain[0], 900U) << name;
   }
 }
 
