@@ -1,5 +1,6 @@
 // One CUBIC flow over a network that reorders and loses nothing but what its queue drops, in
-// virtual time: goodput beside that of the same network in order.
+// virtual time: goodput beside that of the same network in order, with and without the undoing of
+// reductions.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -21,9 +22,10 @@ struct Path {
   int round_trips() const { return mbit >= 1000 ? 150 : 400; }  // measured
 };
 
-sim::HostOptions host_options() {
+sim::HostOptions host_options(bool undo) {
   sim::HostOptions options;
   options.stack.tcp.send_buffer_max = options.stack.tcp.receive_buffer_max = kMostBuffer;
+  options.stack.tcp.undo = undo;
   options.memory_cap = std::size_t{1} << 30;
   return options;
 }
@@ -58,10 +60,10 @@ struct Result {
   SocketInfo info;
 };
 
-Result run(const Path& path, const std::string& words) {
+Result run(const Path& path, const std::string& words, bool undo) {
   const auto spec = device::parse_net_spec(words);
   must(static_cast<bool>(spec), words.c_str());
-  sim::TwoHosts two(*spec, {11, 3}, {}, {}, host_options(), host_options());
+  sim::TwoHosts two(*spec, {11, 3}, {}, {}, host_options(undo), host_options(undo));
   auto& sink = two.b.add<sim::BulkSink>(std::uint16_t{80});
   auto& source = two.a.add<sim::BulkSource>();
   source.connect({sim::TwoHosts::kAddressB, 80});
@@ -79,16 +81,19 @@ Result run(const Path& path, const std::string& words) {
 
 void rows(const Path& path) {
   const std::string base = words_of(path);
-  const Result clean = run(path, base);
-  const auto line = [&](const char* name, const Result& r) {
-    std::printf("%6d %6d  %-26s %10.2f %7.3f %8u %9u %8u %6u %6u\n", path.rtt_ms, path.mbit, name,
-                r.mbit, r.mbit / clean.mbit, r.info.retransmits, r.info.dsacks,
-                r.info.fast_retransmits, r.info.spurious, r.info.timeouts);
+  const Result clean = run(path, base, true);
+  const auto line = [&](const char* name, const char* undo, const Result& r) {
+    std::printf("%6d %6d  %-26s %-4s %10.2f %7.3f %8u %9u %8u %6u %6u\n", path.rtt_ms, path.mbit,
+                name, undo, r.mbit, r.mbit / clean.mbit, r.info.retransmits,
+                r.info.spurious_retransmits, r.info.fast_retransmits, r.info.spurious,
+                r.info.timeouts);
     std::fflush(stdout);
   };
-  line("in order", clean);
+  line("in order", "on", clean);
   for (const Kind& kind : kKinds) {
-    line(kind.name, run(path, base + kind.words(path)));
+    const std::string words = base + kind.words(path);
+    line(kind.name, "on", run(path, words, true));
+    line(kind.name, "off", run(path, words, false));
   }
 }
 
@@ -99,8 +104,8 @@ int main(int argc, char** argv) {
   namespace bench = tidewire::bench;
   // With a number of megabits per second only those paths.
   const int only = argc > 1 ? std::atoi(argv[1]) : 0;
-  std::printf("%6s %6s  %-26s %10s %7s %8s %9s %8s %6s %6s\n", "RTT ms", "Mbit/s", "up", "goodput",
-              "share", "resent", "doubled", "episodes", "undone", "RTOs");
+  std::printf("%6s %6s  %-26s %-4s %10s %7s %8s %9s %8s %6s %6s\n", "RTT ms", "Mbit/s", "up",
+              "undo", "goodput", "share", "resent", "needless", "episodes", "undone", "RTOs");
   for (const int mbit : {10, 100, 1000}) {
     for (const int rtt_ms : {20, 100}) {
       if (only == 0 || only == mbit) bench::rows({rtt_ms, mbit});

@@ -13,8 +13,9 @@ struct Measured {
 };
 
 /// What one CUBIC flow delivers between the 50th and the 250th round trip of 20 ms.
-Measured measure(std::string_view words) {
+Measured measure(std::string_view words, bool undo = true) {
   HostOptions options;
+  options.stack.tcp.undo = undo;
   TwoHosts two{net(words), {11, 3}, {}, {}, options, options};
   auto& sink = two.b.add<BulkSink>(std::uint16_t{80});
   auto& source = two.a.add<BulkSource>();
@@ -46,6 +47,13 @@ TEST(Reordering, ByAQuarterRoundTripCostsNearlyNothing) {
       EXPECT_GT(m.info.reordering, 0U) << path << how;
     }
   }
+}
+
+TEST(Reordering, CostsMuchIfNothingIsUndone) {
+  const std::string path = std::string(kHundred) + kReordered[1];
+  const Measured kept = measure(path, false);
+  EXPECT_LT(kept.bytes * 100, measure(path).bytes * 95);
+  EXPECT_EQ(kept.info.spurious, 0U);
 }
 
 }  // namespace

@@ -60,8 +60,10 @@ struct TcpConfig {
   bool timestamps = true;                    ///< RFC 7323 §3
   bool sack = true;                          ///< RFC 2018
   bool rack = true;                          ///< RFC 8985; false: RFC 6675
-  bool nagle = true;                         ///< RFC 9293 §3.7.4
-  EcnUse ecn = EcnUse::accept;               ///< RFC 3168; as Linux
+  bool undo = true;   ///< reductions after what was no loss are taken back (RFC 3522, 3708, 4015)
+  bool frto = true;   ///< RFC 5682: sees needless timeouts without timestamps
+  bool nagle = true;  ///< RFC 9293 §3.7.4
+  EcnUse ecn = EcnUse::accept;  ///< RFC 3168; as Linux
   /// RFC 4821. Linux has `never`; a connection that would hang for ever goes on with this.
   MtuProbing mtu_probing = MtuProbing::black_hole;
   std::uint16_t mtu_base = 1024;                         ///< bytes of text; as Linux tcp_base_mss

@@ -19,7 +19,8 @@ struct Counters {
   std::uint64_t tcp_segs_in = 0, tcp_segs_out = 0, tcp_resets_in = 0, tcp_resets_out = 0;
   std::uint64_t tcp_active_opens = 0, tcp_passive_opens = 0, tcp_attempt_fails = 0;
   std::uint64_t tcp_retransmits = 0, tcp_fast_retransmits = 0, tcp_timeouts = 0;
-  std::uint64_t tcp_dsacks_in = 0, tcp_spurious = 0, tcp_challenge_acks = 0;
+  std::uint64_t tcp_dsacks_in = 0, tcp_spurious = 0, tcp_spurious_retransmits = 0,
+                tcp_challenge_acks = 0;
   std::uint64_t tcp_cookies_sent = 0, tcp_cookies_received = 0, tcp_cookies_failed = 0;
   std::uint64_t tcp_defer_accept_drops = 0;
   // When memory ran out: connections that lost what lay beyond a gap, whose buffers shrank;

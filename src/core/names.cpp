@@ -64,6 +64,7 @@ constexpr std::array<std::string_view, 10> kLossCauses{
     "none",       "duplicate_acks", "sack",        "rto",      "rack",
     "tail_probe", "partial_ack",    "syn_timeout", "path_mtu", "window_probe",
 };
+constexpr std::array<std::string_view, 4> kUndoCauses{"none", "timestamps", "dsack", "frto"};
 constexpr std::array<std::string_view, 11> kTcpStates{
     "CLOSED",     "LISTEN",     "SYN-SENT", "SYN-RECEIVED", "ESTABLISHED", "FIN-WAIT-1",
     "FIN-WAIT-2", "CLOSE-WAIT", "CLOSING",  "LAST-ACK",     "TIME-WAIT",
@@ -80,6 +81,7 @@ std::string_view name_of(const std::array<std::string_view, N>& names, E value) 
 std::string_view to_string(DropReason reason) noexcept { return name_of(kDropNames, reason); }
 std::string_view to_string(SocketError error) noexcept { return name_of(kSocketErrors, error); }
 std::string_view to_string(LossCause cause) noexcept { return name_of(kLossCauses, cause); }
+std::string_view to_string(UndoCause cause) noexcept { return name_of(kUndoCauses, cause); }
 std::string_view to_string(EcnMode mode) noexcept {
   switch (mode) {
     case EcnMode::off:

@@ -124,7 +124,10 @@ struct SocketInfo {
   std::uint64_t bytes_sent = 0, bytes_acked = 0, bytes_received = 0, bytes_retransmitted = 0;
   std::uint64_t segs_out = 0, segs_in = 0, data_segs_out = 0, data_segs_in = 0;
   std::uint32_t retransmits = 0, fast_retransmits = 0, timeouts = 0, lost = 0, sacked = 0;
-  std::uint32_t spurious = 0, dsacks = 0, reordering = 0;
+  std::uint32_t spurious = 0;              ///< reductions of cwnd taken back (losses were none)
+  std::uint32_t spurious_retransmits = 0;  ///< segments sent again that the peer had, by D-SACK
+  std::uint32_t dsacks = 0;                ///< D-SACK reports, of whatever was received twice
+  std::uint32_t reordering = 0;            ///< by how many segments data was overtaken at most
   bool syn_data = false;  ///< RFC 7413: text of a SYN, ours or the peer's, was acknowledged
   FastOpenFailure fast_open_failure = FastOpenFailure::none;
   std::uint64_t pacing_rate = 0, delivery_rate = 0;  ///< bytes per second

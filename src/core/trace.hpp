@@ -19,6 +19,8 @@ enum class TraceKind : std::uint8_t {
   rtt,             ///< in microseconds: a: sample; b: srtt; c: rttvar; d: rto
   loss,            ///< a: seq; c: bytes marked lost; and the cause
   drop,            ///< the reason
+  spurious,        ///< a: seq; b, c: segments, bytes that were sent again though the peer had them
+  undo,            ///< a: cwnd; b: ssthresh, as before the loss again; d: UndoCause
   ecn,             ///< a: EcnMode agreed on; b: segments with text that came with CE
 };
 
@@ -34,6 +36,14 @@ enum class LossCause : std::uint8_t {
   syn_timeout,
   path_mtu,
   window_probe,
+};
+
+/// How it was seen that a loss was none.
+enum class UndoCause : std::uint8_t {
+  none,
+  timestamps,  ///< RFC 3522
+  dsack,       ///< RFC 3708
+  frto,        ///< RFC 5682
 };
 
 struct TraceRecord {
@@ -60,6 +70,7 @@ struct TraceRing {
 };
 
 std::string_view to_string(LossCause cause) noexcept;
+std::string_view to_string(UndoCause cause) noexcept;
 std::string_view to_string(TcpState state) noexcept;
 
 }  // namespace tidewire

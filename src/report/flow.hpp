@@ -14,6 +14,7 @@
 namespace tidewire::report {
 
 inline constexpr std::size_t kLossCauses = static_cast<std::size_t>(LossCause::window_probe) + 1;
+inline constexpr std::size_t kUndoCauses = static_cast<std::size_t>(UndoCause::frto) + 1;
 
 /// One direction of a flow, as its sender saw it.
 struct FlowDirection {
@@ -22,7 +23,9 @@ struct FlowDirection {
   std::uint64_t retransmitted_packets = 0;
   std::uint64_t retransmitted_bytes = 0;
   std::array<std::uint64_t, kLossCauses> retransmissions{};  ///< by cause
-  Duration rtt_min = Duration::max();                        ///< max(): never measured
+  std::uint64_t spurious_packets = 0;              ///< sent again though the peer had them
+  std::array<std::uint64_t, kUndoCauses> undos{};  ///< reductions taken back, by cause
+  Duration rtt_min = Duration::max();              ///< max(): never measured
   Duration rtt_smoothed, rtt_max;
   std::uint64_t rtt_samples = 0;
   std::uint64_t marked_packets = 0;  ///< with payload, that arrived with CE

@@ -91,6 +91,10 @@ void LinePrinter::on_record(Side side, const TraceRecord& record, const Endpoint
     text += to_string(static_cast<TcpState>(record.a));
     text += " -> ";
     text += to_string(static_cast<TcpState>(record.b));
+  } else if (record.kind == TraceKind::undo) {
+    text = to_string(local) + " > " + to_string(remote) + ": nothing was lost, by ";
+    text += describe(static_cast<UndoCause>(record.d));
+    text += ": cwnd " + std::to_string(record.a) + " again";
   } else if (record.kind == TraceKind::drop) {
     text = side == Side::host ? "the host drops a packet: " : "the gateway drops a packet: ";
     text += to_string(record.reason);

@@ -142,6 +142,12 @@ void Recorder::apply(Names& names, const TraceRecord& record) {
         ++sent.retransmissions[static_cast<std::size_t>(record.cause)];
       }
       break;
+    case TraceKind::spurious:
+      sent.spurious_packets += record.b;
+      break;
+    case TraceKind::undo:
+      if (record.d < kUndoCauses) ++sent.undos[record.d];
+      break;
     case TraceKind::ecn:
       flow.ecn = static_cast<EcnMode>(record.a);
       received.marked_packets += record.b;

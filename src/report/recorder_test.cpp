@@ -194,6 +194,9 @@ TEST(Summary, NamesCausesAndDrops) {
   flow.down.retransmitted_packets = 4;
   flow.down.retransmissions[static_cast<std::size_t>(LossCause::rto)] = 1;
   flow.down.retransmissions[static_cast<std::size_t>(LossCause::sack)] = 3;
+  flow.down.spurious_packets = 2;
+  flow.down.undos[static_cast<std::size_t>(UndoCause::timestamps)] = 3;
+  flow.down.undos[static_cast<std::size_t>(UndoCause::dsack)] = 1;
   flow.ecn = EcnMode::classic;
   flow.down.marked_packets = 7;
   report.down.packets = 13'700;
@@ -203,7 +206,8 @@ TEST(Summary, NamesCausesAndDrops) {
        {"1 flow in 1.23 s, seed 7, net 'loss=1%'",
         "tcp 10.0.2.15:40000 > 10.0.2.2:80 (curl) closed, ECN classic",
         "20.0 MB in 13,700 packets, 40.0 Mbit/s", "4 retransmissions (3 by SACK, 1 by RTO)",
-        "4 lost", "9 marked", "7 marked CE"}) {
+        "2 for nothing", "reductions undone: 3 by timestamps, 1 by D-SACK", "4 lost", "9 marked",
+        "7 marked CE"}) {
     EXPECT_NE(text.find(part), std::string::npos) << part << "\n" << text;
   }
   EXPECT_EQ(text.find("queue full"), std::string::npos);

@@ -20,6 +20,13 @@ void write_direction(JsonWriter& json, const char* name, const FlowDirection& d)
     json.member(to_string(static_cast<LossCause>(i)), d.retransmissions[i]);
   }
   json.end_object();
+  json.member("spurious_retransmits", d.spurious_packets);
+  json.key("undos");
+  json.begin_object();
+  for (std::size_t i = 0; i < kUndoCauses; ++i) {
+    if (d.undos[i] != 0) json.member(to_string(static_cast<UndoCause>(i)), d.undos[i]);
+  }
+  json.end_object();
   json.key("rtt_us");
   if (d.rtt_samples == 0) {
     json.null();
@@ -103,6 +110,8 @@ void write_stack(JsonWriter& json, const char* name, const Counters& c) {
   json.member("tcp_segs_out", c.tcp_segs_out);
   json.member("tcp_retransmits", c.tcp_retransmits);
   json.member("tcp_timeouts", c.tcp_timeouts);
+  json.member("tcp_spurious_retransmits", c.tcp_spurious_retransmits);
+  json.member("tcp_undos", c.tcp_spurious);
   json.member("udp_in", c.udp_in);
   json.member("udp_out", c.udp_out);
   json.key("drops");

@@ -63,5 +63,8 @@ std::string_view name_of(Protocol protocol) noexcept;
 /// "3 by RTO, 1 by duplicate ACKs"; empty if nothing was sent again.
 std::string retransmission_causes(const FlowDirection& direction);
 std::string_view describe(LossCause cause) noexcept;
+/// "3 by timestamps, 1 by D-SACK"; empty if no reduction was taken back.
+std::string undo_causes(const FlowDirection& direction);
+std::string_view describe(UndoCause cause) noexcept;
 
 }  // namespace tidewire::report

@@ -41,6 +41,10 @@ std::string direction_line(const char* arrow, const FlowDirection& d) {
     line += ", " + plural(d.retransmitted_packets, "retransmission", "retransmissions") + " (" +
             retransmission_causes(d) + ")";
   }
+  if (d.spurious_packets != 0) line += ", " + format_count(d.spurious_packets) + " for nothing";
+  if (const std::string undone = undo_causes(d); !undone.empty()) {
+    line += ", reductions undone: " + undone;
+  }
   return line;
 }
 
@@ -105,6 +109,31 @@ std::string retransmission_causes(const FlowDirection& direction) {
     if (!text.empty()) text += ", ";
     text += format_count(direction.retransmissions[i]) + " by ";
     text += describe(static_cast<LossCause>(i));
+  }
+  return text;
+}
+
+std::string_view describe(UndoCause cause) noexcept {
+  switch (cause) {
+    case UndoCause::none:
+      return "unknown";
+    case UndoCause::timestamps:
+      return "timestamps";
+    case UndoCause::dsack:
+      return "D-SACK";
+    case UndoCause::frto:
+      return "F-RTO";
+  }
+  return "unknown";
+}
+
+std::string undo_causes(const FlowDirection& direction) {
+  std::string text;
+  for (std::size_t i = 0; i < kUndoCauses; ++i) {
+    if (direction.undos[i] == 0) continue;
+    if (!text.empty()) text += ", ";
+    text += format_count(direction.undos[i]) + " by ";
+    text += describe(static_cast<UndoCause>(i));
   }
   return text;
 }

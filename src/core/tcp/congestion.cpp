@@ -10,6 +10,20 @@ std::uint32_t clip(std::uint64_t v) noexcept {
   return static_cast<std::uint32_t>(std::min<std::uint64_t>(v, 0xffffffffU));
 }
 
+UndoCause cause_of(SpuriousBy by) noexcept {
+  switch (by) {
+    case SpuriousBy::none:
+      return UndoCause::none;
+    case SpuriousBy::timestamps:
+      return UndoCause::timestamps;
+    case SpuriousBy::dsack:
+      return UndoCause::dsack;
+    case SpuriousBy::frto:
+      return UndoCause::frto;
+  }
+  return UndoCause::none;
+}
+
 }  // namespace
 
 //= RFC 6298 §5.1 to §5.3; RFC 8985 §8
@@ -85,19 +99,36 @@ LossSample Shared::loss_sample(const Active& a, const AckOutcome& o) const noexc
   return sample;
 }
 
-void Shared::take_back(Connection& c) noexcept {
+void Shared::take_back(Connection& c, const AckOutcome& o) noexcept {
   ++c.stats.spurious;
   ++ctx.counters.tcp_spurious;
   if (c.ecn.on() && !c.ecn.on_spurious()) return;  // there were marks too
   c.active->cc.on_spurious(now());
   mark_ready(c);
+  if (!tracing()) [[likely]]
+    return;
+  TraceRecord record = trace_record(TraceKind::undo, c);
+  record.a = clip(c.active->cc.window());
+  record.b = clip(c.active->cc.ssthresh());
+  record.d = static_cast<std::uint32_t>(cause_of(o.spurious));
+  trace(record);
 }
 
-void Shared::note_duplicate(Connection& c, std::uint32_t again) noexcept {
+void Shared::note_duplicate(Connection& c, SeqRange range, std::uint32_t again) noexcept {
   ++c.stats.dsacks;
   ++ctx.counters.tcp_dsacks_in;
+  if (again == 0) return;
   const std::uint32_t mss = std::max(1U, eff_mss(c));
-  c.stats.spurious_retransmits += (again + mss - 1) / mss;
+  const std::uint32_t segments = (again + mss - 1) / mss;
+  c.stats.spurious_retransmits += segments;
+  ctx.counters.tcp_spurious_retransmits += segments;
+  if (!tracing()) [[likely]]
+    return;
+  TraceRecord record = trace_record(TraceKind::spurious, c);
+  record.a = range.start.value();
+  record.b = segments;
+  record.c = again;
+  trace(record);
 }
 
 void Shared::tell_controller(Connection& c, const AckOutcome& o, bool cwnd_limited) noexcept {
@@ -105,7 +136,7 @@ void Shared::tell_controller(Connection& c, const AckOutcome& o, bool cwnd_limit
   if (o.mtu_probe != MtuProbe::none) [[unlikely]]
     on_mtu_probe(c, o.mtu_probe);
   // A mistake of before is taken back first: what is found lost now is a loss of its own.
-  if (o.spurious != SpuriousBy::none) take_back(c);
+  if (o.spurious != SpuriousBy::none) take_back(c, o);
   if (o.new_data_first) c.override_sws = true;
   if (o.overtaken > 0) {
     const std::uint32_t segments = o.overtaken / std::max(1U, eff_mss(c));

@@ -44,6 +44,7 @@ void fill_numbers(SocketInfo& info, const Stats& n) noexcept {
   info.timeouts = n.timeouts;
   info.lost = n.lost;
   info.spurious = n.spurious;
+  info.spurious_retransmits = n.spurious_retransmits;
   info.dsacks = n.dsacks;
   info.reordering = n.reordering;
   info.ce_received = n.ce_received;

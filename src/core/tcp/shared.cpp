@@ -116,8 +116,12 @@ bool Shared::attach_active(Connection& c, std::uint64_t cwnd, std::uint64_t ssth
   auto controller = controllers.make(c.controller.empty() ? controller_name : c.controller, cc);
   if (!controller) controller = controllers.make(ControllerRegistry::kDefault, cc);
   if (!controller) return false;
-  const RecoveryConfig recovery{
-      .sack = c.sack_on, .rack = config().rack, .mss = mss, .rtt = rtt_config()};
+  const RecoveryConfig recovery{.sack = c.sack_on,
+                                .rack = config().rack,
+                                .undo = config().undo,
+                                .frto = config().frto,
+                                .mss = mss,
+                                .rtt = rtt_config()};
   // Text that went with the SYN may be acknowledged already.
   const Seq start = c.snd.una == c.snd.iss ? c.snd.iss + 1 : c.snd.una;
   c.active = actives.acquire(pool, ctx.memory, recovery, *controller, start, c.rcv.irs + 1,

@@ -147,8 +147,8 @@ class Shared {
   }
   /// What the peer reports about marks with an ACK that did `outcome`.
   void heed_marks(Connection& c, const Segment& seg, AckOutcome& outcome) noexcept;
-  /// The peer received something twice; `again`: bytes of it that were sent again.
-  void note_duplicate(Connection& c, std::uint32_t again) noexcept;
+  /// The peer received `range` twice; `again`: bytes of it that were sent again.
+  void note_duplicate(Connection& c, SeqRange range, std::uint32_t again) noexcept;
   /// Passes on what an ACK or a timer has shown.
   void tell_controller(Connection& c, const AckOutcome& outcome, bool cwnd_limited) noexcept;
 
@@ -285,7 +285,7 @@ class Shared {
   void unpack(const IdleConnection& idle, Connection& c) const noexcept;
   void enter_recovery(Connection& c, const AckOutcome& outcome) noexcept;
   LossSample loss_sample(const Active& a, const AckOutcome& outcome) const noexcept;
-  void take_back(Connection& c) noexcept;
+  void take_back(Connection& c, const AckOutcome& outcome) noexcept;
   void tell_acked(Connection& c, const AckOutcome& outcome, bool cwnd_limited) noexcept;
   void trace_ack(const Connection& c, const AckOutcome& outcome) noexcept;
 

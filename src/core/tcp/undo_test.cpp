@@ -11,6 +11,7 @@ struct Flight : Trace {
   explicit Flight(std::size_t segments, std::string_view options = "<mss 1000,sackOK>",
                   const StackConfig& config = {})
       : Trace(config) {
+    host.context.trace = &ring;
     listen();
     in("S 0(0) win 65535 " + std::string{options});
     out("S. 0(0) ack 1");
@@ -21,6 +22,14 @@ struct Flight : Trace {
     EXPECT_EQ(skip(), std::min<std::size_t>(segments, 10));
   }
   SocketInfo info() const { return *host.engine.info(socket); }
+  std::size_t records(TraceKind kind) const {
+    std::size_t n = 0;
+    for (std::uint64_t i = 0; i < ring.written; ++i) n += slots[i].kind == kind ? 1U : 0U;
+    return n;
+  }
+
+  std::vector<TraceRecord> slots = std::vector<TraceRecord>(2000);
+  TraceRing ring{slots, 0};
 };
 
 // req: RFC2883-5-1, RFC4015-2-1
@@ -34,8 +43,17 @@ TEST(TcpUndo, AReportInAnAckThatWasOvertakenCounts) {
   t.in(". 1(0) ack 10001");
   t.in(". 1(0) ack 9001 <sack 1-1001>");
   EXPECT_EQ(t.info().dsacks, 1U);
+  EXPECT_EQ(t.info().spurious_retransmits, 1U);
   EXPECT_EQ(t.info().spurious, 1U);
   EXPECT_GE(t.info().cwnd, before);
+  EXPECT_EQ(t.host.context.counters.tcp_spurious_retransmits, 1U);
+  EXPECT_EQ(t.records(TraceKind::spurious), 1U);
+  ASSERT_EQ(t.records(TraceKind::undo), 1U);
+  for (std::uint64_t i = 0; i < t.ring.written; ++i) {
+    if (t.slots[i].kind != TraceKind::undo) continue;
+    EXPECT_EQ(t.slots[i].a, t.info().cwnd);
+    EXPECT_EQ(static_cast<UndoCause>(t.slots[i].d), UndoCause::dsack);
+  }
 }
 
 TEST(TcpUndo, AReportOfWhatTheNetworkDoubledIsNoMistakeOfOurs) {
@@ -44,7 +62,7 @@ TEST(TcpUndo, AReportOfWhatTheNetworkDoubledIsNoMistakeOfOurs) {
   t.in(". 1(0) ack 5001");
   t.in(". 1(0) ack 5001 <sack 2001-3001>");
   EXPECT_EQ(t.info().dsacks, 1U);
-  EXPECT_EQ(t.info().spurious, 0U);
+  EXPECT_EQ(t.info().spurious_retransmits, 0U);
 }
 
 // An old ACK without reports says nothing, whatever it seems to acknowledge.
@@ -89,19 +107,23 @@ TEST(TcpUndo, TheSocketTellsHowFarDataWasOvertaken) {
 
 // req: RFC5682-3.1-2
 TEST(TcpUndo, AfterATimeoutNewDataGoesFirst) {
-  Flight t{20};
-  t.pass(210);
-  t.skip();  // the tail probe, which is new data
-  t.pass(400);
-  t.out(". 1(1000) ack 1");
-  EXPECT_EQ(t.info().timeouts, 1U);
-  t.in(". 1(0) ack 1001");
-  t.out(". 11001(1000) ack 1");
-  t.out(". 12001(1000) ack 1");
-  t.quiet();
-  t.in(". 1(0) ack 2001");
-  EXPECT_EQ(t.info().spurious, 1U);
-  EXPECT_GT(t.info().cwnd, 5000U);
+  for (const bool frto : {true, false}) {
+    StackConfig config;
+    config.tcp.frto = frto;
+    Flight t{20, "<mss 1000,sackOK>", config};
+    t.pass(210);
+    t.skip();  // the tail probe, which is new data
+    t.pass(400);
+    t.out(". 1(1000) ack 1");
+    EXPECT_EQ(t.info().timeouts, 1U);
+    t.in(". 1(0) ack 1001");
+    t.out(frto ? ". 11001(1000) ack 1" : ". 1001(1000) ack 1");
+    t.out(frto ? ". 12001(1000) ack 1" : ". 2001(1000) ack 1");
+    t.quiet();
+    t.in(". 1(0) ack 2001");
+    EXPECT_EQ(t.info().spurious, frto ? 1U : 0U);
+    EXPECT_EQ(t.info().cwnd > 5000U, frto);
+  }
 }
 
 // Less than a segment is left, and Nagle would keep it: what F-RTO waits for must not wait.
@@ -118,6 +140,21 @@ TEST(TcpUndo, AfterATimeoutALittleNewDataIsEnough) {
   t.in(". 1(0) ack 1001 <sack 10001-10301>");  // everything between is lost
   t.out(". 1001(1000) ack 1");
   EXPECT_EQ(t.info().spurious, 0U);
+}
+
+TEST(TcpUndo, CanBeSwitchedOff) {
+  StackConfig config;
+  config.tcp.undo = false;
+  Flight t{10, "<mss 1000,sackOK>", config};
+  t.pass(100);
+  t.in(". 1(0) ack 1 <sack 1001-4001>");
+  t.out(". 1(1000) ack 1");
+  t.in(". 1(0) ack 10001");
+  const std::uint32_t reduced = t.info().cwnd;
+  t.in(". 1(0) ack 10001 <sack 1-1001>");
+  EXPECT_EQ(t.info().spurious, 0U);
+  EXPECT_EQ(t.info().spurious_retransmits, 1U);
+  EXPECT_EQ(t.info().cwnd, reduced);
 }
 
 // req: RFC8985-9.3-1, RFC8985-9.3-2, RFC6937-3-3

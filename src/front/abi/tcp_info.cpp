@@ -82,7 +82,7 @@ LinuxTcpInfo linux_tcp_info(const SocketInfo& about, Instant now) {
   constexpr std::uint32_t infinite = 0x7fffffff;
   out.snd_ssthresh = about.ssthresh == ~std::uint32_t{0} ? infinite : about.ssthresh / mss;
   out.snd_cwnd = about.cwnd / mss;
-  out.reordering = about.reordering;
+  out.reordering = std::max(about.reordering, 3U);  // as Linux: what three duplicate ACKs bear
   out.rcv_ssthresh = out.rcv_space = out.rcv_wnd = about.receive_window;
   out.total_retrans = about.retransmits;
   out.pacing_rate = about.pacing_rate;

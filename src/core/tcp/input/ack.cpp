@@ -63,7 +63,7 @@ void Input::feed_recovery(Connection& c, const Segment& seg) noexcept {
   if (c.ecn.on() && !old) [[unlikely]]
     s.heed_marks(c, seg, outcome);
   s.tell_controller(c, outcome, limited);
-  if (outcome.dsack) s.note_duplicate(c, outcome.duplicated);
+  if (outcome.dsack) s.note_duplicate(c, blocks[0], outcome.duplicated);
   if (advances) {
     grow_send_buffer(c);
     after_ack_timers(c);
