@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdint>
 #include <sstream>
 #include <string>
@@ -72,7 +73,9 @@ struct Cell {
   }
   /// The words of the network.
   std::string words() const {
-    const auto micros = [](double ms) { return static_cast<std::uint64_t>(ms * 1000 + 0.5); };
+    const auto micros = [](double ms) {
+      return static_cast<std::uint64_t>(std::llround(ms * 1000));
+    };
     std::ostringstream text;
     text << "delay=" << micros(rtt_ms / 2) << "us rate=" << rate_mbit
          << "mbit queue=" << queue_packets() << "packets";
