@@ -195,7 +195,7 @@ TEST(TcpDeferAccept, WaitsForData) {
 TEST(TcpDeferAccept, TheLastSynAckLetsABareAckThrough) {
   Trace t;
   t.listen();
-  t.host.engine.set_option(t.listener, SocketOption::defer_accept, 5 * kSecond);
+  EXPECT_TRUE(t.host.engine.set_option(t.listener, SocketOption::defer_accept, 5 * kSecond));
   EXPECT_EQ(t.host.engine.get_option(t.listener, SocketOption::defer_accept).value(), 7 * kSecond);
   t.in("S 0(0) win 1000");
   t.out("S. 0(0) ack 1");
