@@ -60,6 +60,7 @@ struct TcpConfig {
   bool timestamps = true;                    ///< RFC 7323 §3
   bool sack = true;                          ///< RFC 2018
   bool rack = true;                          ///< RFC 8985; false: RFC 6675
+  bool slow_start_after_idle = true;         ///< RFC 5681 §4.1; as Linux
   bool undo = true;   ///< reductions after what was no loss are taken back (RFC 3522, 3708, 4015)
   bool frto = true;   ///< RFC 5682: sees needless timeouts without timestamps
   bool nagle = true;  ///< RFC 9293 §3.7.4

@@ -60,5 +60,144 @@ TEST(TcpAsLinux, ServersCanBeForgotten) {
   EXPECT_EQ(cache.size(), 0U);
 }
 
+std::uint32_t cwnd(Trace& t) { return t.host.engine.info(t.socket)->cwnd / 1000; }
+bool pushed(const Trace& t) { return t.last.view().has(wire::TcpFlag::psh); }
+
+TEST(TcpAsLinux, WhatLeavesAsSeveralSegmentsAtOnceEndsInPush) {
+  Trace t;
+  t.accept("<mss 1000>", "50000");
+  t.write(12'000);  // the window lets ten out, half of them in one piece
+  for (std::uint32_t seq = 1; seq < 10'001; seq += 1000) {
+    t.out(". " + std::to_string(seq) + "(1000) ack 1");
+    EXPECT_EQ(pushed(t), seq == 4001 || seq == 9001);
+  }
+  t.in(". 1(0) ack 1001");
+  t.out(". 10001(1000) ack 1");
+  EXPECT_FALSE(pushed(t));
+  t.out(". 11001(1000) ack 1");
+  EXPECT_TRUE(pushed(t));
+  t.in(". 1(0) ack 12001");
+  t.write(1500);
+  t.out(". 12001(1000) ack 1");
+  EXPECT_FALSE(pushed(t));
+}
+
+TEST(TcpAsLinux, SlowStartReachesTwiceOfWhatWasOut) {
+  Trace t;
+  t.accept("<mss 1000>", "50000");
+  t.write(9000);
+  EXPECT_EQ(t.skip(), 9U);
+  t.in(". 1(0) ack 2001");
+  EXPECT_EQ(cwnd(t), 12U);
+  t.in(". 1(0) ack 8001");
+  EXPECT_EQ(cwnd(t), 18U);
+  t.in(". 1(0) ack 9001");
+  EXPECT_EQ(cwnd(t), 18U);
+  t.write(1000);  // little is used: nothing grows
+  t.skip();
+  t.in(". 1(0) ack 10001");
+  EXPECT_EQ(cwnd(t), 18U);
+}
+
+TEST(TcpAsLinux, SlowStartAfterIdleCanBeSwitchedOff) {
+  for (const bool on : {true, false}) {
+    StackConfig config;
+    config.tcp.slow_start_after_idle = on;
+    Trace t{config};
+    t.accept("<mss 1000>", "50000");
+    t.write(10'000);
+    t.skip();
+    t.in(". 1(0) ack 10001");
+    EXPECT_EQ(cwnd(t), 20U);
+    t.pass(5000);
+    t.write(30'000);
+    EXPECT_EQ(t.skip(), on ? 10U : 20U);
+  }
+}
+
+TEST(TcpAsLinux, NoDelayLetsOutOfACorkOnce) {
+  Trace t;
+  t.accept("<mss 1000>");
+  t.set(SocketOption::cork, 1);
+  t.write(40);
+  t.quiet();
+  t.set(SocketOption::no_delay, 1);
+  t.out("P. 1(40) ack 1");
+  EXPECT_TRUE(pushed(t));
+  t.in(". 1(0) ack 41");
+  t.write(40);
+  t.quiet();
+}
+
+TEST(TcpAsLinux, WhatWasWrittenWithMoreIsNotPushed) {
+  Trace t;
+  t.accept("<mss 1000>");
+  t.write(40, {.more = true});
+  t.set(SocketOption::no_delay, 1);
+  t.out(". 1(40) ack 1");
+  EXPECT_FALSE(pushed(t));
+  t.write(40, {.more = true});
+  t.quiet();
+  t.in(". 1(0) ack 41");  // an ACK lets out what waited
+  t.out(". 41(40) ack 1");
+  EXPECT_FALSE(pushed(t));
+  t.in(". 1(0) ack 81");
+  t.write(40, {.more = true});
+  t.pass(200);
+  t.out("P. 81(40) ack 1");
+  EXPECT_TRUE(pushed(t));
+}
+
+// Who only sends, or sends long after it has received, does not answer: its ACKs have nothing to
+// ride on.
+TEST(TcpAsLinux, AcksAreDelayedOnlyBySomeoneWhoAnswers) {
+  Trace t;
+  t.accept("<mss 1000>");
+  t.write(500);
+  t.out("P. 1(500) ack 1");
+  t.in("P. 1(100) ack 501");
+  t.out(". 501(0) ack 101");
+  t.pass(100);
+  t.write(500);
+  t.out("P. 501(500) ack 101");
+  t.in("P. 101(100) ack 1001");
+  t.out(". 1001(0) ack 201");
+  t.write(500);  // at once
+  t.out("P. 1001(500) ack 201");
+  t.in("P. 201(100) ack 1501");
+  t.quiet();
+  t.pass(40);
+  t.out(". 1501(0) ack 301");
+}
+
+TEST(TcpAsLinux, AFinIsNoAnswer) {
+  Trace t;
+  t.accept("<mss 1000>");
+  t.in("P. 1(100) ack 1");
+  t.out(". 1(0) ack 101");
+  t.shutdown();
+  t.out("F. 1(0) ack 101");
+  t.in("P. 101(100) ack 2");
+  t.out(". 2(0) ack 201");
+}
+
+// A peer at some distance: what leaves in one piece is a millisecond's worth, two segments at
+// least.
+TEST(TcpAsLinux, WhatLeavesInOnePieceIsBounded) {
+  Trace t;
+  t.host.out.segment = false;
+  t.listen();
+  t.in("S 0(0) win 60000 <mss 1000>");
+  t.out("S. 0(0) ack 1");
+  t.pass(100);  // the round trip
+  t.in(". 1(0) ack 1 win 60000");
+  t.socket = t.host.engine.accept(t.listener).value();
+  t.write(9000);
+  t.poll();
+  std::vector<std::size_t> pieces;
+  for (const WireSegment& s : t.host.out.sent) pieces.push_back(s.text().size());
+  EXPECT_EQ(pieces, (std::vector<std::size_t>{2000, 2000, 2000, 2000, 1000}));
+}
+
 }  // namespace
 }  // namespace tidewire::tcp

@@ -93,6 +93,9 @@ struct Active {
   Seq small_end;                     ///< end of the last segment below the MSS (Minshall)
   Seq cwnd_limited_until;            ///< the window held the sender back before this
   bool cwnd_was_limited = false;     ///< cwnd_limited_until is set
+  bool pushed = true;                ///< what was written last was not MSG_MORE
+  Seq flight_until;                  ///< end of the round trip that flight_peak belongs to
+  std::uint64_t flight_peak = 0;     ///< bytes; most that was out at once in a round trip
   bool more = false;                 ///< the last send said MSG_MORE
   bool starved = false;              ///< a send found no memory; an ACK will free some
   Instant idle_since;                ///< when the last segment with data was sent

@@ -96,7 +96,7 @@ TEST(TcpDevice, NoRouteFailsTheConnect) {
 
 TEST(TcpDevice, SuperSegmentsCarryTheSegmentSize) {
   StackConfig config;
-  config.tcp.initial_window_segments = 40;
+  config.tcp.initial_window_segments = 80;
   Trace t{config};
   t.host.out.segment = false;
   t.accept("<mss 1000>", "65535");

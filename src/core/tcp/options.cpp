@@ -47,6 +47,15 @@ std::int64_t from_timeouts(std::uint8_t count, const TcpConfig& config) noexcept
 
 }  // namespace
 
+/// What Nagle's algorithm, a cork or MSG_MORE holds back leaves now; as Linux, once also of a cork
+/// that stays.
+void Sockets::release_held(Connection& c) noexcept {
+  if (c.active == nullptr) return;
+  c.active->more = false;
+  c.override_sws = !c.fin_sent && c.snd.nxt != end_of_data(c);
+  s.mark_ready(c);
+}
+
 bool Sockets::set_flag(Connection& c, SocketOption option, bool on) noexcept {
   Settings& o = c.settings;
   switch (option) {
@@ -65,15 +74,11 @@ bool Sockets::set_flag(Connection& c, SocketOption option, bool on) noexcept {
     //= RFC 9293 §3.7.4 MUST-17
     case SocketOption::no_delay:
       o.no_delay = on;
-      if (on) s.mark_ready(c);
+      if (on) release_held(c);
       return true;
     case SocketOption::cork:
       o.cork = on;
-      if (!on) {
-        if (c.active != nullptr) c.active->more = false;
-        c.override_sws = c.active != nullptr && !c.active->snd_ring.empty();
-        s.mark_ready(c);
-      }
+      if (!on) release_held(c);
       return true;
     //= RFC 9293 §3.8.4 MUST-24
     case SocketOption::keep_alive:

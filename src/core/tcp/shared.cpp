@@ -130,6 +130,11 @@ bool Shared::attach_active(Connection& c, std::uint64_t cwnd, std::uint64_t ssth
   c.active->rcv_ring.set_most_islands(config().out_of_order_max);
   c.active->idle_since = now();
   update_pacing(c);
+  c.active->flight_until = start;
+  // What came last before any data was the handshake.
+  if (c.stats.last_received == Instant{}) {
+    c.stats.last_received = c.stats.last_ack_received = c.stats.last_sent = now();
+  }
   return true;
 }
 

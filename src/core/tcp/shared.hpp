@@ -142,8 +142,12 @@ class Shared {
   /// Arms the retransmission timer for what loss recovery needs next: probe, reordering or RTO.
   void plan_retransmit(Connection& c) noexcept;
   /// The window, not the application or the peer, held the sender back in the current flight.
+  /// Whether growing the window has a point. In slow start also if half of it was used, as Linux:
+  /// it reaches twice of what was out.
   static bool cwnd_limited(const Connection& c) noexcept {
-    return c.active->cwnd_was_limited && c.active->cwnd_limited_until.at_or_after(c.snd.una);
+    const Active& a = *c.active;
+    if (a.cwnd_was_limited && a.cwnd_limited_until.at_or_after(c.snd.una)) return true;
+    return a.cc.window() < a.cc.ssthresh() && a.cc.window() < 2 * a.flight_peak;
   }
   /// What the peer reports about marks with an ACK that did `outcome`.
   void heed_marks(Connection& c, const Segment& seg, AckOutcome& outcome) noexcept;

@@ -76,6 +76,7 @@ class Sockets {
   void pass_urgent(Connection& c) noexcept;
   void tune_receive_buffer(Connection& c, std::size_t bytes) noexcept;
   void set_timer_option(Connection& c, SocketOption option, std::int64_t value) noexcept;
+  void release_held(Connection& c) noexcept;
   bool set_flag(Connection& c, SocketOption option, bool on) noexcept;
   bool set_size(Connection& c, SocketOption option, std::int64_t value) noexcept;
   std::optional<std::int64_t> get_flag(const Connection& c, SocketOption option) const noexcept;

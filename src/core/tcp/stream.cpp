@@ -77,6 +77,7 @@ SocketResult<void> Sockets::sent(Connection& c, std::size_t bytes, SendOptions o
 
 void Sockets::after_write(Connection& c, std::size_t, SendOptions options) noexcept {
   c.active->more = options.more;
+  c.active->pushed = !options.more;
   //= RFC 9293 §3.8.5 MUST-30
   if (options.urgent) {
     c.snd.up = end_of_data(c);

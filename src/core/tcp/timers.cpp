@@ -63,6 +63,7 @@ void Timers::run(Connection& c, TimerKind kind) noexcept {
       return persist(c);
     case TimerKind::cork:
       c.override_sws = true;
+      if (c.active != nullptr) c.active->pushed = true;
       return s.mark_ready(c);
     case TimerKind::keepalive:
       return keepalive(c);

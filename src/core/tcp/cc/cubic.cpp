@@ -28,6 +28,7 @@ Cubic::Cubic(const ControllerConfig& config) noexcept
       ssthresh_(config.initial_ssthresh),
       initial_window_(config.window()),
       last_ack_(config.now),
+      srtt_(config.srtt),
       mss_(std::max<std::uint32_t>(config.mss, 1)) {}
 
 //= RFC 9438 §4.2 Figure 1

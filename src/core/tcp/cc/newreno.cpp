@@ -10,6 +10,7 @@ NewReno::NewReno(const ControllerConfig& config) noexcept
     : cwnd_(config.start()),
       ssthresh_(config.initial_ssthresh),
       initial_window_(config.window()),
+      srtt_(config.srtt),
       mss_(std::max<std::uint32_t>(config.mss, 1)) {}
 
 void NewReno::on_ack(const AckSample& sample) noexcept {

@@ -79,6 +79,7 @@ void Input::take_acknowledged(Connection& c, Seq ack) noexcept {
   if (ack.after(data_end)) c.fin_acked = true;
   c.snd.una = ack;
   if (bytes > 0) {
+    a.more = false;  // as Linux: an ACK lets out what MSG_MORE held back
     a.snd_ring.release(bytes);
     a.starved = false;
     c.stats.bytes_acked += bytes;

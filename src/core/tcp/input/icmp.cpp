@@ -45,6 +45,7 @@ void Input::on_icmp_error(const ip::IcmpError& error) noexcept {
       Tuple::of(error.source, wire::load_u16(at), error.destination, wire::load_u16(at + 2));
   const Seq seq{wire::load_u32(at + 4)};
   const FlowRef ref = s.lookup(tuple);
+  if (ref.kind == FlowKind::half_open) return half_open_unreachable(ref, error.kind, seq);
   if (ref.kind != FlowKind::connection) return s.ctx.drop(DropReason::icmp_quote_mismatch);
   Connection& c = *s.connections.at_index(ref.index);
   // Only who has seen the segment knows a number that is in flight.
@@ -63,6 +64,13 @@ void Input::on_icmp_error(const ip::IcmpError& error) noexcept {
   }
   if (c.settings.receive_errors && c.owned) s.keep_error_info(c, error, error_of(error.kind));
   if (!s.reap(c)) s.update_events(c);
+}
+
+/// As Linux: a handshake with a host that cannot be reached is given up.
+void Input::half_open_unreachable(const FlowRef& ref, Kind kind, Seq seq) noexcept {
+  HalfOpen& h = *s.half_opens.at_index(ref.index);
+  if (seq != h.iss || h.held) return s.ctx.drop(DropReason::icmp_quote_mismatch);
+  if (kind == Kind::network_unreachable || kind == Kind::host_unreachable) s.release(h);
 }
 
 //= RFC 1191 §6.4, §6.2

@@ -49,9 +49,11 @@ class Input {
   /// A connection in SYN-RECEIVED that is in no table yet; null: no memory. `retransmitted`: our
   /// SYN-ACK was.
   Connection* make_passive(const PeerSyn& syn, const Settings& settings,
-                           std::string_view controller, bool retransmitted) noexcept;
+                           std::string_view controller, bool retransmitted,
+                           std::optional<Duration> round_trip = {}) noexcept;
   void inherit(Connection& c, const Connection& listener) noexcept;
   void acknowledged(Connection& c, Segment& seg) noexcept;
+  void half_open_unreachable(const FlowRef& ref, ip::IcmpError::Kind kind, Seq seq) noexcept;
   void reply_half_open_ack(const HalfOpen& h) noexcept;
   void reply(const Tuple& tuple, const wire::TcpRepr& repr) noexcept;
   void reply_ack(const Tuple& tuple, Seq seq, Seq ack, std::uint16_t window,
@@ -72,6 +74,7 @@ class Input {
   // syn_sent.cpp
   void syn_sent_arrives(Connection& c, Segment& seg) noexcept;
   Verdict syn_sent_synchronize(Connection& c, Segment& seg) noexcept;
+  void sample_syn(Connection& c, const Segment& seg) noexcept;
   void establish(Connection& c) noexcept;
   void enqueue_accept(Connection& c) noexcept;
   // synchronized.cpp: RFC 9293 §3.10.7.4, in order

@@ -294,7 +294,8 @@ void Input::acknowledged(Connection& c, Segment& seg) noexcept {
 }
 
 Connection* Input::make_passive(const PeerSyn& syn, const Settings& settings,
-                                std::string_view controller, bool retransmitted) noexcept {
+                                std::string_view controller, bool retransmitted,
+                                std::optional<Duration> round_trip) noexcept {
   Connection* c = s.make_connection();
   if (c == nullptr) return nullptr;
   c->settings = settings;
@@ -321,6 +322,7 @@ Connection* Input::make_passive(const PeerSyn& syn, const Settings& settings,
   theirs.sack_permitted = syn.sack;
   if (syn.timestamps) theirs.tsval = syn.tsval;
   s.apply_options(*c, theirs);
+  if (round_trip) c->rtt.on_sample(*round_trip, s.now());
   if (!s.attach_active(*c)) {
     s.entries.release(*s.entries.get(c->entry));
     s.release_connection(*c);
@@ -332,12 +334,11 @@ Connection* Input::make_passive(const PeerSyn& syn, const Settings& settings,
 
 Connection* Input::promote(HalfOpen& h, const Settings& settings,
                            std::string_view controller) noexcept {
-  Connection* c = make_passive(h, settings, controller, h.retries > 0);
+  std::optional<Duration> round_trip;
+  if (h.retries == 0 && h.sent && h.sent_at <= s.now()) round_trip = s.now() - h.sent_at;
+  Connection* c = make_passive(h, settings, controller, h.retries > 0, round_trip);
   if (c == nullptr) return nullptr;
   c->syn_sent_once = h.sent;
-  if (h.retries == 0 && h.sent && h.sent_at <= s.now()) {
-    c->rtt.on_sample(s.now() - h.sent_at, s.now());
-  }
   s.flows.replace(s.hash_of(h.tuple), {FlowKind::half_open, s.half_opens.index_of(h)},
                   {FlowKind::connection, s.connections.index_of(*c)});
   c->in_table = true;

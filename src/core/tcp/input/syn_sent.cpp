@@ -56,22 +56,16 @@ Verdict Input::syn_sent_synchronize(Connection& c, Segment& seg) noexcept {
   c.snd.wl1 = seg.seq;
   c.snd.wl2 = seg.ack;
   c.last_received = s.now();
-  if (seg.has(TcpFlag::ack)) c.snd.una = seg.ack;
+  if (seg.has(TcpFlag::ack)) {
+    c.snd.una = seg.ack;
+    sample_syn(c, seg);  // the congestion control begins with it
+  }
   if (!s.attach_active(c)) {
     s.drop(DropReason::no_memory, seg);
     s.reset_peer(c, SocketError::no_buffers);
     return Verdict::done;
   }
   if (seg.has(TcpFlag::ack)) {
-    const bool clean = !c.syn_retransmitted;
-    if (clean) {
-      c.rtt.on_sample(s.now() - c.retries_since, s.now());
-    } else if (seg.options.timestamps && c.timestamps_on) {
-      //= RFC 6298 §3: the timestamp tells which SYN was answered
-      if (const auto rtt = c.timestamps.round_trip(seg.options.timestamps->echo, s.now())) {
-        c.rtt.on_sample(*rtt, s.now());
-      }
-    }
     seg.trim_front(1);
     establish(c);
     c.snd.nxt = c.snd.una;
@@ -90,6 +84,15 @@ Verdict Input::syn_sent_synchronize(Connection& c, Segment& seg) noexcept {
   c.owe_syn = true;
   s.mark_ready(c);
   return Verdict::go_on;
+}
+
+void Input::sample_syn(Connection& c, const Segment& seg) noexcept {
+  if (!c.syn_retransmitted) return c.rtt.on_sample(s.now() - c.retries_since, s.now());
+  if (!seg.options.timestamps || !c.timestamps_on) return;
+  //= RFC 6298 §3: the timestamp tells which SYN was answered
+  if (const auto rtt = c.timestamps.round_trip(seg.options.timestamps->echo, s.now())) {
+    c.rtt.on_sample(*rtt, s.now());
+  }
 }
 
 void Input::establish(Connection& c) noexcept {

@@ -36,7 +36,9 @@ Verdict Input::process_text(Connection& c, Segment& seg) noexcept {
   const bool deaf = !c.owned && c.accept_by == kNoIndex;
   if ((deaf || (c.read_shut && c.fin_queued)) && (seg.seq + seg.text_len).after(c.rcv.nxt)) {
     s.drop(DropReason::tcp_after_close, seg);
-    s.reset_peer(c, SocketError::none);
+    // The form for what belongs to no connection: the peer is certain to expect its number next.
+    reply_reset(seg);
+    s.enter_closed(c, SocketError::none);
     return Verdict::done;
   }
   if (too_many_islands(c, {seg.seq, seg.seq + seg.text_len})) {

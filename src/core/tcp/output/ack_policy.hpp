@@ -47,8 +47,9 @@ class AckPolicy {
     delayed_ = false;
     bytes_ = 0;
   }
-  /// We answer with data: from now on ACKs ride on it.
-  constexpr void on_data_sent() noexcept { quick_ = 0; }
+  /// Data was sent so soon after some came that it may be the answer: from now on ACKs ride on
+  /// data.
+  constexpr void on_answered() noexcept { quick_ = 0; }
   constexpr void quick(std::uint8_t segments = kQuickSegments) noexcept { quick_ = segments; }
 
   /// At least so many more segments are acknowledged one by one.

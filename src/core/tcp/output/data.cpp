@@ -137,7 +137,8 @@ Sender::Step Sender::send_new(Connection& c, const Room& room) noexcept {
 std::uint32_t Sender::length_to_send(Connection& c, const Room& room,
                                      std::uint32_t per_seg) noexcept {
   std::uint64_t limit = std::min<std::uint64_t>({room.unsent, room.usable, room.allowed});
-  std::uint64_t most = std::max<std::uint64_t>(std::min<std::uint64_t>(left_, kMostText), per_seg);
+  std::uint64_t most =
+      std::max<std::uint64_t>(std::min<std::uint64_t>(left_, burst_of(c, per_seg)), per_seg);
   if ((c.urgent_out && c.snd.up.after(c.snd.nxt)) || c.ecn.one_by_one()) most = per_seg;
   if (limit >= room.unsent) {
     const std::uint32_t tail = room.unsent % per_seg;
@@ -160,13 +161,28 @@ std::uint32_t Sender::length_to_send(Connection& c, const Room& room,
   return 0;
 }
 
+/// What leaves in one piece, as Linux: what the path carries in a millisecond, more to a near peer,
+/// two segments at least; and half of the window at most, so that ACKs do not all come at once.
+std::uint64_t Sender::burst_of(const Connection& c, std::uint32_t per_seg) noexcept {
+  const AnyController& cc = c.active->cc;
+  std::uint64_t bytes = kMostText;
+  if (const std::uint64_t rate = cc.pacing_rate(); rate != kNoLimit) {
+    const auto distance = static_cast<std::uint64_t>(c.rtt.min_rtt().count_micros()) / 512;
+    const std::uint64_t near = distance < 17 ? std::uint64_t{65'536} >> distance : 0;
+    bytes = std::min<std::uint64_t>(std::max(rate / 1024 + near, 2 * std::uint64_t{per_seg}),
+                                    kMostText);
+  }
+  return std::min(bytes, cc.window() / 2) / per_seg * per_seg;
+}
+
 /// True if the next ACKs will let a larger burst out, which costs less than several small ones. The
-/// wait is for what the path carries in a millisecond, and for a quarter of the window at most, so
-/// that ACKs keep coming.
+/// wait is for a millisecond at most, for what the path carries in one, and for a quarter of the
+/// window at most, so that ACKs keep coming.
 bool Sender::worth_waiting(const Connection& c, std::uint64_t limit,
                            std::uint32_t per_seg) const noexcept {
   const LossRecovery& recovery = c.active->recovery;
   if (recovery.phase() != RecoveryPhase::open || c.override_sws) return false;
+  if (s.now() - c.stats.last_sent > Duration::millis(1)) return false;  // it waited long enough
   const std::uint64_t rate = c.active->cc.pacing_rate();
   const std::uint64_t flight = recovery.in_flight();
   if (rate == kNoLimit || flight < 8 * std::uint64_t{per_seg}) return false;
@@ -220,9 +236,14 @@ Sender::Step Sender::emit(Connection& c, Outgoing& out, bool fin) noexcept {
     return Step::nothing;  // the retransmission timer tries again
   }
   const std::uint32_t asked = out.text;
+  const bool answers = out.text > 0 && (c.stats.data_segs_in > 0 || c.ack.owed_now()) &&
+                       s.now() - c.stats.last_received < s.config().delayed_ack;
   if (fin) out.flags |= TcpFlag::fin;
   //= RFC 9293 §3.9.1.2 MUST-61
-  if (out.text > 0 && out.seq + out.text == end_of_data(c)) out.flags |= TcpFlag::psh;
+  // Also what leaves as several segments at once, as Linux: the receiver may stop merging there.
+  const bool last = out.text > 0 && out.seq + out.text == end_of_data(c);
+  const bool train = out.text > out.per_seg && !out.retransmission;
+  if (train || (last && a.pushed)) out.flags |= TcpFlag::psh;
   const Step result = push(c, out);
   if (result != Step::sent) return result;
   fin = fin && out.text == asked;
@@ -243,12 +264,18 @@ Sender::Step Sender::emit(Connection& c, Outgoing& out, bool fin) noexcept {
   if (fresh) {
     c.snd.nxt = range.end;
     c.stats.bytes_sent += out.text;
-    if (out.text % out.per_seg != 0) a.small_end = out.seq + out.text;
+    const std::uint64_t flight = a.recovery.scoreboard().outstanding();
+    if (c.snd.una.at_or_after(a.flight_until) || flight > a.flight_peak) {
+      a.flight_peak = flight;
+      a.flight_until = c.snd.nxt;
+    }
+    const bool of_syn = out.seq.before(c.snd.iss + 1 + c.syn_text);  // sent with it already
+    if (out.text % out.per_seg != 0 && !of_syn) a.small_end = out.seq + out.text;
     if (fin) c.fin_sent = true;
     c.override_sws = false;
     s.disarm(c, TimerKind::persist);
     if (c.snd.nxt == end_of_data(c)) s.disarm(c, TimerKind::cork);
-    c.ack.on_data_sent();
+    if (answers) c.ack.on_answered();
   } else {
     c.stats.retransmits += segs;
     c.stats.bytes_retransmitted += out.text;
@@ -264,7 +291,8 @@ void Sender::restart_after_idle(Connection& c) noexcept {
   if (c.snd.una != c.snd.nxt) return;
   const Duration idle = s.now() - a.idle_since;
   const Duration rto = c.rtt.rto(s.rtt_config());
-  if (idle > rto) a.cc.on_idle_restart({.now = s.now(), .idle = idle, .rto = rto});
+  if (idle > rto && s.config().slow_start_after_idle)
+    a.cc.on_idle_restart({.now = s.now(), .idle = idle, .rto = rto});
   a.idle_since = s.now();
 }
 
