@@ -41,6 +41,22 @@ def closure(path, seen):
     return seen
 
 
+def one_entry_each(build):
+    """The database with one entry for each of our files: clang-tidy reads a file once for every entry.
+
+    Returns the folder of the new one, and its entries as pairs of path and entry.
+    """
+    first = {}
+    for entry in json.loads((build / "compile_commands.json").read_text()):
+        path = pathlib.Path(entry["directory"], entry["file"]).resolve()
+        if path.is_relative_to(TOP) and not path.is_relative_to(TOP / "build"):
+            first.setdefault(path, entry)
+    folder = build / "tidy"
+    folder.mkdir(exist_ok=True)
+    (folder / "compile_commands.json").write_text(json.dumps(list(first.values())))
+    return folder, list(first.items())
+
+
 def fingerprint(entry, files):
     digest = hashlib.sha256((TOP / ".clang-tidy").read_bytes())
     digest.update(entry.get("command", "").encode())
@@ -66,14 +82,11 @@ def main():
     parser.add_argument("--binary", default="clang-tidy-19")
     parser.add_argument("files", nargs="*", type=pathlib.Path)
     args = parser.parse_args()
-    entries = json.loads((args.build / "compile_commands.json").read_text())
+    database, entries = one_entry_each(args.build)
     chosen = {f.resolve() for f in args.files} or (changed_files() if args.changed else None)
     CLEAN.mkdir(parents=True, exist_ok=True)
     work, clean = [], 0
-    for entry in entries:
-        path = pathlib.Path(entry["directory"], entry["file"]).resolve()
-        if not path.is_relative_to(TOP) or path.is_relative_to(TOP / "build"):
-            continue
+    for path, entry in entries:
         files = closure(path, set())
         if chosen is not None and not (files & chosen):
             continue
@@ -85,7 +98,7 @@ def main():
     print(f"clang-tidy: {len(work)} files to read, {clean} known to be clean", flush=True)
     bad = 0
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-        runs = {pool.submit(tidy, args.binary, args.build, p): m for p, m in work}
+        runs = {pool.submit(tidy, args.binary, database, p): m for p, m in work}
         for count, run in enumerate(concurrent.futures.as_completed(runs), 1):
             path, findings = run.result()
             if findings:
