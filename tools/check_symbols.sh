@@ -44,7 +44,7 @@ for file in "${archives[@]}"; do
       offence=1
     fi
     if [ -n "$offence" ]; then
-      user=$(nm -A -u "$file" 2>/dev/null | awk -v s="$symbol" '$NF==s {print $1; exit}' | cut -d: -f2)
+      user=$(nm -A -u "$file" 2>/dev/null | awk -v s="$symbol" '$NF==s && !n++ {print $1}' | cut -d: -f2)
       echo "$name: $plain (in $user)"
       found=1
     fi

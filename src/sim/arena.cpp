@@ -27,10 +27,11 @@ std::vector<std::byte> packet_of(const IpAddress& from, std::uint8_t protocol, B
 }
 
 InterfaceId add_interface(Stack& stack, const IpAddress& address, Instant now) {
-  const auto id = stack.add_interface(
+  const auto added = stack.add_interface(
       {.name = "arena0", .medium = Medium::ip, .mac = {}, .mtu = 1500, .trusted = false}, now);
-  (void)stack.add_address(id.value(), {address, 8}, now);
-  return id.value();
+  const InterfaceId id = added.value_or(kNoInterface);
+  (void)stack.add_address(id, {address, 8}, now);
+  return id;
 }
 
 }  // namespace
@@ -55,10 +56,10 @@ Arena::Arena(std::uint64_t seed, const StackConfig& config, std::uint32_t backlo
       honest_({}, honest_memory_, RandomSeed{seed, 2}, now_) {
   victim_interface_ = add_interface(victim_, kVictim, now_);
   honest_interface_ = add_interface(honest_, kHonest, now_);
-  listener_ = victim_.open(SocketKind::tcp, Family::v4).value();
+  listener_ = victim_.open(SocketKind::tcp, Family::v4).value_or(SocketId{});
   (void)victim_.bind(listener_, {{}, kPort}, now_);
   (void)victim_.listen(listener_, backlog, now_);
-  old_ = honest_.open(SocketKind::tcp, Family::v4).value();
+  old_ = honest_.open(SocketKind::tcp, Family::v4).value_or(SocketId{});
   (void)honest_.connect(old_, Endpoint{kVictim, kPort}, now_);
   settle();
   (void)old_connection_works();

@@ -69,7 +69,7 @@ class Arena {
   /// The connection from before still works.
   bool old_connection_works();
   /// Its client's address and port, for forgeries.
-  Endpoint old_client() const { return honest_.local_endpoint(old_).value(); }
+  Endpoint old_client() const { return honest_.local_endpoint(old_).value_or(Endpoint{}); }
 
   Stack& victim() noexcept { return victim_; }
   HeapMemory& memory() noexcept { return victim_memory_; }
