@@ -12,7 +12,7 @@
 #include "kernel_side.hpp"
 #include "runtime/clock.hpp"
 #include "runtime/driver.hpp"
-#include "runtime/pool_memory.hpp"
+#include "tap_stack.hpp"
 
 namespace tidewire::bench {
 namespace {
@@ -151,27 +151,13 @@ double run_tidewire(const Case& what, double seconds, int cores) {
   const Child server([&] { serve(what.service); });
   pin(cores == 1 ? 0 : 1);
 
-  runtime::PoolMemory memory(std::size_t{1} << 30);
-  Instant now = runtime::Clock::now();
-  StackConfig config;
-  config.timer_accuracy = Duration::micros(250);
-  Stack stack(config, memory, {1, 2}, now);
-  const device::Capabilities can = tap->capabilities();
-  const auto interface = stack.add_interface({.name = "tap",
-                                              .medium = can.medium,
-                                              .mac = can.mac,
-                                              .mtu = can.mtu,
-                                              .trusted = can.rx_trusted},
-                                             now);
-  if (!interface) give_up("add_interface");
-  (void)stack.add_address(*interface, {IpAddress::v4(10, 77, 0, 2), 24}, now);
-
+  TapStack end(*tap, StackConfig{}, {1, 2});
   Meter meter(seconds);
-  Client client(stack, what, meter);
+  Client client(end.stack, what, meter);
   runtime::Driver driver(
       {.spin = cores == 1 ? Duration::zero() : Duration::micros(50), .budget = {.frames = 64}});
-  driver.add_stack(stack, &client);
-  driver.attach(stack, *interface, *tap);
+  driver.add_stack(end.stack, &client);
+  driver.attach(end.stack, end.interface, *tap);
   usleep(100'000);  // the server listens
   client.start(runtime::Clock::now());
   driver.run_until([&] { return !meter.running(); });

@@ -3,6 +3,7 @@
 #   (nothing)              every benchmark in bench/ but the grid, one after the other
 #   grid                   goodput on 216 bad paths in virtual time, against formulas (grid --help)
 #   grid --kernel          goodput on 24 bad paths in real time, beside the kernel (as root; hours)
+#   fairness --kernel      CUBIC beside the kernel's in one queue, in real time (as root; 10 minutes)
 #   figures                the table of docs/perf.md, beside the kernel (figures --help)
 #   NAME...                only those whose name contains NAME
 #   instructions           callgrind instruction and allocation counts against bench/instructions.json
@@ -11,7 +12,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 case ${1:-} in
-  -h | --help) sed -n '2,10s/^# //p' "$0"; exit 0 ;;
+  -h | --help) sed -n '2,11s/^# //p' "$0"; exit 0 ;;
   grid)
     shift
     kernel=0
@@ -19,6 +20,9 @@ case ${1:-} in
     for word in "$@"; do if [ "$word" = --kernel ]; then kernel=1; else rest+=("$word"); fi; done
     [ "$kernel" = 0 ] || exec python3 tools/grid_kernel.py "${rest[@]}"
     exec build/release/bench/grid_bench "${rest[@]}"
+    ;;
+  fairness)
+    if [ "${2:-}" = --kernel ]; then shift 2; exec build/release/bench/fairness_kernel_bench "$@"; fi
     ;;
   figures) shift; exec python3 tools/figures.py "$@" ;;
   instructions) shift; exec python3 tools/instructions.py "$@" ;;
@@ -28,7 +32,7 @@ status=0
 for program in build/release/bench/*_bench bench/*.sh; do
   [ -x "$program" ] || continue
   name=$(basename "$program")
-  case $name in grid_*) continue ;; esac  # these take long, and are asked for by name
+  case $name in grid_* | fairness_kernel_*) continue ;; esac  # these take long, and are asked for by name
   wanted=$(($# == 0))
   for part in "$@"; do
     if [[ $name == *"$part"* ]]; then wanted=1; fi

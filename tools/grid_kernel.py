@@ -27,6 +27,7 @@ FRAME = 1514
 LEAST_QUEUE = 8  # packets
 LEAST_BUFFER = 131_072  # what a stack starts with
 WARM_UP = 20  # round trips
+LEAST_SECONDS = 12  # of a steady state that is counted in round trips
 MEDIAN_BAR, CELL_BAR = 0.95, 0.85
 
 
@@ -37,6 +38,12 @@ class Cell:
         self.bdp = rate * 1e6 / 8 * rtt / 1e3
         self.buffer = max(LEAST_BUFFER, int(2 * self.bdp))
         self.warm_up = WARM_UP * rtt / 1e3
+
+    def steady(self, args):
+        """Seconds that count: args.seconds, or so many round trips if that is less."""
+        if not args.round_trips:
+            return args.seconds
+        return min(args.seconds, max(LEAST_SECONDS, args.round_trips * self.rtt / 1e3))
 
     def words(self):
         """Of the network. Jitter of +-RTT/4 is up to a quarter each way, on top of an eighth less."""
@@ -99,8 +106,8 @@ def measure(cell, pair, kind, seconds):
     # The same for the three flows of a pair, another for each cell: chance must not favour all cells alike.
     seed = 1000 * CELLS.index(cell) + pair
     command = [str(PROGRAM), kind, cell.words(), str(seed), str(cell.buffer), str(cell.warm_up),
-               str(seconds - cell.warm_up)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, preexec_fn=first)
+               str(seconds)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=cell.warm_up + seconds + 60, preexec_fn=first)
     if done.returncode != 0:
         raise RuntimeError(f"{kind} {cell.name}: {done.stderr.strip() or done.returncode}")
     return {"cell": cell.name, "net": cell.words(), "pair": pair, "kind": kind, "asked_seconds": seconds,
@@ -110,10 +117,11 @@ def measure(cell, pair, kind, seconds):
 def run_pair(cell, pair, args, results):
     """The three flows of a pair, one after the other."""
     figures = []
+    seconds = cell.steady(args)
     for kind in KINDS:
-        run = results.find(cell, pair, kind, args.seconds)
+        run = results.find(cell, pair, kind, seconds)
         if run is None:
-            run = measure(cell, pair, kind, args.seconds)
+            run = measure(cell, pair, kind, seconds)
             results.add(run)
         figures.append(run["goodput"])
     out, back, kernel = figures
@@ -136,7 +144,7 @@ def summary(cells, args, results):
     for cell in cells:
         text = ""
         for kind in KINDS[:2]:
-            own = ratios(results.runs, cell, kind, args.seconds)
+            own = ratios(results.runs, cell, kind, cell.steady(args))
             if not own:
                 continue
             median = statistics.median(own)
@@ -161,7 +169,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", default="", metavar="WORDS", help="only cells with all these words: 'loss=1 rtt=20'")
     parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=30.0, help="of each flow, the warm-up of 20 RTT included")
+    parser.add_argument("--seconds", type=float, default=30.0, help="of each flow's steady state, after 20 round trips")
+    parser.add_argument("--round-trips", type=int, default=300, metavar="N",
+                        help=f"or so many, if that is shorter (but {LEAST_SECONDS} s); 0: always --seconds")
     parser.add_argument("--jobs", type=int, default=1, help="cells at the same time, if the cores are idle enough")
     parser.add_argument("--json", metavar="FILE", help="every run, as it ends; what is there already is not run again")
     parser.add_argument("--report", action="store_true", help="only the summary of what FILE holds")
@@ -169,8 +179,8 @@ def main():
     cells = [c for c in CELLS if set(args.cells.split()) <= set(c.name.split())]
     if not cells:
         parser.error("no cell has these words: " + "; ".join(c.name for c in CELLS))
-    if args.seconds <= max(c.warm_up for c in cells):
-        parser.error("that is no longer than the warm-up")
+    if args.seconds <= 0 or args.round_trips < 0:
+        parser.error("a flow needs some time")
     results = Results(args.json)
     if args.report:
         return 0 if summary(cells, args, results) else 1
