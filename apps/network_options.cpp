@@ -95,6 +95,11 @@ void NetworkOptions::add_to(CLI::App& command) {
                   "How long a closed connection keeps its ports, for example 500ms (60s)")
       ->type_name("TIME")
       ->group("Network");
+  command
+      .add_option("--memory", memory, "Most memory of the two stacks together: 64MB, 2GB (768MB)")
+      ->type_name("SIZE")
+      ->transform(CLI::AsSizeValue(false).description(""))
+      ->group("Network");
   command.add_option("--pcap", pcap, "Write every packet on the virtual link to FILE (pcapng)")
       ->type_name("FILE")
       ->group("Output");
@@ -126,6 +131,10 @@ void NetworkOptions::check(int status) {
   }
   if (!time_wait.empty() && !(time_wait_length = parse_length(time_wait))) {
     throw Failure("--time-wait " + time_wait + ": a time is a number with ms or s, for example 2s",
+                  status);
+  }
+  if (memory < kLeastMemory) {
+    throw Failure("--memory " + std::to_string(memory) + ": that is too little, 16MB is the least",
                   status);
   }
   if (!seed) {

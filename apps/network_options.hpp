@@ -17,15 +17,19 @@
 namespace tidewire::apps {
 
 struct NetworkOptions {
+  static constexpr std::uint64_t kMemory = std::uint64_t{768} << 20;
+  static constexpr std::uint64_t kLeastMemory = std::uint64_t{16} << 20;
+
   std::string net;
   std::optional<std::uint64_t> seed;
   std::vector<std::string> publish;
   bool no_host = false;
   std::string congestion_control = "cubic";
   std::string ecn = "accept";
-  std::uint32_t fast_open = 1;  ///< bits of tcp_fastopen
-  std::string ephemeral;        ///< "FIRST-LAST"; empty: as Linux
-  std::string time_wait;        ///< "2s", "500ms"; empty: as Linux
+  std::uint32_t fast_open = 1;     ///< bits of tcp_fastopen
+  std::string ephemeral;           ///< "FIRST-LAST"; empty: as Linux
+  std::string time_wait;           ///< "2s", "500ms"; empty: as Linux
+  std::uint64_t memory = kMemory;  ///< bytes, most of both stacks together
   std::string pcap;
   bool print = false;
 

@@ -61,6 +61,9 @@ std::string repeat_command(const RunOptions& options) {
   if (options.network.no_host) command += " --no-host";
   if (!options.network.ephemeral.empty()) command += " --ephemeral " + options.network.ephemeral;
   if (!options.network.time_wait.empty()) command += " --time-wait " + options.network.time_wait;
+  if (options.network.memory != NetworkOptions::kMemory) {
+    command += " --memory " + std::to_string(options.network.memory);
+  }
   if (options.network.congestion_control != "cubic") {
     command += " --cc " + shell_word(options.network.congestion_control);
   }

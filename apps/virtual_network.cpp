@@ -14,7 +14,6 @@ namespace tidewire::apps {
 
 namespace {
 
-constexpr std::size_t kStackMemory = std::size_t{512} << 20;
 constexpr std::uint8_t kPrefix = 24;
 
 StackConfig stack_config(const NetworkOptions& options) {
@@ -51,8 +50,11 @@ void must(bool done, const char* what) {
 VirtualNetwork::VirtualNetwork(const NetworkOptions& options, int status)
     : origin_(runtime::Clock::now()),
       options_(options),
-      host_memory_(kStackMemory),
-      gateway_memory_(kStackMemory),
+      host_pool_(options.memory),
+      gateway_pool_(options.memory),
+      budget_(options.memory),
+      host_memory_(host_pool_, budget_),
+      gateway_memory_(gateway_pool_, budget_),
       host_(host_config(options_), host_memory_, seed_for(options, 1), origin_),
       gateway_stack_(stack_config(options_), gateway_memory_, seed_for(options, 2), origin_),
       observer_(origin_) {

@@ -63,8 +63,11 @@ class VirtualNetwork {
 
   Instant origin_;
   NetworkOptions options_;
-  runtime::PoolMemory host_memory_;
-  runtime::PoolMemory gateway_memory_;
+  runtime::PoolMemory host_pool_;
+  runtime::PoolMemory gateway_pool_;
+  MemoryBudget budget_;  // of both
+  BudgetedMemory host_memory_;
+  BudgetedMemory gateway_memory_;
   Stack host_;
   Stack gateway_stack_;
   LinkObserver observer_;

@@ -60,6 +60,8 @@ def other_options(bench):
     """Options with values that mean nothing; no program; files that cannot be written."""
     refused(bench, ["--ephemeral", "5"], "--ephemeral", "FIRST-LAST")
     refused(bench, ["--time-wait", "5"], "--time-wait", "2s")
+    refused(bench, ["--memory", "1MB"], "--memory", "16MB")
+    refused(bench, ["--memory", "much"], "--memory", "much")
     refused(bench, ["--cc", "reno2000"], "reno2000", "cubic")
     refused(bench, ["--json", "/no/such/directory/file"], "/no/such/directory/file")
     refused(bench, ["--pcap", "/no/such/directory/file"], "/no/such/directory/file")
