@@ -46,6 +46,7 @@ DEFINES = {
 }
 
 # Each writes what it is told into the file of settings, or nothing. `net/ipv4/x` is `net.ipv4.x`.
+# nstat says by how much the counters that the object writes have grown since it was called last.
 STUBS = {
     "sysctl": r"""
 for word; do
@@ -93,7 +94,14 @@ case ${1-} in
   *) exec @PYTHON@ "$@" ;;
 esac
 """,
-    "python": 'exec python3 "$@"\n', "nstat": "", "ethtool": "", "ifconfig": "", "modprobe": "",
+    "nstat": r"""
+touch "$TIDEWIRE_COUNTERS" "$TIDEWIRE_COUNTERS.seen"
+awk 'FILENAME == ARGV[1] { seen[$1] = $2; next }
+     $2 != seen[$1] { printf "%-32s%-16d   0.0\n", $1, $2 - seen[$1] }' \
+  "$TIDEWIRE_COUNTERS.seen" "$TIDEWIRE_COUNTERS"
+cp "$TIDEWIRE_COUNTERS" "$TIDEWIRE_COUNTERS.seen"
+""",
+    "python": 'exec python3 "$@"\n', "ethtool": "", "ifconfig": "", "modprobe": "",
 }
 
 
@@ -148,7 +156,8 @@ class Runner:
         write_stubs(folder / "bin")
 
     def command(self, script, settings, trace):
-        flags = {**ADDRESSES[self.args.ip], "sysctl_file": str(settings)}
+        flags = {**ADDRESSES[self.args.ip], "sysctl_file": str(settings),
+                 "counters_file": str(settings.with_name("counters"))}
         if trace:
             flags["trace"] = "1"
         version = self.args.ip
@@ -170,7 +179,8 @@ class Runner:
             settings.touch()
             environment = {**os.environ, "LD_PRELOAD": str(self.args.preload),
                            "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
-                           "TIDEWIRE_SYSCTLS": str(settings)}
+                           "TIDEWIRE_SYSCTLS": str(settings),
+                           "TIDEWIRE_COUNTERS": str(settings.with_name("counters"))}
             process = subprocess.Popen(self.command(script, settings, trace), cwd=script.parent,
                                        env=environment, stdin=subprocess.DEVNULL,
                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

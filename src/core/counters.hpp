@@ -23,6 +23,7 @@ struct Counters {
                 tcp_challenge_acks = 0;
   std::uint64_t tcp_cookies_sent = 0, tcp_cookies_received = 0, tcp_cookies_failed = 0;
   std::uint64_t tcp_defer_accept_drops = 0;
+  std::uint64_t tcp_icmp_out_of_window = 0;  ///< errors about what a connection had not in flight
   // When memory ran out: connections that lost what lay beyond a gap, whose buffers shrank;
   // handshakes and TIME-WAIT records that were given up.
   std::uint64_t tcp_shed_out_of_order = 0, tcp_shed_excess = 0;

@@ -3,7 +3,9 @@
 #include <arpa/inet.h>
 #include <dlfcn.h>
 #include <gtest/gtest.h>
+#include <linux/errqueue.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/syscall.h>
 
 #include <array>
@@ -249,6 +251,41 @@ TEST(PacketdrillObject, AConversationTwiceIsTheSameToTheMicrosecond) {
   const auto first = conversation();
   EXPECT_GE(first.size(), 6U);
   EXPECT_EQ(first, conversation());
+}
+
+TEST(PacketdrillObject, SendsWithZerocopyAreReportedOnce) {
+  Object object;
+  const Interface& call = object.table();
+  void* u = object.data();
+  std::uint32_t isn = 0;
+  const int fd = object.accept(object.listen(), isn);
+  const int on = 1;
+  EXPECT_EQ(call.setsockopt(u, fd, SOL_SOCKET, SO_ZEROCOPY, &on, sizeof on), 0);
+  std::array<char, 300> data{};
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(call.send(u, fd, data.data(), data.size(), MSG_ZEROCOPY), 300);
+    EXPECT_EQ(object.next().text(), 300U);
+  }
+  EXPECT_EQ(call.send(u, fd, data.data(), data.size(), 0), 300);  // nobody waits for this
+  pollfd watched{fd, 0, 0};
+  EXPECT_EQ(call.poll(u, &watched, 1, 0), 1);
+  EXPECT_EQ(watched.revents, POLLERR);
+  alignas(cmsghdr) std::array<char, 256> control{};
+  msghdr message{};
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  ASSERT_EQ(call.recvmsg(u, fd, &message, MSG_ERRQUEUE), 0);
+  const cmsghdr* header = CMSG_FIRSTHDR(&message);
+  ASSERT_NE(header, nullptr);
+  EXPECT_EQ(header->cmsg_type, IP_RECVERR);
+  sock_extended_err report{};
+  std::memcpy(&report, CMSG_DATA(header), sizeof report);
+  EXPECT_EQ(report.ee_origin, SO_EE_ORIGIN_ZEROCOPY);
+  EXPECT_EQ(report.ee_code, SO_EE_CODE_ZEROCOPY_COPIED);
+  EXPECT_EQ(report.ee_info, 0U);
+  EXPECT_EQ(report.ee_data, 1U);
+  EXPECT_EQ(call.recvmsg(u, fd, &message, MSG_ERRQUEUE), -1);
+  EXPECT_EQ(errno, EAGAIN);
 }
 
 TEST(PacketdrillObject, AnErrorIsMinusOneAndErrno) {

@@ -138,7 +138,9 @@ void Layer::on_icmp_error(const Packet& packet, const wire::Icmpv4View& view) no
     // A router that does not say: the next plateau below the packet it refused.
     const std::uint32_t size = quoted->total_len;
     const std::uint32_t mtu = header.mtu();
-    error.next_hop_mtu = mtu >= 68 && (size == 0 || mtu < size) ? mtu : plateau_below(size);
+    // Every path carries a packet as short as that: then the quoted length is not what was sent.
+    const bool telling = size > context_.config.ip.path_mtu_min;
+    error.next_hop_mtu = mtu >= 68 && (!telling || mtu < size) ? mtu : plateau_below(size);
   }
   upper_.icmp_error(error);
 }

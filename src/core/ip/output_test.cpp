@@ -221,6 +221,12 @@ TEST_F(Paths, AnOldRouterGivesTheNextPlateau) {
   EXPECT_EQ(path_mtu(), 1492U);
 }
 
+// A packet so short cannot have been too big: the quoted length says nothing, the MTU may.
+TEST_F(Paths, AShortQuoteDoesNotBoundTheEstimate) {
+  too_big(send(10).at(0), 800);
+  EXPECT_EQ(path_mtu(), 800U);
+}
+
 // req: RFC1191-3-5, RFC1191-6.3-1
 TEST_F(Paths, EstimatesAgeAfterTenMinutes) {
   const auto out = send(1472);

@@ -181,6 +181,35 @@ TEST(TcpAsLinux, AFinIsNoAnswer) {
   t.out(". 2(0) ack 201");
 }
 
+// Also as long as nobody has accepted it.
+TEST(TcpAsLinux, WhatCameBeforeAResetCanBeRead) {
+  Trace t;
+  t.listen();
+  t.in("S 0(0) <mss 1000>");
+  t.out("S. 0(0) ack 1");
+  t.in(". 1(0) ack 1");
+  t.in("P. 1(10) ack 1");
+  t.in("R 11(0) ack 1");
+  t.skip();
+  t.socket = t.host.engine.accept(t.listener).value();
+  EXPECT_EQ(t.state(), TcpState::closed);
+  EXPECT_EQ(t.read(), 10U);
+  EXPECT_EQ(t.error(), SocketError::connection_reset);
+  EXPECT_EQ(t.read(), 0U);
+}
+
+// Its SYN-ACK may be lost: then ours is what tells it.
+TEST(TcpAsLinux, ASynThatCameAgainIsReported) {
+  Trace t;
+  t.start_connect();
+  t.out("S 0(0)");
+  t.in("S 0(0) win 65535 <mss 1460,sackOK>");
+  t.out("S. 0(0) ack 1");
+  t.in("S. 0(0) ack 1 win 65535 <mss 1460,sackOK>");
+  t.out(". 1(0) ack 1 <sack 0-1>");
+  t.quiet();
+}
+
 // A peer at some distance: what leaves in one piece is a millisecond's worth, two segments at
 // least.
 TEST(TcpAsLinux, WhatLeavesInOnePieceIsBounded) {

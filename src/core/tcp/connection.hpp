@@ -184,6 +184,7 @@ struct Connection : ListNode<ReadyTag> {
   bool syn_acked : 1 = false;
   bool syn_sent_once : 1 = false;
   bool syn_retransmitted : 1 = false;
+  bool syn_too_big : 1 = false;  ///< the first one, with its text, for the path
   bool fin_queued : 1 = false;
   bool fin_sent : 1 = false;
   bool fin_acked : 1 = false;

@@ -104,7 +104,7 @@ FastOpen::Known FastOpen::find(const Tuple& tuple) noexcept {
   if (e == nullptr) return known;
   known.cookie = e->cookie;
   known.mss = e->mss;
-  if (e->cookie.size == 0) known.cookie.experimental = e->try_experimental;
+  if (e->cookie.size == 0) known.cookie.experimental = e->form == Entry::Form::experimental;
   //= RFC 7413 §4.1.3.1
   // One loss may be any loss. From the second on the path is left alone, twice as long each time.
   if (e->losses > 1) {
@@ -122,8 +122,9 @@ void FastOpen::learn(const Tuple& tuple, const Outcome& outcome) noexcept {
   if (outcome.cookie && outcome.cookie->size > 0) {
     e->cookie = *outcome.cookie;
   } else if (outcome.request_ignored && e->cookie.size == 0) {
-    // Servers from before RFC 7413 know the other form.
-    e->try_experimental = !outcome.experimental;
+    // Servers from before RFC 7413 know the other form. Who knows neither is asked in the new one.
+    const auto next = outcome.experimental ? Entry::Form::settled : Entry::Form::experimental;
+    e->form = std::max(e->form, next);
   }
   if (outcome.data_lost) {
     if (e->losses < 255) ++e->losses;

@@ -82,8 +82,13 @@ class FastOpen {
     Key key;
     wire::FastOpenCookie cookie{};
     std::uint16_t mss = 0;
-    std::uint8_t losses = 0;        ///< in a row
-    bool try_experimental = false;  ///< RFC 7413's form was ignored
+    std::uint8_t losses = 0;  ///< in a row
+    enum class Form : std::uint8_t {
+      standard,
+      experimental,  ///< RFC 7413's was ignored: the old one next
+      settled,       ///< so was the old one: RFC 7413's for ever
+    };
+    Form form = Form::standard;
     Instant last_loss;
   };
   Entry* entry(const Key& key) noexcept;

@@ -50,6 +50,7 @@ TEST(TcpHandshake, SimultaneousOpen) {
   t.out("S. 0(0) ack 1 <mss 1460>");
   t.in("S. 0(0) ack 1 win 65535 <mss 1460>");
   EXPECT_EQ(t.state(), established);
+  t.out(". 1(0) ack 1");  // should our SYN-ACK be lost
   t.write(10);
   t.out("P. 1(10) ack 1");
 }

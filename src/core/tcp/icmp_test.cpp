@@ -112,6 +112,7 @@ TEST(TcpIcmp, OnlyAQuotedSequenceNumberInFlightCounts) {
   }
   EXPECT_EQ(t.state(), syn_sent);
   EXPECT_EQ(t.host.dropped(DropReason::icmp_quote_mismatch), 3U);
+  EXPECT_EQ(t.host.context.counters.tcp_icmp_out_of_window, 3U);
   t.in("S. 0(0) ack 1 win 1000");
   t.skip();
   report(t, Kind::packet_too_big, t.our_isn, 600);  // nothing is in flight

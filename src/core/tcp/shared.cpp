@@ -130,7 +130,7 @@ bool Shared::attach_active(Connection& c, std::uint64_t cwnd, std::uint64_t ssth
   c.active->rcv_ring.set_most_islands(config().out_of_order_max);
   c.active->idle_since = now();
   update_pacing(c);
-  c.active->flight_until = start;
+  c.active->flight_until = c.active->small_end = start;
   // What came last before any data was the handshake.
   if (c.stats.last_received == Instant{}) {
     c.stats.last_received = c.stats.last_ack_received = c.stats.last_sent = now();
@@ -154,7 +154,7 @@ void Shared::enter_closed(Connection& c, SocketError error) noexcept {
   if (c.active != nullptr) {
     c.active->snd_ring.clear();
     (void)c.active->rcv_ring.shed_out_of_order();
-    if (!c.owned || c.active->rcv_ring.empty()) {
+    if ((!c.owned && c.accept_by == kNoIndex) || c.active->rcv_ring.empty()) {
       actives.release(*c.active);
       c.active = nullptr;
     }

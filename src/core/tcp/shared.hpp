@@ -305,6 +305,11 @@ inline std::uint64_t ring_offset(const Connection& c, Seq seq) noexcept {
   const Seq base = c.syn_acked ? c.snd.una : c.snd.iss + 1;
   return Seq::span(base, seq);
 }
+/// A SYN or SYN-ACK got lost, as far as is known.
+inline bool syn_lost(const Connection& c) noexcept {
+  return c.syn_retransmitted && (!c.syn_too_big || c.stats.timeouts > 0);
+}
+
 /// Sequence number of the FIN: one past all data written.
 inline Seq end_of_data(const Connection& c) noexcept {
   const Seq base = c.syn_acked ? c.snd.una : c.snd.iss + 1;

@@ -92,7 +92,7 @@ SocketResult<void> Sockets::prepare_connect(Connection& c, const std::optional<E
   c.error = c.soft_error = SocketError::none;
   c.passive = false;
   c.fin_queued = c.fin_sent = c.fin_acked = c.fin_received = c.fin_pending = false;
-  c.syn_sent_once = c.syn_acked = c.syn_retransmitted = false;
+  c.syn_sent_once = c.syn_acked = c.syn_retransmitted = c.syn_too_big = false;
   c.syn_fast_open = c.syn_data_acked = false;
   c.fast_open_failure = FastOpenFailure::none;
   c.syn_text = 0;

@@ -47,6 +47,42 @@ TEST(TcpStamps, ASegmentWithoutThemIsDroppedButDoesNotAbort) {
   EXPECT_EQ(t.state(), closed);
 }
 
+// As Linux, if configured so.
+TEST(TcpStamps, ASegmentWithoutThemCanBeTaken) {
+  StackConfig config;
+  config.tcp.timestamps_required = false;
+  Trace t{config};
+  t.accept("<mss 1460,sackOK,ts 100>", "65535", "<none>");  // the handshake's ACK has none either
+  t.in("P. 1(10) ack 1");
+  t.out(". 1(0) ack 11 <ts 100>");
+  EXPECT_EQ(t.read(), 10U);
+  t.in("P. 11(10) ack 1 <ts 99>");  // PAWS goes on
+  t.out(". 1(0) ack 11 <ts 100>");
+  EXPECT_EQ(t.read(), 0U);
+}
+
+// As Linux: such a SYN-ACK answers the SYN of another connection.
+TEST(TcpStamps, ASynAckMustEchoASynOfOurs) {
+  Trace t;
+  t.start_connect();
+  t.pass(10);
+  t.out("S 0(0) <mss 1460,sackOK,ws 7,ts 0>");
+  const std::uint32_t sent = t.last_tsval;
+  t.pass(1000);
+  t.out("S 0(0) <mss 1460,sackOK,ws 7,ts 0>");
+  const auto answer = [&](std::uint32_t echo) {
+    t.in("S. 0(0) ack 1 <mss 1460,ts 100 " + std::to_string(echo) + ">");
+  };
+  for (const std::uint32_t wrong : {sent - 1, sent + 2000}) {
+    answer(wrong);
+    t.out("R 1(0)");
+    EXPECT_EQ(t.state(), syn_sent);
+  }
+  answer(sent);
+  t.out(". 1(0) ack 1 <ts 100>");
+  EXPECT_EQ(t.state(), established);
+}
+
 // req: RFC7323-3.2-6 RFC7323-3.2-8
 TEST(TcpStamps, ASynEchoesZero) {
   Trace t;

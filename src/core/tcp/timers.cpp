@@ -178,10 +178,21 @@ void Timers::retransmit_data(Connection& c) noexcept {
   s.mark_ready(c);
 }
 
+/// Looks at the device again after a while, which counts as a probe. Text leaves without this, as
+/// soon as the device takes any.
+void Timers::device_refuses(Connection& c) noexcept {
+  constexpr Duration kAgain = Duration::millis(500);  // as Linux
+  if (c.probes == 0) c.retries_since = s.now();
+  if (gave_up(c, c.probes, s.config().retries_r2)) return;
+  if (c.probes < 255) ++c.probes;
+  s.arm(c, TimerKind::persist, s.now() + kAgain);
+}
+
 //= RFC 9293 §3.8.6.1 MUST-36 MUST-37 SHLD-30
 void Timers::persist(Connection& c) noexcept {
   if (c.active == nullptr) return;
   if (Seq::distance(c.snd.nxt, c.snd.una + c.snd.wnd) > 0) {
+    if (s.out.blocked(c.path) && s.user_timeout(c) > Duration::zero()) return device_refuses(c);
     c.override_sws = true;  // the window is small but open
     return s.mark_ready(c);
   }

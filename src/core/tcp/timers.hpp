@@ -20,6 +20,7 @@ class Timers {
   void retransmit(Connection& c) noexcept;
   void retransmit_syn(Connection& c) noexcept;
   void retransmit_data(Connection& c) noexcept;
+  void device_refuses(Connection& c) noexcept;
   void persist(Connection& c) noexcept;
   void keepalive(Connection& c) noexcept;
   std::uint32_t syn_ack_limit(const Connection& listener) const noexcept;

@@ -131,5 +131,38 @@ TEST(TcpUserTimeout, ASocketTurnsItOnForItself) {
   t.out(". 1(0) ack 1 <uto 924>");
 }
 
+// As Linux: also where it is the device that takes nothing.
+TEST(TcpUserTimeout, CountsWhileTheDeviceRefuses) {
+  for (const bool set : {true, false}) {
+    Trace t;
+    t.accept();
+    if (set) t.set(SocketOption::user_timeout, Duration::seconds(3).count_nanos());
+    t.host.out.room = 0;
+    t.write(24);
+    t.pass(3100);
+    EXPECT_EQ(t.state(), TcpState::established);
+    t.pass(20'000);
+    EXPECT_EQ(t.state(), set ? TcpState::closed : TcpState::established);
+    EXPECT_EQ(t.error(), set ? SocketError::timed_out : SocketError::none);
+  }
+}
+
+TEST(TcpUserTimeout, ForgetsARefusalThatIsOver) {
+  Trace t;
+  t.accept();
+  t.set(SocketOption::user_timeout, Duration::seconds(3).count_nanos());
+  t.host.out.room = 0;
+  t.write(24);
+  t.pass(2000);
+  t.host.out.room = SIZE_MAX;
+  t.host.out.is_blocked = false;
+  t.host.engine.on_writable(0);
+  t.out("P. 1(24) ack 1");
+  t.in(". 1(0) ack 25");
+  t.pass(10'000);
+  EXPECT_EQ(t.state(), TcpState::established);
+  t.quiet();
+}
+
 }  // namespace
 }  // namespace tidewire::tcp

@@ -7,7 +7,8 @@
 namespace tidewire::packetdrill {
 namespace {
 
-constexpr std::string_view known = "local, netmask, gateway, remote, mtu, sysctl_file, trace";
+constexpr std::string_view known =
+    "local, netmask, gateway, remote, mtu, sysctl_file, counters_file, trace";
 
 std::optional<std::uint32_t> number(std::string_view text) {
   std::uint32_t value = 0;
@@ -48,6 +49,10 @@ bool set(Flags& flags, std::string_view key, std::string_view value) {
     flags.sysctl_file = value;
     return !value.empty();
   }
+  if (key == "counters_file") {
+    flags.counters_file = value;
+    return !value.empty();
+  }
   if (key == "trace") {
     flags.trace = value == "1";
     return value == "0" || value == "1";
@@ -64,7 +69,7 @@ bool set(Flags& flags, std::string_view key, std::string_view value) {
 
 bool is_known(std::string_view key) {
   for (const std::string_view name :
-       {"local", "netmask", "gateway", "remote", "mtu", "sysctl_file", "trace"}) {
+       {"local", "netmask", "gateway", "remote", "mtu", "sysctl_file", "counters_file", "trace"}) {
     if (key == name) return true;
   }
   return false;

@@ -17,8 +17,9 @@ struct Flags {
   std::optional<IpAddress> gateway;  ///< of everything else; none: on link
   std::optional<IpAddress> remote;   ///< the peer that the script plays
   std::uint32_t mtu = 1500;
-  std::string sysctl_file;  ///< lines `key=value`; empty: none
-  bool trace = false;       ///< packets on standard error
+  std::string sysctl_file;    ///< lines `key=value`; empty: none
+  std::string counters_file;  ///< written: lines "NAME VALUE" as nstat has them; empty: none
+  bool trace = false;         ///< packets on standard error
 };
 
 /// Reads `key=value,...`. The error is one line for a person.

@@ -4,6 +4,7 @@
 
 #include <fstream>
 
+#include "front/packetdrill/statistics.hpp"
 #include "front/packetdrill/sysctls.hpp"
 
 namespace tidewire::packetdrill {
@@ -12,13 +13,14 @@ namespace {
 TEST(Flags, AllKeys) {
   const auto flags = parse_flags(
       "local=192.168.0.1,netmask=255.255.0.0,gateway=192.168.0.2,remote=192.0.2.1,mtu=1400,"
-      "sysctl_file=/tmp/x,trace=1");
+      "sysctl_file=/tmp/x,counters_file=/tmp/y,trace=1");
   ASSERT_TRUE(flags);
   EXPECT_EQ(flags->local, IpAddress::v4(0xc0a80001));
   EXPECT_EQ(flags->prefix_len, 16);
   EXPECT_EQ(flags->gateway, IpAddress::v4(0xc0a80002));
   EXPECT_EQ(flags->mtu, 1400U);
   EXPECT_EQ(flags->sysctl_file, "/tmp/x");
+  EXPECT_EQ(flags->counters_file, "/tmp/y");
   EXPECT_TRUE(flags->trace);
 }
 
@@ -67,6 +69,19 @@ TEST(Sysctls, FileIsReadAgainWhenItChanged) {
   EXPECT_TRUE(file.config().timestamps);
 }
 
+TEST(Sysctls, TheLinksQueueMayHaveNoRoom) {
+  const std::string path = testing::TempDir() + "/tidewire_qdisc";
+  SysctlFile file(path);
+  const auto says = [&](const char* line) {
+    std::ofstream(path) << line << '\n';
+    (void)file.refresh();
+    return file.link_full();
+  };
+  EXPECT_TRUE(says("link.qdisc=pfifo 0"));
+  EXPECT_FALSE(says("link.qdisc=pfifo 10"));
+  EXPECT_FALSE(says("link.qdisc=pfifo 0\nlink.qdisc=pfifo"));
+}
+
 TEST(Sysctls, FastOpenKeysAreWordsInHexadecimal) {
   const auto one = parse_fast_open_keys("03020100-7060504-b0a0908-0f0e0d0c");
   ASSERT_EQ(one.size(), 16U);
@@ -76,6 +91,28 @@ TEST(Sysctls, FastOpenKeysAreWordsInHexadecimal) {
        {"", "1-2-3", "1-2-3-4-5", "1-2-3-4,5", "1,2,3,4", "1-2-x-4", "1-2-3-4,"}) {
     EXPECT_TRUE(parse_fast_open_keys(wrong).empty()) << wrong;
   }
+}
+
+TEST(Statistics, FileSaysWhatWasCounted) {
+  const std::string path = testing::TempDir() + "/tidewire_counters";
+  StatisticsFile file(path);
+  Counters counters;
+  const auto line = [&](const std::string& name) {
+    file.refresh(counters);
+    std::ifstream in(path);
+    std::string word;
+    std::uint64_t value = 0;
+    while (in >> word >> value) {
+      if (word == name) return static_cast<std::int64_t>(value);
+    }
+    return std::int64_t{-1};
+  };
+  EXPECT_EQ(line("TcpExtOutOfWindowIcmps"), 0);
+  counters.tcp_icmp_out_of_window = 3;
+  EXPECT_EQ(line("TcpExtOutOfWindowIcmps"), 3);
+  counters.tcp_segs_in = 12;
+  EXPECT_EQ(line("TcpInSegs"), 12);
+  EXPECT_EQ(line("TcpExtNothing"), -1);
 }
 
 }  // namespace

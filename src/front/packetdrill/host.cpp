@@ -36,6 +36,7 @@ const TcpConfig& first_config(SysctlFile& file) {
 Host::Host(const Flags& flags)
     : flags_(flags),
       sysctls_(flags.sysctl_file),
+      statistics_(flags.counters_file),
       owner_(std::this_thread::get_id()),
       now_(start),
       memory_(memory_cap),
@@ -58,12 +59,16 @@ void Host::refresh() {
 void Host::apply_sysctls() {
   if (std::exchange(flushes_, sysctls_.flushes()) != sysctls_.flushes()) stack_.forget_fast_open();
   stack_.set_tcp_config(sysctls_.config());
+  if (std::exchange(link_full_, sysctls_.link_full()) && !link_full_) {
+    stack_.on_writable(interface_, now_);
+  }
   if (!sysctls_.fast_open_keys().empty()) {
     (void)stack_.set_fast_open_keys(sysctls_.fast_open_keys());
   }
 }
 
 PushResult Host::push(const TxFrame& frame) noexcept {
+  if (link_full_) return PushResult::full;
   for (std::uint32_t i = 0; i < device::wire_packets(frame); ++i) {
     Sent sent{std::vector<std::byte>(device::wire_packet_size(frame, i)), now_};
     if (device::materialise(frame, i, sent.bytes) == 0) continue;
@@ -88,6 +93,7 @@ void Host::settle() {
   while (stack_.poll_event()) {
   }
   if (observer_) observer_();
+  statistics_.refresh(stack_.counters());
   release_waiter();
 }
 

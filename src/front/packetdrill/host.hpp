@@ -15,6 +15,7 @@
 #include "base/memory.hpp"
 #include "core/stack.hpp"
 #include "front/packetdrill/flags.hpp"
+#include "front/packetdrill/statistics.hpp"
 #include "front/packetdrill/sysctls.hpp"
 
 namespace tidewire::packetdrill {
@@ -86,6 +87,7 @@ class Host final : private TxSink {
 
   const Flags flags_;
   SysctlFile sysctls_;
+  StatisticsFile statistics_;
   std::thread::id owner_;
   std::mutex mutex_;
   std::condition_variable changed_;
@@ -94,6 +96,7 @@ class Host final : private TxSink {
   Stack stack_;
   InterfaceId interface_ = kNoInterface;
   std::size_t flushes_ = 0;
+  bool link_full_ = false;
   std::deque<Sent> sent_;
   std::function<void()> observer_;
   Waiter* waiter_ = nullptr;  ///< packetdrill has one further thread

@@ -28,7 +28,7 @@ std::uint32_t Sockets::levels(const Socket& s) const {
   if ((bits & kWritable) != 0) out |= EPOLLOUT | EPOLLWRNORM;
   if ((bits & kPeerClosed) != 0) out |= EPOLLRDHUP;
   if ((bits & kUrgent) != 0) out |= EPOLLPRI;
-  if ((bits & kError) != 0) out |= EPOLLERR;
+  if ((bits & kError) != 0 || s.zerocopy_told != s.zerocopy_sends) out |= EPOLLERR;
   if ((bits & kClosed) != 0) out |= EPOLLIN | EPOLLRDNORM | EPOLLRDHUP | EPOLLHUP;
   const auto about = host_.stack().info(s.id);
   if (about && never_opened(about->state)) out |= EPOLLOUT | EPOLLWRNORM | EPOLLHUP;
@@ -39,7 +39,7 @@ std::uint32_t Sockets::levels(const Socket& s) const {
 std::uint64_t Sockets::arrivals(const Socket& s) const {
   const auto about = host_.stack().info(s.id);
   if (!about) return 0;
-  return s.listening ? about->receive_queue : about->bytes_received;
+  return s.listening ? about->receive_queue : about->bytes_received + s.zerocopy_sends;
 }
 
 void Sockets::look() {

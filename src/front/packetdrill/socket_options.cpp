@@ -52,6 +52,13 @@ int fixed_value(const Socket& s, int option) {
 int Sockets::set_option(int fd, int level, int option, Bytes value) {
   Socket* s = find(fd);
   if (s == nullptr) return -EBADF;
+  if (level == SOL_SOCKET && option == SO_ZEROCOPY) {
+    if (value.size() < sizeof(int)) return -EINVAL;
+    const int wanted = posix::read_int(value);
+    if (wanted != 0 && wanted != 1) return -EINVAL;
+    s->zerocopy = wanted != 0;
+    return 0;
+  }
   const OptionRow* row = posix::find_option(level, option);
   if (row == nullptr || !applies(*row, *s) || row->keeper == Keeper::fixed) return -ENOPROTOOPT;
   Stack& stack = host_.stack();
@@ -87,11 +94,12 @@ int Sockets::set_option(int fd, int level, int option, Bytes value) {
   return 0;
 }
 
-/// Answers that are statistics only; packetdrill asks for them beside TCP_INFO.
+/// Answers that are statistics only, which packetdrill asks for beside TCP_INFO; and SO_ZEROCOPY.
 std::optional<std::vector<std::byte>> Sockets::statistics_of(const Socket& s, int level,
                                                              int option) const {
   // No congestion control here has figures in Linux's form, which CUBIC has not there either.
   if (level == IPPROTO_TCP && option == TCP_CC_INFO) return std::vector<std::byte>{};
+  if (level == SOL_SOCKET && option == SO_ZEROCOPY) return posix::raw_of(s.zerocopy ? 1 : 0);
   if (level != SOL_SOCKET || option != SO_MEMINFO) return std::nullopt;
   const auto about = host_.stack().info(s.id);
   const auto of = [&](SocketOption which) {

@@ -109,7 +109,10 @@ int Sockets::accept(Lock& lock, int fd, sockaddr* address, socklen_t* size) {
       if (const auto about = host_.stack().info(*id)) {
         write_address(about->remote, s->domain, address, size);
       }
-      return add(*id, s->domain, false);
+      const bool zerocopy = s->zerocopy;
+      const int taken = add(*id, s->domain, false);
+      if (taken >= 0) find(taken)->zerocopy = zerocopy;
+      return taken;
     }
     if (id.error() != SocketError::would_block || s->nonblocking) return error_of(id);
     const auto ready = [&] { return find(fd) == nullptr || readable(*s); };

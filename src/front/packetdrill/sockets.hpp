@@ -24,6 +24,9 @@ struct Socket {
   bool listening = false;
   bool connecting = false;  ///< connect was called, its end not reported yet
   bool deferred = false;    ///< connect was called, what is written first starts the handshake
+  bool zerocopy = false;    ///< SO_ZEROCOPY
+  std::uint32_t zerocopy_sends = 0;               ///< with MSG_ZEROCOPY; all are copied at once
+  std::uint32_t zerocopy_told = 0;                ///< of these, reported through the error queue
   std::map<std::pair<int, int>, int> remembered;  ///< options without effect, by level and name
 };
 
@@ -62,6 +65,8 @@ class Sockets {
 
   ssize_t receive(Lock& lock, int fd, Buffers buffers, int flags);
   ssize_t send(Lock& lock, int fd, Buffers buffers, int flags, Bytes address);
+  /// What recvmsg(MSG_ERRQUEUE) gives: the end of sends with MSG_ZEROCOPY.
+  ssize_t receive_completion(int fd, msghdr& message);
   int name(int fd, bool remote, sockaddr* address, socklen_t* size);
 
   int set_option(int fd, int level, int option, Bytes value);
@@ -88,6 +93,7 @@ class Sockets {
   void look();
   std::vector<epoll_event> collect(Watches& watches, std::size_t most);
   Instant deadline(int timeout_ms) const;
+  ssize_t send_copied(Lock& lock, Socket& s, Buffers buffers, int flags, Bytes address);
   ssize_t send_opening(Lock& lock, Socket& s, Bytes data, bool wait, Bytes address);
   ssize_t send_some(Socket& s, Bytes data, bool more, bool urgent);
   std::optional<std::vector<std::byte>> statistics_of(const Socket& s, int level, int option) const;

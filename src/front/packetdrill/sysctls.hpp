@@ -18,6 +18,13 @@ bool apply_sysctl(TcpConfig& config, std::string_view key, std::string_view valu
 /// or two with a comma between. Empty: these are none.
 std::vector<std::byte> parse_fast_open_keys(std::string_view text);
 
+/// The defaults, but as Linux where it does otherwise and has no sysctl for it.
+inline TcpConfig linux_defaults() {
+  TcpConfig config;
+  config.timestamps_required = false;
+  return config;
+}
+
 /// What a file of sysctls makes of the defaults. It may change between calls.
 class SysctlFile {
  public:
@@ -29,13 +36,16 @@ class SysctlFile {
   Bytes fast_open_keys() const noexcept { return fast_open_keys_; }
   /// How often the cache of tcp_metrics was flushed.
   std::size_t flushes() const noexcept { return flushes_; }
+  /// The queue of the link has room for nothing (`tc qdisc ... limit 0`).
+  bool link_full() const noexcept { return link_full_; }
 
  private:
   std::string path_;
   std::string text_;
-  TcpConfig config_;
+  TcpConfig config_ = linux_defaults();
   std::vector<std::byte> fast_open_keys_;
   std::size_t flushes_ = 0;
+  bool link_full_ = false;
 };
 
 }  // namespace tidewire::packetdrill

@@ -101,7 +101,7 @@ ssize_t Sockets::send_opening(Lock& lock, Socket& s, Bytes data, bool wait, Byte
   if (!wait) return done > 0 ? static_cast<ssize_t>(done) : -EINPROGRESS;
   const bool ended = host_.wait(lock, [&] {
     if (!holds(s, kConnected | kError | kClosed)) return false;
-    if (done == *taken && done < data.size()) {
+    if (holds(s, kConnected) && done == *taken && done < data.size()) {
       done += static_cast<std::size_t>(
           std::max<ssize_t>(send_some(s, data.subspan(done), false, false), 0));
     }
@@ -116,6 +116,15 @@ ssize_t Sockets::send_opening(Lock& lock, Socket& s, Bytes data, bool wait, Byte
 ssize_t Sockets::send(Lock& lock, int fd, Buffers buffers, int flags, Bytes address) {
   Socket* s = find(fd);
   if (s == nullptr) return -EBADF;
+  const ssize_t n = send_copied(lock, *s, buffers, flags, address);
+  s = find(fd);  // it may have waited
+  if (n > 0 && s != nullptr && s->zerocopy && (flags & MSG_ZEROCOPY) != 0) ++s->zerocopy_sends;
+  return n;
+}
+
+ssize_t Sockets::send_copied(Lock& lock, Socket& socket, Buffers buffers, int flags,
+                             Bytes address) {
+  Socket* s = &socket;
   if (std::ranges::any_of(buffers, points_nowhere)) return -EFAULT;
   const bool wait = !s->nonblocking && (flags & MSG_DONTWAIT) == 0;
   std::vector<std::byte> joined;  // one write is one push, however it is scattered

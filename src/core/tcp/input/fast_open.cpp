@@ -109,21 +109,30 @@ void Input::syn_text_answered(Connection& c, const Segment& seg) noexcept {
       c.syn_retransmitted ? FastOpenFailure::retransmitted : FastOpenFailure::not_acknowledged;
   ++s.ctx.counters.tcp_fast_open_active_fails;
   c.stats.bytes_acked += acked;
-  ++c.stats.retransmits;
   keep_syn_text(c, acked);
+  // The rest goes again at once; that it was not taken is no sign of congestion.
+  if (c.active != nullptr) (void)c.active->recovery.on_not_taken(s.now());
 }
 
-/// What the peer has not acknowledged of the SYN's text is sent again as the first of the stream.
+/// What the peer has not acknowledged of the SYN's text becomes the first of the stream, in flight
+/// since the SYN.
 void Input::keep_syn_text(Connection& c, std::uint32_t skip) noexcept {
   if (c.syn_ring == nullptr) return;
   c.syn_ring->release(skip);
   std::array<Bytes, 8> regions;
-  while (!c.syn_ring->empty()) {
+  LossRecovery& recovery = c.active->recovery;
+  const bool recorded = recovery.reserve();
+  while (recorded && !c.syn_ring->empty()) {
     const auto part = c.syn_ring->gather(0, c.syn_ring->size(), std::span{regions});
     std::size_t moved = 0;
     for (std::size_t i = 0; i < part.regions; ++i) moved += c.active->snd_ring.write(regions[i]);
     if (moved == 0) break;
     c.syn_ring->release(moved);
+  }
+  const auto size = static_cast<std::uint32_t>(c.active->snd_ring.size());
+  if (size > 0) {
+    recovery.on_sent({c.snd.nxt, c.snd.nxt + size}, Shared::eff_mss(c), c.retries_since);
+    c.snd.nxt += size;
   }
   const bool lost = !c.syn_ring->empty();
   s.drop_syn_text(c);

@@ -50,6 +50,7 @@ void Input::on_icmp_error(const ip::IcmpError& error) noexcept {
   Connection& c = *s.connections.at_index(ref.index);
   // Only who has seen the segment knows a number that is in flight.
   if (c.snd.una == c.snd.nxt || !seq.in_window(c.snd.una, Seq::span(c.snd.una, c.snd.nxt))) {
+    ++s.ctx.counters.tcp_icmp_out_of_window;
     return s.ctx.drop(DropReason::icmp_quote_mismatch);
   }
   if (error.kind == Kind::packet_too_big) {
@@ -69,6 +70,7 @@ void Input::on_icmp_error(const ip::IcmpError& error) noexcept {
 /// As Linux: a handshake with a host that cannot be reached is given up.
 void Input::half_open_unreachable(const FlowRef& ref, Kind kind, Seq seq) noexcept {
   HalfOpen& h = *s.half_opens.at_index(ref.index);
+  if (seq != h.iss) ++s.ctx.counters.tcp_icmp_out_of_window;
   if (seq != h.iss || h.held) return s.ctx.drop(DropReason::icmp_quote_mismatch);
   if (kind == Kind::network_unreachable || kind == Kind::host_unreachable) s.release(h);
 }
@@ -78,6 +80,14 @@ void Input::half_open_unreachable(const FlowRef& ref, Kind kind, Seq seq) noexce
 void Input::path_mtu_lowered(Connection& c, std::uint32_t mtu) noexcept {
   if (c.settings.mtu_discover == 0) return;
   s.out.lower_path_mtu(c.tuple.remote_address(), mtu);
+  //= RFC 7413 §4.2.1
+  // As Linux: a SYN with data may have been what was too large. Without, it goes again at once.
+  if (c.state == TcpState::syn_sent && c.syn_text > 0 && !c.syn_retransmitted) {
+    c.syn_retransmitted = c.syn_too_big = c.owe_syn = true;
+    ++c.stats.retransmits;
+    ++s.ctx.counters.tcp_retransmits;
+    return s.mark_ready(c);
+  }
   const bool smaller = s.refresh_mss(c);
   const bool probe = c.mtu.probing() && c.mtu.probe() > s.largest_mss(c);
   if ((!smaller && !probe) || c.active == nullptr) return;

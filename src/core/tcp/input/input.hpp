@@ -73,6 +73,7 @@ class Input {
   void keep_syn_text(Connection& c, std::uint32_t skip) noexcept;
   // syn_sent.cpp
   void syn_sent_arrives(Connection& c, Segment& seg) noexcept;
+  bool echoes_nothing_of_ours(const Connection& c, const Segment& seg) const noexcept;
   Verdict syn_sent_synchronize(Connection& c, Segment& seg) noexcept;
   void sample_syn(Connection& c, const Segment& seg) noexcept;
   void establish(Connection& c) noexcept;

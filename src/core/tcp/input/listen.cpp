@@ -210,7 +210,8 @@ Verdict Input::half_open_checks(HalfOpen& h, Segment& seg) noexcept {
     return Verdict::done;
   }
   //= RFC 7323 §3.2
-  if (!rst && h.timestamps && s.config().timestamps && !seg.options.timestamps) {
+  if (!rst && h.timestamps && s.config().timestamps && s.config().timestamps_required &&
+      !seg.options.timestamps) {
     s.drop(DropReason::tcp_paws, seg);
     return Verdict::done;
   }

@@ -7,11 +7,26 @@ namespace tidewire::tcp {
 
 using wire::TcpFlag;
 
+/// As Linux: a timestamp that none of our SYNs carried comes from another connection.
+bool Input::echoes_nothing_of_ours(const Connection& c, const Segment& seg) const noexcept {
+  if (!s.config().timestamps || !seg.options.timestamps || seg.options.timestamps->echo == 0) {
+    return false;
+  }
+  const Seq echo{seg.options.timestamps->echo};
+  const Seq first{c.timestamps.value(c.retries_since)};
+  return echo.before(first) || echo.after(Seq{c.timestamps.value(s.now())});
+}
+
 //= RFC 9293 §3.10.7.3
 void Input::syn_sent_arrives(Connection& c, Segment& seg) noexcept {
   const bool ack = seg.has(TcpFlag::ack);
   if (ack && !(seg.ack.after(c.snd.iss) && seg.ack.at_or_before(c.snd.nxt))) {
     s.drop(DropReason::tcp_bad_ack, seg);
+    reply_reset(seg);
+    return;
+  }
+  if (ack && !seg.has(TcpFlag::rst) && echoes_nothing_of_ours(c, seg)) {
+    s.drop(DropReason::tcp_paws, seg);
     reply_reset(seg);
     return;
   }
@@ -76,7 +91,7 @@ Verdict Input::syn_sent_synchronize(Connection& c, Segment& seg) noexcept {
   }
   //= RFC 9293 §3.5 MUST-10
   // Simultaneous open: our SYN is sent again, now with an ACK. Text that went with the first one
-  // follows when the peer has acknowledged it.
+  // is in flight.
   c.snd.nxt = c.snd.iss + 1;
   keep_syn_text(c, 0);
   if (c.state == TcpState::closed) return Verdict::done;
@@ -102,7 +117,7 @@ void Input::establish(Connection& c) noexcept {
   c.owe_syn = false;
   c.retries = 0;
   c.soft_error = SocketError::none;
-  if (c.syn_retransmitted) c.rtt.on_syn_timeout();
+  if (syn_lost(c)) c.rtt.on_syn_timeout();
   c.rtt.end_back_off();
   c.ack.quick();
   s.set_state(c, TcpState::established);
@@ -115,9 +130,10 @@ void Input::establish(Connection& c) noexcept {
   if (c.settings.keep_alive) {
     s.arm(c, TimerKind::keepalive, s.now() + Duration::millis(c.settings.keep_idle_ms));
   }
+  // Text went before, in answer to a SYN with a cookie or with a SYN that crossed the peer's.
+  if (c.active != nullptr && !c.active->recovery.scoreboard().empty()) s.plan_retransmit(c);
   if (c.fast_open_pending) {
     s.fast_open_over(c, false);  // the application may have it already
-    if (c.snd.una != c.snd.nxt) s.plan_retransmit(c);
   } else if (c.accept_by != kNoIndex) {
     enqueue_accept(c);
   }

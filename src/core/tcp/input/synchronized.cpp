@@ -39,6 +39,9 @@ Verdict Input::check_sequence(Connection& c, Segment& seg) noexcept {
       return Verdict::done;
     }
     seg.trim_front(1);
+    // As Linux: should our SYN-ACK be lost, this serves the peer instead.
+    if (c.sack_on && c.active != nullptr) remember_duplicate(c, {c.rcv.irs, c.rcv.irs + 1});
+    owe_ack(c);
   }
   if (check_timestamps(c, seg) == Verdict::done) return Verdict::done;
   const std::uint32_t wnd = c.rcv.window.usable(c.rcv.nxt);
@@ -82,6 +85,7 @@ Verdict Input::check_sequence(Connection& c, Segment& seg) noexcept {
 Verdict Input::check_timestamps(Connection& c, const Segment& seg) noexcept {
   if (!c.timestamps_on || seg.has(TcpFlag::rst)) return Verdict::go_on;
   if (!seg.options.timestamps) {
+    if (!s.config().timestamps_required) return Verdict::go_on;
     s.drop(DropReason::tcp_paws, seg);
     return Verdict::done;
   }
@@ -185,6 +189,10 @@ Verdict Input::check_ack(Connection& c, Segment& seg) noexcept {
       }
     } else if (!c.rtt.has_sample() && c.fast_open_pending && !c.syn_retransmitted) {
       c.rtt.on_sample(s.now() - c.retries_since, s.now());
+    }
+    // Text went with a SYN that crossed the peer's, which has not taken (all of) it.
+    if (!c.passive && seg.ack != c.snd.nxt && c.active != nullptr) {
+      (void)c.active->recovery.on_not_taken(s.now());
     }
     if (c.ecn.on()) c.ecn.on_third_ack(seg.flags, seg.len() == 0 && seg.options.sack.empty());
     establish(c);

@@ -140,7 +140,7 @@ void Input::process_fin(Connection& c, const Segment& seg) noexcept {
   c.fin_received = true;
   c.rcv.nxt += 1;
   if (c.active != nullptr) c.active->rcv_ring.skip_sequence(1);
-  owe_ack(c);
+  owe_ack(c, 0);  // the same as for its text
   s.set_state(c, next_phase(c.state, CloseEvent::fin_received));
   if (c.state == TcpState::time_wait) s.disarm_all(c);
 }

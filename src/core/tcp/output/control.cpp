@@ -40,8 +40,12 @@ Sender::Step Sender::send_syn(Connection& c) noexcept {
   out.flags = TcpFlag::syn;
   if (answer) out.flags |= TcpFlag::ack;
   out.flags |= answer ? ecn_syn_ack_flags(c.ecn.offer()) : ecn_syn_flags(s.config().ecn, c.retries);
-  out.options.mss = policy.mss;
   c.rcv.mss = policy.mss;
+  // As Linux: only so much will come back.
+  if (!answer && c.syn_too_big) {
+    c.rcv.mss = std::min(c.rcv.mss, s.path_mss(c.tuple, c.settings.bound));
+  }
+  out.options.mss = c.rcv.mss;
   if (answer ? c.scaling_on : policy.window_scaling) {
     out.options.window_scale = policy.window_scale.shift();
   }

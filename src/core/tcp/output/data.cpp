@@ -236,14 +236,17 @@ Sender::Step Sender::emit(Connection& c, Outgoing& out, bool fin) noexcept {
     return Step::nothing;  // the retransmission timer tries again
   }
   const std::uint32_t asked = out.text;
-  const bool answers = out.text > 0 && (c.stats.data_segs_in > 0 || c.ack.owed_now()) &&
+  const Seq syn_end = c.snd.iss + 1 + c.syn_text;
+  const bool of_syn = c.syn_text > 0 && out.seq.before(syn_end);  // sent with it already
+  const bool answers = out.text > 0 && !of_syn && (c.stats.data_segs_in > 0 || c.ack.owed_now()) &&
                        s.now() - c.stats.last_received < s.config().delayed_ack;
   if (fin) out.flags |= TcpFlag::fin;
   //= RFC 9293 §3.9.1.2 MUST-61
   // Also what leaves as several segments at once, as Linux: the receiver may stop merging there.
   const bool last = out.text > 0 && out.seq + out.text == end_of_data(c);
   const bool train = out.text > out.per_seg && !out.retransmission;
-  if (train || (last && a.pushed)) out.flags |= TcpFlag::psh;
+  const bool syn_ends = of_syn && out.seq + out.text == syn_end;
+  if (train || (last && a.pushed) || syn_ends) out.flags |= TcpFlag::psh;
   const Step result = push(c, out);
   if (result != Step::sent) return result;
   fin = fin && out.text == asked;
@@ -269,8 +272,7 @@ Sender::Step Sender::emit(Connection& c, Outgoing& out, bool fin) noexcept {
       a.flight_peak = flight;
       a.flight_until = c.snd.nxt;
     }
-    const bool of_syn = out.seq.before(c.snd.iss + 1 + c.syn_text);  // sent with it already
-    if (out.text % out.per_seg != 0 && !of_syn) a.small_end = out.seq + out.text;
+    if (out.text % out.per_seg != 0) a.small_end = out.seq + out.text;
     if (fin) c.fin_sent = true;
     c.override_sws = false;
     s.disarm(c, TimerKind::persist);

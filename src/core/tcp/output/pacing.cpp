@@ -12,8 +12,7 @@ ControllerConfig Shared::controller_config(const Connection& c, std::uint64_t cw
   start.mss = mss;
   //= RFC 6928 §2; RFC 5681 §3.1
   // A lost SYN or SYN-ACK: one segment.
-  start.initial_window =
-      c.syn_retransmitted ? mss : std::uint64_t{config().initial_window_segments} * mss;
+  start.initial_window = syn_lost(c) ? mss : std::uint64_t{config().initial_window_segments} * mss;
   start.initial_ssthresh = ssthresh;
   start.now = now();
   start.cwnd = cwnd;

@@ -159,11 +159,19 @@ std::uint8_t Sender::apply_ecn(const Connection& c, const Outgoing& out,
   return wire::with_ecn(c.settings.tos, c.ecn.ip(kind));
 }
 
+/// Text waits for a device that takes nothing. The user timeout counts for it too, as on Linux.
+void Sender::watch_device(Connection& c) noexcept {
+  const bool waits = c.active != nullptr && c.snd.una == c.snd.nxt && c.snd.nxt != end_of_data(c);
+  if (!waits || s.armed(c, TimerKind::persist) || s.user_timeout(c) == Duration::zero()) return;
+  s.arm(c, TimerKind::persist, s.now() + c.rtt.rto(s.rtt_config()));
+}
+
 Sender::Step Sender::not_taken(Connection& c, const ip::SendResult& result) noexcept {
   switch (result.status) {
     case ip::Sent::full:
       s.ready.block(c.path.interface);
       s.ready.add(c);
+      watch_device(c);
       return Step::waits;
     case ip::Sent::unresolved:
       s.ready.park(c);

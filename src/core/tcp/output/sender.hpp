@@ -52,6 +52,7 @@ class Sender {
   Step push(Connection& c, Outgoing& out) noexcept;
   void commit(Connection& c, const Outgoing& out, const ReceiveWindow& window,
               std::uint16_t segs) noexcept;
+  void watch_device(Connection& c) noexcept;
   Step not_taken(Connection& c, const ip::SendResult& result) noexcept;
   WireWindow window_field(const Connection& c, ReceiveWindow& window, bool syn) const noexcept;
   wire::TcpOptions common_options(const Connection& c) const noexcept;

@@ -411,6 +411,12 @@ std::uint64_t LossRecovery::on_path_mtu(std::uint32_t mss) noexcept {
       [mss](const Run& run) noexcept { return run.seg_size > mss && run.size() > mss; });
 }
 
+std::uint64_t LossRecovery::on_not_taken(Instant now) noexcept {
+  timer_from_ = probe_from_ = now;
+  force_first_ = !board_.empty();
+  return board_.mark_lost_if([](const Run&) noexcept { return true; });
+}
+
 std::optional<LossRecovery::Retransmit> LossRecovery::next_retransmit(
     bool new_data_available) const noexcept {
   if (const auto lost = board_.next_lost()) {

@@ -33,7 +33,7 @@ enum class RetransmitCause : std::uint8_t {
   rto,          ///< after a timeout
   rack,         ///< RFC 8985
   tail_probe,   ///< RFC 8985 §7
-  path_mtu,     ///< RFC 1191 §6.4
+  path_mtu,     ///< RFC 1191 §6.4; or on_not_taken()
 };
 
 /// One acceptable ACK as the sender sees it.
@@ -155,6 +155,9 @@ class LossRecovery {
   /// The path carries only `mss` bytes a segment from now on: what is out in larger ones is sent
   /// again, without a congestion response. Returns bytes marked.
   std::uint64_t on_path_mtu(std::uint32_t mss) noexcept;
+
+  /// Everything that is out was not taken by the peer, as it said. Sent again like that.
+  std::uint64_t on_not_taken(Instant now) noexcept;
 
   struct Retransmit {
     SeqRange range;  ///< one run's worth at most; send any whole number of segments from its start

@@ -97,6 +97,10 @@ ssize_t pd_recvfrom(void* u, int fd, void* data, size_t size, int flags, sockadd
   return n;
 }
 ssize_t pd_recvmsg(void* u, int fd, msghdr* message, int flags) {
+  if ((flags & MSG_ERRQUEUE) != 0) {
+    return call(u,
+                [&](Object& o, Host::Lock&) { return o.sockets.receive_completion(fd, *message); });
+  }
   const ssize_t n = receive(u, fd, message->msg_iov, message->msg_iovlen, flags);
   if (n < 0) return n;
   message->msg_namelen = 0;
