@@ -1,7 +1,10 @@
 // LD_PRELOAD companion for packetdrill with tidewire-packetdrill.so: packetdrill calls libc itself
 // for some things. What concerns the object's descriptors goes to the object; what only serves real
-// time (waiting for a jiffy, real-time priority, pinned memory) is left out, since time is virtual.
+// time (waiting for a jiffy, real-time priority, pinned memory) is left out, since time is virtual;
+// and ports of peers are counted, so that two runs are the same.
+#include <arpa/inet.h>
 #include <dlfcn.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -10,7 +13,10 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cstddef>
+#include <cstdint>
 #include <cstdlib>
+#include <cstring>
 
 namespace {
 
@@ -48,6 +54,22 @@ TIDEWIRE_EXPORT int close(int fd) {
     if (result != not_the_objects) return result;
   }
   return static_cast<int>(::syscall(SYS_close, fd));
+}
+
+/// packetdrill asks the kernel for free ports, which the peers it plays then have. Nothing but
+/// their numbers is used: these are the same in every run.
+TIDEWIRE_EXPORT int getsockname(int fd, sockaddr* address, socklen_t* size) noexcept {
+  static std::atomic<std::uint16_t> port = 40'000;
+  const auto result = static_cast<int>(::syscall(SYS_getsockname, fd, address, size));
+  if (result != 0) return result;
+  const in_port_t number = htons(++port);
+  // The port stands at the same place in both.
+  static_assert(offsetof(sockaddr_in, sin_port) == offsetof(sockaddr_in6, sin6_port));
+  if (address->sa_family == AF_INET || address->sa_family == AF_INET6) {
+    std::memcpy(reinterpret_cast<char*>(address) + offsetof(sockaddr_in, sin_port), &number,
+                sizeof number);
+  }
+  return result;
 }
 
 /// packetdrill looks here for the start of a jiffy, ten times.
