@@ -288,6 +288,35 @@ TEST(PacketdrillObject, SendsWithZerocopyAreReportedOnce) {
   EXPECT_EQ(errno, EAGAIN);
 }
 
+TEST(PacketdrillObject, RecvmsgSaysWhatIsLeft) {
+  Object object;
+  const Interface& call = object.table();
+  void* u = object.data();
+  std::uint32_t isn = 0;
+  const int fd = object.accept(object.listen(), isn);
+  const int on = 1;
+  EXPECT_EQ(call.setsockopt(u, fd, IPPROTO_TCP, TCP_INQ, &on, sizeof on), 0);
+  object.arrive(segment(psh | ack, peer_isn + 1, isn + 1, 300));
+  object.arrive(segment(fin | ack, peer_isn + 301, isn + 1));
+  for (const int left : {200, 100, 1}) {
+    std::array<char, 100> data{};
+    iovec part{data.data(), data.size()};
+    alignas(cmsghdr) std::array<char, 64> control{};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    ASSERT_EQ(call.recvmsg(u, fd, &message, 0), 100);
+    const cmsghdr* header = CMSG_FIRSTHDR(&message);
+    ASSERT_NE(header, nullptr);
+    EXPECT_EQ(header->cmsg_type, TCP_CM_INQ);
+    int said = 0;
+    std::memcpy(&said, CMSG_DATA(header), sizeof said);
+    EXPECT_EQ(said, left);
+  }
+}
+
 TEST(PacketdrillObject, AnErrorIsMinusOneAndErrno) {
   const Object object;
   errno = 0;

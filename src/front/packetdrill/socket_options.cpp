@@ -49,14 +49,21 @@ int fixed_value(const Socket& s, int option) {
 
 }  // namespace
 
+/// Options that only these calls know of.
+bool* Sockets::own_flag(Socket& s, int level, int option) {
+  if (level == SOL_SOCKET && option == SO_ZEROCOPY) return &s.zerocopy;
+  if (level == IPPROTO_TCP && option == TCP_INQ) return &s.inq;
+  return nullptr;
+}
+
 int Sockets::set_option(int fd, int level, int option, Bytes value) {
   Socket* s = find(fd);
   if (s == nullptr) return -EBADF;
-  if (level == SOL_SOCKET && option == SO_ZEROCOPY) {
+  if (bool* own = own_flag(*s, level, option)) {
     if (value.size() < sizeof(int)) return -EINVAL;
     const int wanted = posix::read_int(value);
     if (wanted != 0 && wanted != 1) return -EINVAL;
-    s->zerocopy = wanted != 0;
+    *own = wanted != 0;
     return 0;
   }
   const OptionRow* row = posix::find_option(level, option);
@@ -94,12 +101,11 @@ int Sockets::set_option(int fd, int level, int option, Bytes value) {
   return 0;
 }
 
-/// Answers that are statistics only, which packetdrill asks for beside TCP_INFO; and SO_ZEROCOPY.
+/// Answers that are statistics only; packetdrill asks for them beside TCP_INFO.
 std::optional<std::vector<std::byte>> Sockets::statistics_of(const Socket& s, int level,
                                                              int option) const {
   // No congestion control here has figures in Linux's form, which CUBIC has not there either.
   if (level == IPPROTO_TCP && option == TCP_CC_INFO) return std::vector<std::byte>{};
-  if (level == SOL_SOCKET && option == SO_ZEROCOPY) return posix::raw_of(s.zerocopy ? 1 : 0);
   if (level != SOL_SOCKET || option != SO_MEMINFO) return std::nullopt;
   const auto about = host_.stack().info(s.id);
   const auto of = [&](SocketOption which) {
@@ -155,7 +161,8 @@ int Sockets::get_option(int fd, int level, int option, void* value, socklen_t* s
   Socket* s = find(fd);
   if (s == nullptr) return -EBADF;
   const OptionRow* row = posix::find_option(level, option);
-  const auto statistics = statistics_of(*s, level, option);
+  auto statistics = statistics_of(*s, level, option);
+  if (const bool* own = own_flag(*s, level, option)) statistics = posix::raw_of(*own ? 1 : 0);
   if (!statistics && (row == nullptr || !applies(*row, *s))) return -ENOPROTOOPT;
   if (size == nullptr || value == nullptr) return -EFAULT;
   if (static_cast<int>(*size) < 0) return -EINVAL;

@@ -24,6 +24,7 @@ struct Socket {
   bool listening = false;
   bool connecting = false;  ///< connect was called, its end not reported yet
   bool deferred = false;    ///< connect was called, what is written first starts the handshake
+  bool inq = false;         ///< TCP_INQ: recvmsg says how much is left
   bool zerocopy = false;    ///< SO_ZEROCOPY
   std::uint32_t zerocopy_sends = 0;               ///< with MSG_ZEROCOPY; all are copied at once
   std::uint32_t zerocopy_told = 0;                ///< of these, reported through the error queue
@@ -65,6 +66,8 @@ class Sockets {
 
   ssize_t receive(Lock& lock, int fd, Buffers buffers, int flags);
   ssize_t send(Lock& lock, int fd, Buffers buffers, int flags, Bytes address);
+  /// After recvmsg: what it says beside the data.
+  void add_control(int fd, msghdr& message);
   /// What recvmsg(MSG_ERRQUEUE) gives: the end of sends with MSG_ZEROCOPY.
   ssize_t receive_completion(int fd, msghdr& message);
   int name(int fd, bool remote, sockaddr* address, socklen_t* size);
@@ -96,6 +99,7 @@ class Sockets {
   ssize_t send_copied(Lock& lock, Socket& s, Buffers buffers, int flags, Bytes address);
   ssize_t send_opening(Lock& lock, Socket& s, Bytes data, bool wait, Bytes address);
   ssize_t send_some(Socket& s, Bytes data, bool more, bool urgent);
+  static bool* own_flag(Socket& s, int level, int option);
   std::optional<std::vector<std::byte>> statistics_of(const Socket& s, int level, int option) const;
   int get_special(Socket& s, int level, int option, std::vector<std::byte>& out);
 

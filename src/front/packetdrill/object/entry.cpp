@@ -104,8 +104,11 @@ ssize_t pd_recvmsg(void* u, int fd, msghdr* message, int flags) {
   const ssize_t n = receive(u, fd, message->msg_iov, message->msg_iovlen, flags);
   if (n < 0) return n;
   message->msg_namelen = 0;
-  message->msg_controllen = 0;
   message->msg_flags = 0;
+  (void)call(u, [&](Object& o, Host::Lock&) {
+    o.sockets.add_control(fd, *message);
+    return 0;
+  });
   return n;
 }
 ssize_t pd_sendto(void* u, int fd, const void* data, size_t size, int flags,

@@ -1,17 +1,39 @@
-// The end of sends with MSG_ZEROCOPY. Here as on Linux where the device cannot do it: what is sent
-// is copied, and each report says so.
+// Control messages.
 #include <ctime>  // before the next, which lacks it
 
 #include <linux/errqueue.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "front/packetdrill/sockets.hpp"
 
 namespace tidewire::packetdrill {
 
+/// TCP_INQ: what is left to read; of a stream that has ended, its end counts as one byte.
+void Sockets::add_control(int fd, msghdr& message) {
+  Socket* s = find(fd);
+  const std::size_t room = std::exchange(message.msg_controllen, 0);
+  if (s == nullptr || !s->inq) return;
+  if (message.msg_control == nullptr || room < CMSG_SPACE(sizeof(int))) {
+    message.msg_flags |= MSG_CTRUNC;
+    return;
+  }
+  auto left = static_cast<int>(host_.stack().get_option(s->id, SocketOption::unread).value_or(0));
+  if (left == 0 && holds(*s, kPeerClosed)) left = 1;
+  message.msg_controllen = CMSG_SPACE(sizeof left);
+  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = IPPROTO_TCP;
+  header->cmsg_type = TCP_CM_INQ;
+  header->cmsg_len = CMSG_LEN(sizeof left);
+  std::memcpy(CMSG_DATA(header), &left, sizeof left);
+}
+
+/// The end of sends with MSG_ZEROCOPY. Here as on Linux where the device cannot do it: what is sent
+/// is copied, and each report says so.
 ssize_t Sockets::receive_completion(int fd, msghdr& message) {
   Socket* s = find(fd);
   if (s == nullptr) return -EBADF;
