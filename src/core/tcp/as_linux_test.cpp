@@ -63,6 +63,16 @@ TEST(TcpAsLinux, ServersCanBeForgotten) {
 std::uint32_t cwnd(Trace& t) { return t.host.engine.info(t.socket)->cwnd / 1000; }
 bool pushed(const Trace& t) { return t.last.view().has(wire::TcpFlag::psh); }
 
+/// A peer at some distance, whose round trip the handshake measures.
+void accept_from(Trace& t, std::int64_t round_trip_ms, const std::string& options) {
+  t.listen();
+  t.in("S 0(0) win 60000 " + options);
+  t.out("S. 0(0) ack 1");
+  t.pass(round_trip_ms);
+  t.in(". 1(0) ack 1 win 60000");
+  t.socket = t.host.engine.accept(t.listener).value();
+}
+
 TEST(TcpAsLinux, WhatLeavesAsSeveralSegmentsAtOnceEndsInPush) {
   Trace t;
   t.accept("<mss 1000>", "50000");
@@ -215,17 +225,52 @@ TEST(TcpAsLinux, ASynThatCameAgainIsReported) {
 TEST(TcpAsLinux, WhatLeavesInOnePieceIsBounded) {
   Trace t;
   t.host.out.segment = false;
-  t.listen();
-  t.in("S 0(0) win 60000 <mss 1000>");
-  t.out("S. 0(0) ack 1");
-  t.pass(100);  // the round trip
-  t.in(". 1(0) ack 1 win 60000");
-  t.socket = t.host.engine.accept(t.listener).value();
+  accept_from(t, 100, "<mss 1000>");
   t.write(9000);
   t.poll();
   std::vector<std::size_t> pieces;
   for (const WireSegment& s : t.host.out.sent) pieces.push_back(s.text().size());
   EXPECT_EQ(pieces, (std::vector<std::size_t>{2000, 2000, 2000, 2000, 1000}));
+}
+
+// Of ten segments seven may stay: what is in flight stands at that all the way, so each report lets
+// one segment out.
+TEST(TcpAsLinux, ARecoveryAtItsTargetSendsASegmentForEachThatArrived) {
+  Trace t;
+  accept_from(t, 100, "<mss 1000,sackOK>");
+  t.write(10'000);
+  EXPECT_EQ(t.skip(), 10U);
+  t.pass(100);
+  t.in(". 1(0) ack 1 <sack 1001-2001>");
+  t.in(". 1(0) ack 1 <sack 1001-3001>");
+  t.in(". 1(0) ack 1 <sack 1001-4001>");
+  t.out(". 1(1000) ack 1");
+  t.write(10'000);
+  for (std::uint32_t n = 0; n < 6; ++n) {
+    t.quiet();
+    t.in(". 1(0) ack 1 <sack 1001-" + std::to_string(5001 + n * 1000) + ">");
+    t.out(". " + std::to_string(10'001 + n * 1000) + "(1000) ack 1");
+  }
+  t.in(". 1(0) ack 10001");
+  t.out(". 16001(1000) ack 1");
+  t.quiet();
+  EXPECT_EQ(cwnd(t), 7U);
+}
+
+TEST(TcpAsLinux, TheWindowIsAtItsTargetWhenRecoveryEnds) {
+  Trace t;
+  accept_from(t, 100, "<mss 1000,sackOK>");
+  t.write(10'000);
+  EXPECT_EQ(t.skip(), 10U);
+  t.pass(100);
+  t.in(". 1(0) ack 1 <sack 4001-7001>");
+  t.out(". 1(1000) ack 1");
+  t.in(". 1(0) ack 1 <sack 4001-10001>");
+  for (const std::uint32_t seq : {1001, 2001, 3001}) t.out(". " + std::to_string(seq) + "(1000)");
+  t.pass(100);
+  t.in(". 1(0) ack 10001");
+  t.write(20'000);
+  EXPECT_EQ(t.skip(), 7U);
 }
 
 }  // namespace

@@ -116,6 +116,17 @@ TEST(Controllers, UndoAMistakenReduction) {
   }
 }
 
+// req: RFC9438-4.6-1
+TEST(Cubic, OfTenSegmentsExactlySevenAreLeft) {
+  for (const std::uint32_t mss : {536U, 1000U, 1448U, 8960U}) {
+    ControllerConfig config = kConfig;
+    config.mss = mss;
+    Cubic cc{config};
+    cc.on_recovery({.edge = RecoveryEdge::enter, .in_flight = 10 * std::uint64_t{mss}});
+    EXPECT_EQ(cc.ssthresh(), 7 * std::uint64_t{mss});
+  }
+}
+
 // req: RFC9438-4.2-2, RFC9438-5.1-1
 TEST(Cubic, TheCurveHasItsPlateauAtWMax) {
   // W_max = 1000 segments, down to 700: K = cbrt(300 / 0.4) = 9.0856 s

@@ -7,8 +7,10 @@
 namespace tidewire::tcp {
 namespace {
 
-constexpr Ratio kBeta = Ratio::of(7, 10);              // RFC 9438 §4.6
 constexpr Ratio kFastConvergence = Ratio::of(17, 20);  // (1 + β) / 2, §4.7
+
+//= RFC 9438 §4.6: 0.7, and of ten segments exactly seven
+constexpr std::uint64_t beta(std::uint64_t bytes) noexcept { return mul_div(bytes, 7, 10); }
 
 // RFC 9406 §4.2
 constexpr Duration kMinRttThresh = Duration::millis(4);
@@ -153,7 +155,7 @@ void Cubic::reduce(std::uint64_t in_flight) noexcept {
   saved_epoch_start_ = epoch_start_;
   cwnd_prior_ = cwnd_;
   w_max_ = cwnd_ < w_max_ ? kFastConvergence(cwnd_) : cwnd_;
-  ssthresh_ = std::max(kBeta(in_flight), std::uint64_t{2} * mss_);
+  ssthresh_ = std::max(beta(in_flight), std::uint64_t{2} * mss_);
   in_epoch_ = false;
   in_css_ = false;
 }

@@ -136,9 +136,8 @@ AckOutcome LossRecovery::on_ack(const AckEvent& event, RttEstimator& rtt) noexce
   out.delivered = count_duplicates(event, d);
   delivered_at_loss_ = out.delivered;
   //= RFC 3042 §2
-  if (d.acked > 0 && !in_recovery()) {
-    out.credit = phase_ == RecoveryPhase::loss ? out.delivered : d.acked;
-  }
+  // As Linux: what duplicate ACKs reported counts no more when the cumulative ACK comes.
+  if (d.acked > 0 && !in_recovery()) out.credit = out.delivered;
   take_rtt(event, d, rtt, out);
   if (out.rtt) probe_.on_rtt_sample();
   if (d.any) {

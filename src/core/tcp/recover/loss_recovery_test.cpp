@@ -73,6 +73,29 @@ TEST(LossRecovery, LimitedTransmitSendsNewDataOnTheFirstDuplicates) {
   }
 }
 
+// It was reordering: of three segments acknowledged, two had been reported before.
+// req: RFC3042-2-1
+TEST(LossRecovery, WhatDuplicatesReportedDoesNotGrowTheWindowLater) {
+  for (const bool sack : {true, false}) {
+    TestFlow::Setup setup;
+    setup.sack = sack;
+    TestFlow flow(setup);
+    flow.send();
+    flow.now = Instant{} + Duration::millis(40);
+    for (std::uint32_t i = 1; i <= 2; ++i) {
+      flow.take_ack(
+          0, sack ? std::vector{SeqRange{flow.at(1), flow.at(1 + i)}} : std::vector<SeqRange>{});
+      flow.send();
+    }
+    EXPECT_EQ(flow.cc.window(), 10 * kMss);
+    flow.take_ack(3, {});
+    EXPECT_EQ(flow.recovery.phase(), RecoveryPhase::open);
+    EXPECT_EQ(flow.cc.window(), 11 * kMss);
+    flow.take_ack(5, {});
+    EXPECT_EQ(flow.cc.window(), 13 * kMss);
+  }
+}
+
 // req: RFC5681-3.2-6, RFC6582-3.2
 TEST(LossRecovery, NewRenoRepairsOneHoleARoundTrip) {
   TestFlow::Setup setup;
