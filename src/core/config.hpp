@@ -62,6 +62,7 @@ struct TcpConfig {
   bool sack = true;                          ///< RFC 2018
   bool rack = true;                          ///< RFC 8985; false: RFC 6675
   bool slow_start_after_idle = true;         ///< RFC 5681 §4.1; as Linux
+  std::uint8_t burst_segments_min = 2;       ///< leave in one piece however slow; as Linux
   bool undo = true;   ///< reductions after what was no loss are taken back (RFC 3522, 3708, 4015)
   bool frto = true;   ///< RFC 5682: sees needless timeouts without timestamps
   bool nagle = true;  ///< RFC 9293 §3.7.4

@@ -128,6 +128,7 @@ struct SocketInfo {
   std::uint32_t spurious_retransmits = 0;  ///< segments sent again that the peer had, by D-SACK
   std::uint32_t dsacks = 0;                ///< D-SACK reports, of whatever was received twice
   std::uint32_t reordering = 0;            ///< by how many segments data was overtaken at most
+  std::uint32_t reordering_seen = 0;       ///< ACKs that showed reordering
   bool syn_data = false;  ///< RFC 7413: text of a SYN, ours or the peer's, was acknowledged
   FastOpenFailure fast_open_failure = FastOpenFailure::none;
   std::uint64_t pacing_rate = 0, delivery_rate = 0;  ///< bytes per second
@@ -141,6 +142,9 @@ struct SocketInfo {
   std::uint32_t sent_again = 0;   ///< of these, in bytes: a retransmission is out
   std::uint64_t delivered = 0;    ///< bytes acknowledged or SACKed
   Instant last_sent, last_received, last_ack_received;
+  Duration busy;            ///< there was unacknowledged text
+  Duration window_limited;  ///< of that: the peer's window was too small for a segment
+  Duration buffer_limited;  ///< of that: all was sent and the application waited to write more
   std::string_view congestion_control;
   std::string_view limited_by;  ///< "application", "cwnd", "receiver window", "link", ...
 };

@@ -125,6 +125,26 @@ TEST(TcpAsLinux, SlowStartAfterIdleCanBeSwitchedOff) {
   }
 }
 
+// What is written before a closed window keeps its congestion window; when something can leave at
+// last, that has been idle.
+// req: RFC5681-4.1-1
+TEST(TcpAsLinux, AClosedWindowIsNoRestart) {
+  Trace t;
+  accept_from(t, 100, "<mss 1000>");
+  t.write(10'000);
+  t.skip();
+  t.pass(100);
+  t.in(". 1(0) ack 10001 win 0");
+  EXPECT_EQ(cwnd(t), 20U);
+  t.write(30'000);
+  t.pass(2000);
+  EXPECT_EQ(t.skip(), 2U);  // probes
+  EXPECT_EQ(cwnd(t), 20U);
+  t.in(". 1(0) ack 10001 win 60000");
+  EXPECT_EQ(cwnd(t), 10U);
+  EXPECT_EQ(t.skip(), 10U);
+}
+
 TEST(TcpAsLinux, NoDelayLetsOutOfACorkOnce) {
   Trace t;
   t.accept("<mss 1000>");
@@ -233,6 +253,20 @@ TEST(TcpAsLinux, WhatLeavesInOnePieceIsBounded) {
   EXPECT_EQ(pieces, (std::vector<std::size_t>{2000, 2000, 2000, 2000, 1000}));
 }
 
+TEST(TcpAsLinux, HowMuchLeavesInOnePieceCanBeRaised) {
+  StackConfig config;
+  config.tcp.burst_segments_min = 10;
+  Trace t{config};
+  t.host.out.segment = false;
+  accept_from(t, 100, "<mss 1000>");
+  t.write(26'000);
+  t.pass(100);
+  t.in(". 1(0) ack 10001");
+  std::vector<std::size_t> pieces;
+  for (const WireSegment& s : t.host.out.sent) pieces.push_back(s.text().size());
+  EXPECT_EQ(pieces, (std::vector<std::size_t>{5000, 5000, 10'000, 6000})) << "half of the window";
+}
+
 // Of ten segments seven may stay: what is in flight stands at that all the way, so each report lets
 // one segment out.
 TEST(TcpAsLinux, ARecoveryAtItsTargetSendsASegmentForEachThatArrived) {
@@ -255,6 +289,43 @@ TEST(TcpAsLinux, ARecoveryAtItsTargetSendsASegmentForEachThatArrived) {
   t.out(". 16001(1000) ack 1");
   t.quiet();
   EXPECT_EQ(cwnd(t), 7U);
+}
+
+TEST(TcpAsLinux, WhatIsSentAgainInOnePieceEndsInPushToo) {
+  Trace t;
+  accept_from(t, 100, "<mss 1000,sackOK>");
+  t.write(10'000);
+  EXPECT_EQ(t.skip(), 10U);
+  t.pass(100);
+  t.in(". 1(0) ack 1 <sack 4001-10001>");
+  for (const std::uint32_t seq : {1, 1001, 2001, 3001}) {
+    t.out(". " + std::to_string(seq) + "(1000)");
+    EXPECT_EQ(pushed(t), seq == 1001 || seq == 3001);
+  }
+}
+
+// The second of these ACKs was overtaken by the first; what it reports counts all the same.
+TEST(TcpAsLinux, ReportsOfAnAckThatWasOvertakenLetSegmentsOut) {
+  Trace t;
+  accept_from(t, 10, "<mss 1000,sackOK>");
+  t.write(10'000);
+  EXPECT_EQ(t.skip(), 10U);
+  t.pass(10);
+  t.in(". 1(0) ack 1 <sack 1001-2001>");
+  t.in(". 1(0) ack 1 <sack 1001-3001>");
+  t.in(". 1(0) ack 1 <sack 1001-3001,sack 8001-9001>");
+  t.out(". 1(1000) ack 1");
+  t.quiet();
+  t.pass(12);
+  t.in(". 1(0) ack 4001 <sack 8001-9001>");
+  for (const std::uint32_t seq : {4001, 5001, 6001}) t.out(". " + std::to_string(seq) + "(1000)");
+  t.write(10'000);
+  t.quiet();
+  t.pass(2);
+  t.in(". 1(0) ack 3001 <sack 5001-7001>");
+  t.out(". 7001(1000) ack 1");
+  t.out(". 10001(1000) ack 1");
+  t.quiet();
 }
 
 TEST(TcpAsLinux, TheWindowIsAtItsTargetWhenRecoveryEnds) {

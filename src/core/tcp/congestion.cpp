@@ -141,6 +141,7 @@ void Shared::tell_controller(Connection& c, const AckOutcome& o, bool cwnd_limit
   if (o.overtaken > 0) {
     const std::uint32_t segments = o.overtaken / std::max(1U, eff_mss(c));
     c.stats.reordering = std::max({c.stats.reordering, segments, 1U});
+    ++c.stats.reordering_seen;
   }
   if (o.newly_lost > 0) {
     c.stats.lost += static_cast<std::uint32_t>(o.newly_lost / std::max(1U, eff_mss(c)));

@@ -28,6 +28,7 @@
 #include "core/tcp/recover/loss_recovery.hpp"
 #include "core/tcp/recover/pacer.hpp"
 #include "core/tcp/recover/rtt.hpp"
+#include "core/tcp/send_times.hpp"
 #include "core/tcp/settings.hpp"
 #include "core/tcp/timestamps.hpp"
 #include "core/tcp/tuple.hpp"
@@ -61,11 +62,13 @@ struct Stats {
   std::uint64_t segs_out = 0, segs_in = 0, data_segs_out = 0, data_segs_in = 0;
   std::uint32_t retransmits = 0, fast_retransmits = 0, timeouts = 0, lost = 0;
   std::uint32_t spurious = 0, spurious_retransmits = 0, dsacks = 0, reordering = 0;
-  std::uint32_t ce_received = 0;  ///< segments that came with CE
+  std::uint32_t reordering_seen = 0;  ///< ACKs that showed reordering
+  std::uint32_t ce_received = 0;      ///< segments that came with CE
   std::uint32_t ecn_reductions = 0;
   std::uint64_t ce_reported = 0;  ///< bytes that the peer said came with CE
   std::uint64_t delivery_rate = 0;
   Instant last_sent, last_received, last_ack_received;
+  SendTimes times;
 };
 
 /// What a connection needs while data moves: buffers, scoreboard, controller.
@@ -98,6 +101,7 @@ struct Active {
   std::uint64_t flight_peak = 0;     ///< bytes; most that was out at once in a round trip
   bool more = false;                 ///< the last send said MSG_MORE
   bool starved = false;              ///< a send found no memory; an ACK will free some
+  bool no_room = false;              ///< a send found the buffer full
   Instant idle_since;                ///< when the last segment with data was sent
   std::array<SeqRange, 4> dsacks{};  ///< duplicates to report, oldest first
   std::uint8_t dsack_count = 0;

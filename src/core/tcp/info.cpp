@@ -30,7 +30,7 @@ std::string_view limit_of(const Connection& c) noexcept {
   return c.ListNode<ReadyTag>::linked() ? "link" : "nagle";
 }
 
-void fill_numbers(SocketInfo& info, const Stats& n) noexcept {
+void fill_numbers(SocketInfo& info, const Stats& n, Instant now) noexcept {
   info.bytes_sent = n.bytes_sent;
   info.bytes_acked = n.bytes_acked;
   info.bytes_received = n.bytes_received;
@@ -47,6 +47,7 @@ void fill_numbers(SocketInfo& info, const Stats& n) noexcept {
   info.spurious_retransmits = n.spurious_retransmits;
   info.dsacks = n.dsacks;
   info.reordering = n.reordering;
+  info.reordering_seen = n.reordering_seen;
   info.ce_received = n.ce_received;
   info.ecn_reductions = n.ecn_reductions;
   info.ce_reported = n.ce_reported;
@@ -54,6 +55,9 @@ void fill_numbers(SocketInfo& info, const Stats& n) noexcept {
   info.last_sent = n.last_sent;
   info.last_received = n.last_received;
   info.last_ack_received = n.last_ack_received;
+  info.busy = n.times.busy(now);
+  info.window_limited = n.times.peer_window(now);
+  info.buffer_limited = n.times.send_buffer(now);
 }
 
 }  // namespace
@@ -65,7 +69,7 @@ SocketInfo Sockets::info(const Connection& c) const noexcept {
   info.local = {shown(c, c.tuple.local_address()), c.tuple.local_port, 0};
   info.remote = {shown(c, c.tuple.remote_address()), c.tuple.remote_port, 0};
   info.owned = c.owned;
-  fill_numbers(info, c.stats);
+  fill_numbers(info, c.stats, s.now());
   info.max_pacing_rate = c.settings.max_pacing_rate;
   info.congestion_control = c.controller.empty() ? s.controller_name : c.controller;
   if (c.listener != nullptr) {

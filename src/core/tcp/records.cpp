@@ -72,8 +72,7 @@ std::uint16_t Shared::bits(const Connection& c) const noexcept {
   if (c.connected && (may_send(c.state) || c.fast_open_pending)) {
     const SendRing& ring = c.active->snd_ring;
     const std::uint32_t unsent = Seq::span(c.snd.nxt, end_of_data(c));
-    if (!c.active->starved && 3 * ring.room() >= ring.limit() &&
-        unsent < c.settings.not_sent_low_water) {
+    if (!c.active->starved && ring.worth_writing() && unsent < c.settings.not_sent_low_water) {
       bits |= kWritable;
     }
   }

@@ -37,6 +37,7 @@ SocketResult<std::size_t> Sockets::send(Connection& c, Bytes data, SendOptions o
   if (const auto r = check_send(c); !r) return fail(r.error());
   if (data.empty()) return std::size_t{0};
   std::size_t written = c.active->snd_ring.write(data);
+  c.active->no_room = written < data.size();
   if (written == 0 && c.active->snd_ring.room() > 0) [[unlikely]] {
     (void)s.shed_until([&]() noexcept { return (written = c.active->snd_ring.write(data)) > 0; });
   }
@@ -76,6 +77,7 @@ SocketResult<void> Sockets::sent(Connection& c, std::size_t bytes, SendOptions o
 }
 
 void Sockets::after_write(Connection& c, std::size_t, SendOptions options) noexcept {
+  c.stats.times.start(SendTimes::Why::busy, s.now());
   c.active->more = options.more;
   c.active->pushed = !options.more;
   //= RFC 9293 §3.8.5 MUST-30

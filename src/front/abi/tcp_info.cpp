@@ -43,6 +43,12 @@ int linux_state(TcpState state) {
   return TCP_CLOSE;
 }
 
+void tell_times(const SocketInfo& about, LinuxTcpInfo& out) {
+  out.busy_time = static_cast<std::uint64_t>(about.busy.count_micros());
+  out.rwnd_limited = static_cast<std::uint64_t>(about.window_limited.count_micros());
+  out.sndbuf_limited = static_cast<std::uint64_t>(about.buffer_limited.count_micros());
+}
+
 }  // namespace
 
 LinuxTcpInfo linux_tcp_info(const SocketInfo& about, Instant now) {
@@ -96,6 +102,7 @@ LinuxTcpInfo linux_tcp_info(const SocketInfo& about, Instant now) {
   out.data_segs_in = static_cast<std::uint32_t>(about.data_segs_in);
   out.data_segs_out = static_cast<std::uint32_t>(about.data_segs_out);
   out.delivery_rate = about.delivery_rate;
+  tell_times(about, out);
   // Linux counts the SYN.
   using enum TcpState;
   const bool answered = about.state != closed && about.state != listen && about.state != syn_sent &&
@@ -108,6 +115,7 @@ LinuxTcpInfo linux_tcp_info(const SocketInfo& about, Instant now) {
   out.delivered_ce = static_cast<std::uint32_t>((about.ce_reported + mss - 1) / mss);
   out.bytes_retrans = about.bytes_retransmitted;
   out.dsack_dups = about.dsacks;
+  out.reord_seen = about.reordering_seen;
   out.snd_wnd = about.send_window;
   out.total_rto = static_cast<std::uint16_t>(about.timeouts);
   return out;

@@ -39,6 +39,19 @@ TEST(TcpInfo, CountsSegmentsInFlightByTheirFate) {
   EXPECT_EQ(info.retrans, 2U);
 }
 
+TEST(TcpInfo, TimesOfTheSenderAreInMicroseconds) {
+  SocketInfo about = established();
+  about.busy = Duration::millis(350);
+  about.window_limited = Duration::millis(300);
+  about.buffer_limited = Duration::micros(20);
+  about.reordering_seen = 2;
+  const LinuxTcpInfo info = linux_tcp_info(about, Instant{});
+  EXPECT_EQ(info.busy_time, 350'000U);
+  EXPECT_EQ(info.rwnd_limited, 300'000U);
+  EXPECT_EQ(info.sndbuf_limited, 20U);
+  EXPECT_EQ(info.reord_seen, 2U);
+}
+
 TEST(TcpInfo, TheThresholdIsInSegmentsOrInfinite) {
   SocketInfo about = established();
   about.ssthresh = 7000;

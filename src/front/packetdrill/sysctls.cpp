@@ -64,6 +64,7 @@ bool set_number(TcpConfig& config, std::string_view key, std::uint32_t value) {
   if (key == "tcp_sack") return config.sack = value != 0, true;
   if (key == "tcp_window_scaling") return config.window_scaling = value != 0, true;
   if (key == "tcp_slow_start_after_idle") return config.slow_start_after_idle = value != 0, true;
+  if (key == "tcp_min_tso_segs") return config.burst_segments_min = small, true;
   if (key == "tcp_recovery") return config.rack = (value & 1) != 0, true;
   if (key == "tcp_frto") return config.frto = value != 0, true;
   if (key == "tcp_syn_retries") return config.syn_retries = small, true;

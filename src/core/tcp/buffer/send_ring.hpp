@@ -51,6 +51,8 @@ class SendRing {
   std::size_t room() const noexcept {
     return size() >= limit_ ? 0 : limit_ - static_cast<std::size_t>(size());
   }
+  /// A third is free, as Linux: less is not worth waking the writer for.
+  bool worth_writing() const noexcept { return 3 * room() >= limit_; }
   std::size_t limit() const noexcept { return limit_; }
   void set_limit(std::size_t limit) noexcept { limit_ = limit; }
   /// Bytes of pool memory held.

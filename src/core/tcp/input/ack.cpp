@@ -82,6 +82,11 @@ void Input::take_acknowledged(Connection& c, Seq ack) noexcept {
     a.more = false;  // as Linux: an ACK lets out what MSG_MORE held back
     a.snd_ring.release(bytes);
     a.starved = false;
+    if (a.no_room && a.snd_ring.worth_writing()) {
+      a.no_room = false;
+      c.stats.times.stop(SendTimes::Why::send_buffer, s.now());
+    }
+    if (a.snd_ring.empty()) c.stats.times.stop_all(s.now());
     c.stats.bytes_acked += bytes;
   }
   if (c.urgent_out && c.snd.una.at_or_after(c.snd.up)) c.urgent_out = false;

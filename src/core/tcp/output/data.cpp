@@ -109,7 +109,7 @@ Sender::Step Sender::retransmit(Connection& c, const Room& room) noexcept {
 
 Sender::Step Sender::send_new(Connection& c, const Room& room) noexcept {
   Active& a = *c.active;
-  restart_after_idle(c);
+  if (room.usable > 0) restart_after_idle(c);
   if (c.mtu.on()) [[unlikely]] {
     if (const auto size = mtu_probe_due(c, room)) return send_mtu_probe(c, room, *size);
   }
@@ -126,10 +126,26 @@ Sender::Step Sender::send_new(Connection& c, const Room& room) noexcept {
     a.cwnd_was_limited = true;
     a.cwnd_limited_until = c.snd.nxt + out.text;
   }
+  note_limits(c, room, out);
   if (out.text == 0) return Step::nothing;
   const bool all = out.text == room.unsent;
   const bool fin = all && c.fin_queued && room.usable > out.text && c.syn_acked;
   return emit(c, out, fin);
+}
+
+/// What holds the sender back, if it is not the path.
+void Sender::note_limits(Connection& c, const Room& room, const Outgoing& out) noexcept {
+  using enum SendTimes::Why;
+  if (out.text == 0) {
+    const std::uint32_t next = std::min(room.unsent, out.per_seg);
+    if (room.usable < next && room.allowed >= next) c.stats.times.start(peer_window, s.now());
+    return;
+  }
+  c.stats.times.stop(peer_window, s.now());
+  const bool path = room.allowed - out.text < out.per_seg;
+  if (c.active->no_room && out.text == room.unsent && !path) {
+    c.stats.times.start(send_buffer, s.now());
+  }
 }
 
 //= RFC 9293 §3.8.6.2.1 MUST-38, §3.7.4
@@ -163,14 +179,14 @@ std::uint32_t Sender::length_to_send(Connection& c, const Room& room,
 
 /// What leaves in one piece, as Linux: what the path carries in a millisecond, more to a near peer,
 /// two segments at least; and half of the window at most, so that ACKs do not all come at once.
-std::uint64_t Sender::burst_of(const Connection& c, std::uint32_t per_seg) noexcept {
+std::uint64_t Sender::burst_of(const Connection& c, std::uint32_t per_seg) const noexcept {
   const AnyController& cc = c.active->cc;
   std::uint64_t bytes = kMostText;
   if (const std::uint64_t rate = cc.pacing_rate(); rate != kNoLimit) {
     const auto distance = static_cast<std::uint64_t>(c.rtt.min_rtt().count_micros()) / 512;
     const std::uint64_t near = distance < 17 ? std::uint64_t{65'536} >> distance : 0;
-    bytes = std::min<std::uint64_t>(std::max(rate / 1024 + near, 2 * std::uint64_t{per_seg}),
-                                    kMostText);
+    const std::uint64_t least = std::uint64_t{s.config().burst_segments_min} * per_seg;
+    bytes = std::min<std::uint64_t>(std::max(rate / 1024 + near, least), kMostText);
   }
   return std::min(bytes, cc.window() / 2) / per_seg * per_seg;
 }
@@ -244,7 +260,7 @@ Sender::Step Sender::emit(Connection& c, Outgoing& out, bool fin) noexcept {
   //= RFC 9293 §3.9.1.2 MUST-61
   // Also what leaves as several segments at once, as Linux: the receiver may stop merging there.
   const bool last = out.text > 0 && out.seq + out.text == end_of_data(c);
-  const bool train = out.text > out.per_seg && !out.retransmission;
+  const bool train = out.text > out.per_seg;
   const bool syn_ends = of_syn && out.seq + out.text == syn_end;
   if (train || (last && a.pushed) || syn_ends) out.flags |= TcpFlag::psh;
   const Step result = push(c, out);
@@ -293,8 +309,8 @@ void Sender::restart_after_idle(Connection& c) noexcept {
   if (c.snd.una != c.snd.nxt) return;
   const Duration idle = s.now() - a.idle_since;
   const Duration rto = c.rtt.rto(s.rtt_config());
-  if (idle > rto && s.config().slow_start_after_idle)
-    a.cc.on_idle_restart({.now = s.now(), .idle = idle, .rto = rto});
+  if (idle <= rto || !s.config().slow_start_after_idle) return;
+  a.cc.on_idle_restart({.now = s.now(), .idle = idle, .rto = rto});
   a.idle_since = s.now();
 }
 

@@ -81,7 +81,8 @@ class Sender {
   Step send_fin(Connection& c, const Room& room) noexcept;
   Room room_for(const Connection& c) const noexcept;
   std::uint32_t length_to_send(Connection& c, const Room& room, std::uint32_t per_seg) noexcept;
-  static std::uint64_t burst_of(const Connection& c, std::uint32_t per_seg) noexcept;
+  void note_limits(Connection& c, const Room& room, const Outgoing& out) noexcept;
+  std::uint64_t burst_of(const Connection& c, std::uint32_t per_seg) const noexcept;
   bool worth_waiting(const Connection& c, std::uint64_t limit,
                      std::uint32_t per_seg) const noexcept;
   bool may_send_small(Connection& c, const Room& room) noexcept;

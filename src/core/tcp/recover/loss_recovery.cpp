@@ -136,8 +136,11 @@ AckOutcome LossRecovery::on_ack(const AckEvent& event, RttEstimator& rtt) noexce
   out.delivered = count_duplicates(event, d);
   delivered_at_loss_ = out.delivered;
   //= RFC 3042 §2
-  // As Linux: what duplicate ACKs reported counts no more when the cumulative ACK comes.
-  if (d.acked > 0 && !in_recovery()) out.credit = out.delivered;
+  // As Linux: what duplicate ACKs reported counts no more when the cumulative ACK comes; but at
+  // once where more than three segments were overtaken before, so that it says nothing of loss.
+  overtaken_ = std::max(overtaken_, d.overtaken);
+  const bool reordering = overtaken_ > Scoreboard::kDupThresh * mss_;
+  if (!in_recovery() && (d.acked > 0 || reordering)) out.credit = out.delivered;
   take_rtt(event, d, rtt, out);
   if (out.rtt) probe_.on_rtt_sample();
   if (d.any) {
@@ -362,6 +365,8 @@ std::uint64_t LossRecovery::on_rto(const RttEstimator& rtt, Instant now) noexcep
     after_timeout_ = true;
     srtt_prev_ = rtt.srtt() + Duration::millis(2);
     rttvar_prev_ = rtt.rttvar();
+    // As Linux: after so many reports a timeout means that reordering was overrated.
+    if (board_.sacked() >= std::uint64_t{Scoreboard::kDupThresh} * mss_) overtaken_ = 0;
   }
   timeout_at_ = now;
   timeout_end_ = board_.high_data();

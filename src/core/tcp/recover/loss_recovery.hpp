@@ -226,6 +226,7 @@ class LossRecovery {
   MtuProbe mtu_probe_ = MtuProbe::none;  // arrived: under way; lost: its data was sent otherwise
   SeqRange mtu_range_;
   std::uint32_t dup_acks_ = 0;
+  std::uint32_t overtaken_ = 0;  // bytes by which data was overtaken at most
   std::uint64_t dup_bytes_ = 0;  // without SACK: bytes that duplicate ACKs showed to have arrived
   std::uint64_t flight_at_loss_ = 0;
   std::uint64_t delivered_at_loss_ = 0;  // by the ACK that began the recovery

@@ -96,6 +96,35 @@ TEST(LossRecovery, WhatDuplicatesReportedDoesNotGrowTheWindowLater) {
   }
 }
 
+// Once more than three segments were overtaken, reports say nothing of loss and grow the window at
+// once; a timeout in spite of them says that this was overrated.
+TEST(LossRecovery, WhereReorderingIsKnownReportsGrowTheWindow) {
+  TestFlow flow({});
+  const auto credit = [&](std::uint32_t cumulative, std::uint32_t first, std::uint32_t last) {
+    const SeqRange block{flow.at(first), flow.at(last)};
+    AckEvent event;
+    event.seg_ack = flow.at(cumulative);
+    if (first != last) event.sack_blocks = {&block, 1};
+    event.now = flow.now;
+    return flow.recovery.on_ack(event, flow.rtt).credit / kMss;
+  };
+  flow.send();
+  flow.now += Duration::millis(40);
+  EXPECT_EQ(credit(0, 3, 4), 0U);
+  EXPECT_EQ(credit(4, 0, 0), 3U);  // the first arrived after the fourth: four were overtaken
+  EXPECT_EQ(credit(4, 5, 6), 1U);
+  EXPECT_EQ(flow.recovery.phase(), RecoveryPhase::disorder);
+  EXPECT_EQ(credit(6, 0, 0), 1U);
+  EXPECT_EQ(credit(6, 7, 10), 3U);
+  flow.now += Duration::millis(300);
+  flow.timeout(TimerMode::rto);
+  EXPECT_EQ(credit(10, 0, 0), 1U);
+  EXPECT_EQ(flow.recovery.phase(), RecoveryPhase::open);
+  flow.send();
+  flow.now += Duration::millis(40);
+  EXPECT_EQ(credit(10, 11, 12), 0U);
+}
+
 // req: RFC5681-3.2-6, RFC6582-3.2
 TEST(LossRecovery, NewRenoRepairsOneHoleARoundTrip) {
   TestFlow::Setup setup;

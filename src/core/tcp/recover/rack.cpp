@@ -13,7 +13,8 @@ void Rack::on_delivered(const Delivered& d, Instant now) noexcept {
   latest.order = order_;
   latest.end = end_;
   const bool newer = !valid_ || latest.sent_before(d.rack_sent_at, d.rack_order, d.rack_end);
-  rtt_ = now - d.rack_sent_at;
+  // Of what the ACK delivered last, be it sent before the rest: then it came late.
+  rtt_ = now - d.rack_rtt_from;
   if (!newer) return;
   sent_at_ = d.rack_sent_at;
   order_ = d.rack_order;

@@ -82,6 +82,28 @@ TEST_F(RackTest, ARetransmissionAckedTooEarlyProvesNothing) {
   EXPECT_EQ(rack.detect(board, rtt, kMss, false, at_ms(101)).lost, 0U);
 }
 
+// Segment 0 is sent again and arrives together with 1 and 2, which are late: the round trip is
+// theirs, so that 4, sent with them, still has time.
+TEST_F(RackTest, TheRoundTripIsThatOfTheLastSegmentAcked) {
+  for (std::uint32_t i = 0; i < 5; ++i) send(i, 0);
+  (void)board.mark_head_lost();
+  (void)sack(3, 100);
+  send(0, 100);
+  const Delivered d = board.on_ack(Seq{4 * kMss}, {}, {at_ms(220), rtt.min_rtt(), {}});
+  rack.on_delivered(d, at_ms(220));
+  EXPECT_EQ(rack.round_trip(), Duration::millis(220));
+  const Rack::Found found = rack.detect(board, rtt, kMss, true, at_ms(220));
+  EXPECT_EQ(found.lost, 0U);
+  EXPECT_EQ(found.look_again, at_ms(245));
+  // A report beside it does not count.
+  send(5, 230);
+  send(6, 340);
+  const SeqRange block{Seq{6 * kMss}, Seq{7 * kMss}};
+  const Delivered both = board.on_ack(Seq{5 * kMss}, {&block, 1}, {at_ms(450), rtt.min_rtt(), {}});
+  rack.on_delivered(both, at_ms(450));
+  EXPECT_EQ(rack.round_trip(), Duration::millis(450));
+}
+
 // req: RFC8985-6.3-1
 TEST_F(RackTest, ATimeoutMarksTheFirstSegmentAndWhatIsOld) {
   for (std::uint32_t i = 0; i < 5; ++i) send(i, i < 3 ? 0 : 290);

@@ -157,11 +157,17 @@ void Scoreboard::settle(const Run& run, const Before& before, Delivered& out) no
   }
   if (run.retransmitted() && original) {
     out.original_answered = true;
-  } else if (!out.rack || !run.sent_before(out.rack_sent_at, out.rack_order, out.rack_end)) {
-    out.rack = true;
-    out.rack_sent_at = run.sent_at;
-    out.rack_order = run.order;
-    out.rack_end = run.end;
+  } else {
+    if (!out.rack || run.end.after(out.rack_rtt_end)) {
+      out.rack_rtt_from = run.sent_at;
+      out.rack_rtt_end = run.end;
+    }
+    if (!out.rack || !run.sent_before(out.rack_sent_at, out.rack_order, out.rack_end)) {
+      out.rack = true;
+      out.rack_sent_at = run.sent_at;
+      out.rack_order = run.order;
+      out.rack_end = run.end;
+    }
   }
   if (run.retransmitted()) {
     out.with_retransmitted = true;
@@ -276,6 +282,8 @@ Delivered Scoreboard::on_ack(Seq seg_ack, std::span<const SeqRange> sack_blocks,
   if (seg_ack.after(una_) && seg_ack.at_or_before(high_data_)) {
     ack_through(seg_ack, before, out);
   }
+  const Instant acked_sent_at = out.rack_rtt_from;
+  const bool acked = out.rack;
   //= RFC 2883 §4, §5
   if (!sack_blocks.empty()) {
     const SeqRange first = sack_blocks[0];
@@ -288,6 +296,7 @@ Delivered Scoreboard::on_ack(Seq seg_ack, std::span<const SeqRange> sack_blocks,
     }
   }
   for (const SeqRange block : sack_blocks) apply_block(block, before, out);
+  if (acked) out.rack_rtt_from = acked_sent_at;
   out.reneged = head_ < tail_ && runs_[head_].sacked;
   return out;
 }

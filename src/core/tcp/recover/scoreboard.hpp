@@ -71,6 +71,8 @@ struct Delivered {
   std::uint32_t rack_order = 0;
   Instant rack_sent_at{};  ///< as newest, without retransmissions that were not needed
   Seq rack_end;
+  Instant rack_rtt_from;  ///< when the last of it was sent, in the order of sequence numbers
+  Seq rack_rtt_end;       ///< where that ends
   bool original_answered = false;  ///< data sent again was acked, but the original had arrived
   Instant oldest_sent_at = Instant::never();  ///< earliest sent, never retransmitted; for the RTT
   Instant newest_clean_sent_at = Instant::never();  ///< latest sent, never retransmitted
