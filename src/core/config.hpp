@@ -58,7 +58,7 @@ struct TcpConfig {
   std::size_t buffer_memory_max = SIZE_MAX;  ///< of all stream buffers; the provider has its own
   bool window_scaling = true;                ///< RFC 7323 §2
   bool timestamps = true;                    ///< RFC 7323 §3
-  bool timestamps_required = true;           ///< RFC 7323 §3.2; Linux takes segments without
+  bool timestamps_required = false;          ///< RFC 7323 §3.2 drops segments without; as Linux
   bool sack = true;                          ///< RFC 2018
   bool rack = true;                          ///< RFC 8985; false: RFC 6675
   bool slow_start_after_idle = true;         ///< RFC 5681 §4.1; as Linux

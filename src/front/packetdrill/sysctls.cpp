@@ -142,7 +142,7 @@ bool SysctlFile::refresh() {
   std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
   if (text == text_) return false;
   text_ = std::move(text);
-  TcpConfig config = linux_defaults();
+  TcpConfig config;
   fast_open_keys_.clear();
   flushes_ = 0;
   link_full_ = false;

@@ -18,13 +18,6 @@ bool apply_sysctl(TcpConfig& config, std::string_view key, std::string_view valu
 /// or two with a comma between. Empty: these are none.
 std::vector<std::byte> parse_fast_open_keys(std::string_view text);
 
-/// The defaults, but as Linux where it does otherwise and has no sysctl for it.
-inline TcpConfig linux_defaults() {
-  TcpConfig config;
-  config.timestamps_required = false;
-  return config;
-}
-
 /// What a file of sysctls makes of the defaults. It may change between calls.
 class SysctlFile {
  public:
@@ -42,7 +35,7 @@ class SysctlFile {
  private:
   std::string path_;
   std::string text_;
-  TcpConfig config_ = linux_defaults();
+  TcpConfig config_;
   std::vector<std::byte> fast_open_keys_;
   std::size_t flushes_ = 0;
   bool link_full_ = false;
