@@ -135,6 +135,23 @@ TEST(TcpPressure, ThenGrownBuffersHandshakesAndTimeWaitGo) {
   EXPECT_EQ(late.read(), 1000U);
 }
 
+// With nothing in flight there is no retransmission timer that would try again.
+TEST(TcpPressure, WhatFoundNoMemoryLeavesLater) {
+  for (const bool text : {true, false}) {
+    Trace t;
+    t.accept("<mss 1000>");
+    if (text) ASSERT_TRUE(t.host.engine.send(t.socket, std::vector<std::byte>(100), {}));
+    t.host.memory.set_failing(true);
+    text ? t.poll() : t.close();
+    t.quiet();
+    t.pass(500);
+    t.quiet();
+    t.host.memory.set_failing(false);
+    t.pass(1000);
+    EXPECT_GE(t.skip(), 1U);
+  }
+}
+
 // A socket whose owner chose its size keeps it.
 TEST(TcpPressure, AChosenSizeNeitherGrowsNorIsTakenBack) {
   Trace t;

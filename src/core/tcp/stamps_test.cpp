@@ -324,5 +324,70 @@ TEST(TcpStamps, TosAndTtlAreTheApplications) {
   EXPECT_EQ(t.last.tos, 0x08);
 }
 
+/// A path that reorders and then loses a segment of 1000 bytes, at 2001; 1000 bytes a segment.
+struct Reordered : Trace {
+  Reordered() {
+    listen();
+    in("S 0(0) win 65535 <mss 1012,sackOK,ts 100>");
+    out("S. 0(0) ack 1");
+    first = last_tsval;
+    pass(100);
+    in(". 1(0) ack 1 <ts 200>");
+    socket = host.engine.accept(listener).value();
+    write(30'000);
+    EXPECT_EQ(skip(), 10U);
+    pass(100);
+    in(". 1(0) ack 1 <ts 300,sack 1001-2001>");
+    in(". 1(0) ack 2001 <ts 301>");  // late, not lost
+    skip();
+    in(". 1(0) ack 2001 <ts 301,sack 3001-6001>");
+    skip();
+    pass(25);  // a quarter of the round trip
+    out(". 2001(1000) ack 1");
+  }
+  void acknowledge_with(std::uint32_t echo) {
+    in(". 1(0) ack 6001 <ts 450 " + std::to_string(first + echo) + ">");
+  }
+  std::uint32_t first = 0;
+};
+
+// The gap that it fills moves TS.Recent, and data that left before it and was late would look old.
+TEST(TcpStamps, OnAPathThatReordersARetransmissionIsStampedBeforeWhatItOvertakes) {
+  Reordered t;
+  EXPECT_EQ(t.last_tsval - t.first, 200U);  // sent at 225
+  t.acknowledge_with(200);
+  EXPECT_EQ(t.host.engine.info(t.socket)->spurious, 0U);
+}
+
+// req: RFC3522-3.2-1
+TEST(TcpStamps, TheAnswerToTheOriginalIsStillTold) {
+  Reordered t;
+  t.acknowledge_with(199);
+  EXPECT_EQ(t.host.engine.info(t.socket)->spurious, 1U);
+}
+
+TEST(TcpStamps, WithoutReorderingARetransmissionTellsTheTimeItLeft) {
+  Trace t;
+  t.accept("<mss 1012,sackOK,ts 100>");
+  const std::uint32_t first = t.last_tsval;
+  t.write(10'000);
+  t.skip();
+  t.pass(1);
+  t.in(". 1(0) ack 1 <ts 101,sack 1001-6001>");
+  t.out(". 1(1000) ack 1");
+  EXPECT_EQ(t.last_tsval - first, 1U);
+}
+
+// req: RFC2883-4-1
+TEST(TcpStamps, WhatIsOldAndWasReceivedBeforeIsReported) {
+  Trace t;
+  t.accept("<mss 1460,sackOK,ts 100>");
+  t.in("P. 1(10) ack 1 <ts 200>");
+  t.skip();
+  t.in("P. 1(10) ack 1 <ts 150>");
+  t.out(". 1(0) ack 11 <ts 200,sack 1-11>");
+  EXPECT_EQ(t.host.context.counters.drops[static_cast<std::size_t>(DropReason::tcp_paws)], 1U);
+}
+
 }  // namespace
 }  // namespace tidewire::tcp

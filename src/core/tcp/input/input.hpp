@@ -82,6 +82,7 @@ class Input {
   void synchronized_arrives(Connection& c, Segment& seg) noexcept;
   Verdict check_sequence(Connection& c, Segment& seg) noexcept;
   Verdict check_timestamps(Connection& c, const Segment& seg) noexcept;
+  bool note_if_duplicate(Connection& c, const Segment& seg) noexcept;
   void remember_duplicate(Connection& c, SeqRange range) noexcept;
   void unacceptable(Connection& c, const Segment& seg) noexcept;
   Verdict check_rst(Connection& c, const Segment& seg) noexcept;

@@ -92,6 +92,7 @@ Verdict Input::check_timestamps(Connection& c, const Segment& seg) noexcept {
   if (!c.timestamps.paws_reject(seg.options.timestamps->value, s.now())) return Verdict::go_on;
   s.drop(DropReason::tcp_paws, seg);
   if (seg.len() > 0) {
+    note_if_duplicate(c, seg);  // a retransmission may be stamped a little before it left
     owe_ack(c);
   } else {
     challenge_ack(c, DropReason::none, seg);
@@ -103,11 +104,8 @@ void Input::unacceptable(Connection& c, const Segment& seg) noexcept {
   if (seg.has(TcpFlag::rst)) return s.drop(DropReason::tcp_bad_reset, seg);
   //= RFC 5961 §4.2
   if (seg.has(TcpFlag::syn)) return challenge_ack(c, DropReason::tcp_syn_in_window, seg);
-  const bool old = seg.end().at_or_before(c.rcv.nxt) && seg.text_len > 0;
-  if (old) {
+  if (note_if_duplicate(c, seg)) {
     s.drop(DropReason::tcp_duplicate, seg);
-    //= RFC 2883 §4
-    if (c.sack_on && c.active != nullptr) remember_duplicate(c, {seg.seq, seg.seq + seg.text_len});
     return owe_ack(c);
   }
   if (seg.len() > 0) {
@@ -116,6 +114,14 @@ void Input::unacceptable(Connection& c, const Segment& seg) noexcept {
   }
   // Without text it may be an answer to an ACK of ours: two confused ends must not ping-pong.
   challenge_ack(c, DropReason::tcp_out_of_window, seg);
+}
+
+//= RFC 2883 §4
+/// True if all of the segment's text was received before; the next ACK reports it.
+bool Input::note_if_duplicate(Connection& c, const Segment& seg) noexcept {
+  if (seg.text_len == 0 || seg.end().after(c.rcv.nxt)) return false;
+  if (c.sack_on && c.active != nullptr) remember_duplicate(c, {seg.seq, seg.seq + seg.text_len});
+  return true;
 }
 
 void Input::remember_duplicate(Connection& c, SeqRange range) noexcept {

@@ -70,6 +70,10 @@ Sender::Step Sender::retransmit(Connection& c, const Room& room) noexcept {
   out.seq = next->range.start;
   out.flags = TcpFlag::ack;
   out.options = common_options(c);
+  if (out.options.timestamps) {
+    out.stamp = a.recovery.retransmission_stamp(c.rtt, s.now());
+    out.options.timestamps->value = c.timestamps.value(out.stamp);
+  }
   add_sack(c, out, false);
   out.per_seg = c.snd.mss - static_cast<std::uint32_t>(wire::options_len(out.options));
   out.retransmission = true;
@@ -249,7 +253,9 @@ Sender::Step Sender::emit(Connection& c, Outgoing& out, bool fin) noexcept {
   Active& a = *c.active;
   if (!a.recovery.reserve() && !s.shed_until([&]() noexcept { return a.recovery.reserve(); }))
       [[unlikely]] {
-    return Step::nothing;  // the retransmission timer tries again
+    // The retransmission timer tries again; with nothing out there is none.
+    if (c.snd.una == c.snd.nxt) s.arm(c, TimerKind::persist, s.now() + c.rtt.rto(s.rtt_config()));
+    return Step::nothing;
   }
   const std::uint32_t asked = out.text;
   const Seq syn_end = c.snd.iss + 1 + c.syn_text;
@@ -267,7 +273,7 @@ Sender::Step Sender::emit(Connection& c, Outgoing& out, bool fin) noexcept {
   if (result != Step::sent) return result;
   fin = fin && out.text == asked;
   const SeqRange range{out.seq, out.seq + out.text + (fin ? 1U : 0U)};
-  a.recovery.on_sent(range, out.per_seg, s.now(), out.mtu_probe);
+  a.recovery.on_sent(range, out.per_seg, s.now(), out.mtu_probe, out.stamp);
   const bool fresh = range.end.after(c.snd.nxt);
   a.cc.on_sent({.now = s.now(),
                 .bytes = out.text,

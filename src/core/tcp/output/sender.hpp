@@ -27,6 +27,7 @@ class Sender {
     std::uint32_t per_seg = 0;  ///< text per segment
     wire::TcpFlags flags;
     wire::TcpOptions options;
+    Instant stamp = Instant::never();  ///< that the timestamps option tells; never: now
     bool retransmission = false;
     bool mtu_probe = false;  ///< one segment that is larger than snd.mss
     bool dsack = false;      ///< options.sack starts with a D-SACK

@@ -29,8 +29,15 @@ std::uint64_t LossRecovery::in_flight() const noexcept {
   return pipe > dup_bytes_ ? pipe - dup_bytes_ : 0;
 }
 
-void LossRecovery::on_sent(SeqRange range, std::uint32_t seg_size, Instant now,
-                           bool probe) noexcept {
+Instant LossRecovery::retransmission_stamp(const RttEstimator& rtt, Instant now) const noexcept {
+  if (!uses_rack() || !rack_.reordering_seen()) return now;
+  // Half a round trip leaves no doubt that the original was sent before.
+  const Duration window = std::min(rack_.reordering_window(rtt, 0, true), rtt.min_rtt() / 2);
+  return std::min(now, later(now - window, stamp_));
+}
+
+void LossRecovery::on_sent(SeqRange range, std::uint32_t seg_size, Instant now, bool probe,
+                           Instant stamp) noexcept {
   const RateSnapshot rate = rate_.on_send(now, in_flight(), range.size());
   const bool again = range.start.before(board_.high_data());
   if (board_.empty() || range.start == board_.una()) timer_from_ = now;
@@ -46,7 +53,9 @@ void LossRecovery::on_sent(SeqRange range, std::uint32_t seg_size, Instant now,
     }
     force_first_ = false;
     frto_ = frto_ == Frto::next_ack ? Frto::off : frto_;  // there was nothing new to send
-    spurious_.on_retransmit(range, range.start == board_.una(), now);
+    stamp_ = std::min(stamp, now);
+    backdated_ = std::max(backdated_, now - stamp_);
+    spurious_.on_retransmit(range, range.start == board_.una(), stamp_);
   } else {
     probe_from_ = now;
     frto_room_ -= std::min<std::uint64_t>(frto_room_, range.size());
@@ -127,7 +136,7 @@ AckOutcome LossRecovery::on_ack(const AckEvent& event, RttEstimator& rtt) noexce
   flight_at_loss_ = out.prior_outstanding = board_.outstanding();
   const Delivered d =
       board_.on_ack(event.seg_ack, sack_ ? event.sack_blocks : std::span<const SeqRange>{},
-                    {event.now, rtt.min_rtt(), event.echoed_rtt});
+                    {event.now, rtt.min_rtt(), backdated_, event.echoed_rtt});
   out.acked = d.acked;
   out.dsack = d.dsack.has_value();
   out.overtaken = d.overtaken;

@@ -120,8 +120,15 @@ class LossRecovery {
   /// See Scoreboard::reserve.
   [[nodiscard]] bool reserve() noexcept { return board_.reserve(); }
   /// Data [range) left at `now`, SYN and FIN included; new or again.
-  /// `probe`: new data in one segment that tries a path MTU; one at a time.
-  void on_sent(SeqRange range, std::uint32_t seg_size, Instant now, bool probe = false) noexcept;
+  /// `probe`: new data in one segment that tries a path MTU; one at a time. `stamp`: the time that
+  /// the timestamps option told, if it is not `now`.
+  void on_sent(SeqRange range, std::uint32_t seg_size, Instant now, bool probe = false,
+               Instant stamp = Instant::never()) noexcept;
+  //= RFC 7323 §3.2, §5.3
+  /// The time that a retransmission tells in its timestamps option. Where the path reorders, it
+  /// overtakes data sent shortly before it, which a peer whose TS.Recent it advances would drop as
+  /// old: then it is a reordering window ago. Never before the last retransmission's.
+  Instant retransmission_stamp(const RttEstimator& rtt, Instant now) const noexcept;
 
   AckOutcome on_ack(const AckEvent& event, RttEstimator& rtt) noexcept;
   /// After on_ack reported entered_recovery: the controller's new ssthresh.
@@ -240,6 +247,8 @@ class LossRecovery {
   Instant timeout_at_;
   Duration srtt_prev_;  // before the timeout (RFC 4015)
   Duration rttvar_prev_;
+  Instant stamp_;       // of the last retransmission
+  Duration backdated_;  // most by which one was ever stamped earlier than sent
   Instant timer_from_;  // the RTO counts from here
   Instant probe_from_;  // the probe timeout counts from here
   Instant reordering_at_ = Instant::never();

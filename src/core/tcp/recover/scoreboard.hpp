@@ -43,13 +43,14 @@ struct Run {
 struct AckClock {
   Instant now{};
   Duration min_rtt{};                  ///< zero: not known
+  Duration backdated{};                ///< a retransmission's timestamp may be so much too early
   std::optional<Duration> echoed_rtt;  ///< from the timestamps option
 
   //= RFC 8985 §6.2 step 2
   /// True if data sent again at `sent_at` cannot be what this ACK answers.
   bool answers_original(Instant sent_at) const noexcept {
     const Duration age = now - sent_at;
-    return age < min_rtt || (echoed_rtt && *echoed_rtt > age + Duration::millis(1));
+    return age < min_rtt || (echoed_rtt && *echoed_rtt > age + backdated + Duration::millis(1));
   }
 };
 

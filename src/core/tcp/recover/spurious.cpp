@@ -24,10 +24,10 @@ void SpuriousDetector::spill(const Again& oldest) noexcept {
   spilled_ += oldest.unreported;
 }
 
-void SpuriousDetector::on_retransmit(SeqRange range, bool head, Instant now) noexcept {
+void SpuriousDetector::on_retransmit(SeqRange range, bool head, Instant stamp) noexcept {
   if (active_) {
     if (!ever_) {
-      first_tick_ = now.nanos() / kTick;
+      first_tick_ = stamp.nanos() / kTick;
       judged_ = !head;  // an ACK that advances snd.una says nothing of data further up
     }
     ever_ = true;

@@ -29,14 +29,16 @@ class SpuriousDetector {
   void stop() noexcept { active_ = false; }
   bool active() const noexcept { return active_; }
 
-  /// `range` was sent again. `head`: it begins with the oldest data in flight.
-  void on_retransmit(SeqRange range, bool head, Instant now) noexcept;
+  /// `range` was sent again. `head`: it begins with the oldest data in flight. `stamp`: the time
+  /// that its timestamps option told.
+  void on_retransmit(SeqRange range, bool head, Instant stamp) noexcept;
   //= RFC 3708 §3
   /// `range` was reported as received twice.
   Report on_dsack(SeqRange range) noexcept;
   //= RFC 3522 §3.2 (2), (3), (4)
   /// An ACK advanced snd.una. True: it is the first one since the retransmission that began the
-  /// episode, and it answers a segment sent in an earlier millisecond (a tick of the timestamps).
+  /// episode, and it answers a segment stamped in an earlier millisecond (a tick of the
+  /// timestamps).
   bool on_progress(std::optional<Duration> echoed_rtt, Instant now) noexcept;
 
  private:
