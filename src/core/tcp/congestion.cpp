@@ -204,9 +204,12 @@ void Shared::trace_ack(const Connection& c, const AckOutcome& o) noexcept {
   record.c = clip(o.in_flight);
   record.d = c.active->recovery.in_recovery() ? 1 : 0;
   trace(record);
-  if (!o.rtt) return;
-  record = trace_record(TraceKind::rtt, c);
-  record.a = static_cast<std::uint32_t>(o.rtt->count_micros());
+  if (o.rtt) trace_rtt(c, *o.rtt);
+}
+
+void Shared::trace_rtt(const Connection& c, Duration sample) noexcept {
+  TraceRecord record = trace_record(TraceKind::rtt, c);
+  record.a = static_cast<std::uint32_t>(sample.count_micros());
   record.b = static_cast<std::uint32_t>(c.rtt.srtt().count_micros());
   record.c = static_cast<std::uint32_t>(c.rtt.rttvar().count_micros());
   record.d = static_cast<std::uint32_t>(c.rtt.rto(rtt_config()).count_micros());

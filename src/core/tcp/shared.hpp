@@ -268,6 +268,7 @@ class Shared {
   void trace_segment(TraceKind kind, const Connection* c, Seq seq, Seq ack, std::uint32_t bytes,
                      wire::TcpFlags flags, std::uint32_t window) noexcept;
   void trace_ecn(const Connection& c, std::uint32_t marked) noexcept;
+  void trace_rtt(const Connection& c, Duration sample) noexcept;
   void trace(const TraceRecord& record) noexcept {
     if (ctx.trace != nullptr) [[unlikely]]
       ctx.trace->record(record);

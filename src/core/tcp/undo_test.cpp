@@ -32,6 +32,15 @@ struct Flight : Trace {
   TraceRing ring{slots, 0};
 };
 
+TEST(TcpTrace, TheRoundTripOfTheHandshakeIsTold) {
+  Flight t{1};
+  ASSERT_EQ(t.records(TraceKind::rtt), 1U);
+  for (std::uint64_t i = 0; i < t.ring.written; ++i) {
+    if (t.slots[i].kind != TraceKind::rtt) continue;
+    EXPECT_EQ(t.slots[i].a, 100'000U);
+  }
+}
+
 // req: RFC2883-5-1, RFC4015-2-1
 TEST(TcpUndo, AReportInAnAckThatWasOvertakenCounts) {
   Flight t{10};

@@ -122,6 +122,7 @@ void Input::establish(Connection& c) noexcept {
   c.ack.quick();
   s.set_state(c, TcpState::established);
   if (c.ecn.on()) s.trace_ecn(c, 0);
+  if (s.tracing() && c.rtt.has_sample()) s.trace_rtt(c, c.rtt.srtt());  // there is only one yet
   if (c.passive) {
     ++s.ctx.counters.tcp_passive_opens;
   } else {
