@@ -20,7 +20,7 @@ Dumbbell one_flow(std::string_view words, EcnUse ecn = EcnUse::never,
                   std::string_view name = "bbr") {
   DumbbellOptions options;
   options.bottleneck = net("rate=100mbit " + std::string(words)).down;
-  options.flows = {{.congestion_control = name, .start = {}, .delay = kRtt / 2}};
+  options.flows = {{.congestion_control = name, .start = {}, .delay = kRtt / 2, .jitter = {}}};
   options.ecn = ecn;
   options.seed = {51, 52};
   return Dumbbell(options);
