@@ -67,6 +67,19 @@ TEST(TcpKeepalive, NineLostProbesEndTheConnection) {
   t.out("R. 1(0) ack 1");
 }
 
+TEST(TcpKeepalive, ABusyConnectionIsNotLookedAtEachMillisecond) {
+  Idle t;
+  t.set(SocketOption::keep_idle, Duration::millis(1).count_nanos());
+  t.write(10);
+  t.skip();
+  const Instant end = t.host.context.now + Duration::seconds(1);
+  int turns = 0;
+  for (; t.host.engine.next_deadline() <= end; ++turns) {
+    t.host.run_until(t.host.engine.next_deadline());
+  }
+  EXPECT_LT(turns, 20);
+}
+
 // req: RFC9293-MUST-27
 TEST(TcpKeepalive, IntervalsAreTheApplications) {
   Idle t;

@@ -3,7 +3,11 @@
 #include <algorithm>
 
 namespace tidewire::tcp {
+
 namespace {
+
+/// How often keepalive looks whether a connection is still busy, at most.
+constexpr Duration kBusyLook = Duration::millis(200);
 
 Duration backed_off(Duration base, unsigned shift, Duration most) noexcept {
   return std::min(base * (std::int64_t{1} << std::min(shift, 20U)), most);
@@ -216,7 +220,8 @@ void Timers::keepalive(Connection& c) noexcept {
   const Duration idle = Duration::millis(c.settings.keep_idle_ms);
   const bool busy = c.snd.una != c.snd.nxt || s.armed(c, TimerKind::persist) ||
                     (c.active != nullptr && !c.active->snd_ring.empty());
-  if (busy) return s.arm(c, TimerKind::keepalive, s.now() + idle);
+  // It matters again once nothing is out; that need not be known to the millisecond.
+  if (busy) return s.arm(c, TimerKind::keepalive, s.now() + std::max(idle, kBusyLook));
   if (s.now() - c.last_received < idle) {
     return s.arm(c, TimerKind::keepalive, c.last_received + idle);
   }
