@@ -342,5 +342,19 @@ TEST(TcpClose, AConnectionResetBeforeAcceptIsHandedOverDead) {
   EXPECT_EQ(t.states(), std::vector{listen});
 }
 
+TEST(TcpClose, AfterAResetNothingWaitsToBeSent) {
+  Trace t;
+  t.accept("<mss 1000>");
+  t.write(3000);
+  t.skip();
+  t.in("R. 1(0) ack 1");
+  const auto info = t.host.engine.info(t.socket);
+  ASSERT_TRUE(info);
+  EXPECT_EQ(info->state, closed);
+  EXPECT_EQ(info->send_queue, 0U);
+  EXPECT_EQ(info->send_unsent, 0U);
+  EXPECT_EQ(t.host.engine.get_option(t.socket, SocketOption::unsent), 0);
+}
+
 }  // namespace
 }  // namespace tidewire::tcp

@@ -108,7 +108,9 @@ SocketInfo Sockets::info(const Connection& c) const noexcept {
   info.send_buffer = clip(a.snd_ring.limit());
   info.receive_memory = clip(a.rcv_ring.memory_used());
   info.send_memory = clip(a.snd_ring.memory_used());
-  if (!c.fin_sent) info.send_unsent = Seq::span(c.snd.nxt, end_of_data(c));
+  // After a reset the ring is empty, whatever was in flight.
+  const std::int32_t unsent = c.fin_sent ? 0 : Seq::distance(c.snd.nxt, end_of_data(c));
+  info.send_unsent = static_cast<std::uint32_t>(std::max(unsent, 0));
   info.cwnd = clip(a.cc.window());
   info.ssthresh = clip(a.cc.ssthresh());
   info.in_flight = clip(a.recovery.in_flight());

@@ -321,7 +321,8 @@ std::optional<std::int64_t> Sockets::get_state(const Connection& c,
       if (!c.connected) return std::nullopt;
       return s.out.path_mtu(c.tuple.remote_address(), c.settings.bound);
     case SocketOption::unsent:
-      return a == nullptr || c.fin_sent ? 0 : Seq::span(c.snd.nxt, end_of_data(c));
+      if (a == nullptr || c.fin_sent) return 0;
+      return std::max(Seq::distance(c.snd.nxt, end_of_data(c)), 0);  // after a reset nothing waits
     case SocketOption::unacked:
       return a == nullptr ? 0 : static_cast<std::int64_t>(a->snd_ring.size());
     case SocketOption::unread: {
