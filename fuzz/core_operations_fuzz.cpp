@@ -138,6 +138,7 @@ class Run {
       std::fprintf(stderr, "%lld us in  %s\n", static_cast<long long>(now_.nanos() / 1000),
                    wire::pretty(Medium::ip, bytes).c_str());
     }
+    peer_.arrives(bytes);
     RxFrame frame;
     frame.head = bytes;
     frame.ingress = now_;

@@ -54,6 +54,20 @@ class Peer final : public TxSink {
     return PushResult::taken;
   }
 
+  /// `packet` goes to the stack. After a RST, or a SYN once the old connection is gone, what the
+  /// stack says next may be of another connection, whatever it promised before.
+  void arrives(Bytes packet) {
+    const auto ip = wire::Ipv4View::parse(packet);
+    if (!ip || ip->protocol() != wire::protocol::tcp) return;
+    const auto tcp = wire::TcpView::parse(ip->payload());
+    if (!tcp || !(tcp->has(wire::TcpFlag::rst) || tcp->has(wire::TcpFlag::syn))) return;
+    for (Conversation& c : conversations) {
+      if (c.our_port != tcp->destination_port() || c.peer_port != tcp->source_port()) continue;
+      c.right_edge.reset();
+      c.phase.reset();
+    }
+  }
+
   Conversation* choose(Input& input) {
     if (conversations.empty()) return nullptr;
     return &conversations[input.u8() % conversations.size()];
