@@ -297,7 +297,8 @@ Delivered Scoreboard::on_ack(Seq seg_ack, std::span<const SeqRange> sack_blocks,
   }
   for (const SeqRange block : sack_blocks) apply_block(block, before, out);
   if (acked) out.rack_rtt_from = acked_sent_at;
-  out.reneged = head_ < tail_ && runs_[head_].sacked;
+  // An ACK from below knows nothing of the left edge.
+  out.reneged = head_ < tail_ && runs_[head_].sacked && !seg_ack.before(una_);
   return out;
 }
 

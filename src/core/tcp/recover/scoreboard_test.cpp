@@ -107,6 +107,16 @@ TEST_F(ScoreboardTest, RenegedDataIsSentAgainAfterATimeout) {
   EXPECT_EQ(board.pipe(), 0U);
 }
 
+// Else a peer that says it lacks what it acknowledged before would be sent everything again with
+// each of its ACKs.
+TEST_F(ScoreboardTest, AnAckFromBelowTellsOfNoReneging) {
+  send(0, 500);
+  (void)ack(100);
+  EXPECT_FALSE(ack(50, {r(100, 500)}).reneged);
+  EXPECT_EQ(board.pipe(), 0U);
+  EXPECT_TRUE(ack(100).reneged);
+}
+
 TEST_F(ScoreboardTest, SeesReordering) {
   send(0, 500);
   EXPECT_FALSE(ack(0, {r(200, 300)}).reordered);
