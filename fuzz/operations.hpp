@@ -30,6 +30,7 @@ struct Conversation {
   bool timestamps = false;
   std::optional<std::uint8_t> phase;        ///< byte minus seq of the data it sends
   std::optional<std::uint32_t> right_edge;  ///< greatest seq its windows have promised
+  bool between = false;  ///< segments of an old and of a new connection may leave in any order
 };
 
 /// Takes the frames of a stack on an IP-medium interface and judges them.
@@ -55,7 +56,7 @@ class Peer final : public TxSink {
   }
 
   /// `packet` goes to the stack. After a RST, or a SYN once the old connection is gone, what the
-  /// stack says next may be of another connection, whatever it promised before.
+  /// stack says may be of another connection, until that one's SYN has left.
   void arrives(Bytes packet) {
     const auto ip = wire::Ipv4View::parse(packet);
     if (!ip || ip->protocol() != wire::protocol::tcp) return;
@@ -63,6 +64,7 @@ class Peer final : public TxSink {
     if (!tcp || !(tcp->has(wire::TcpFlag::rst) || tcp->has(wire::TcpFlag::syn))) return;
     for (Conversation& c : conversations) {
       if (c.our_port != tcp->destination_port() || c.peer_port != tcp->source_port()) continue;
+      c.between = true;
       c.right_edge.reset();
       c.phase.reset();
     }
@@ -101,6 +103,7 @@ class Peer final : public TxSink {
       return;
     }
     if (syn) {
+      c.between = false;
       c.phase.reset();
       c.right_edge.reset();
       c.next_from_us = end;
@@ -119,7 +122,7 @@ class Peer final : public TxSink {
     if (syn) return;
     const std::uint32_t edge = tcp.ack().value() + (std::uint32_t{tcp.window()} << c.scale);
     // A promise is kept, up to the rounding of the scale.
-    if (c.right_edge && !odd_options)
+    if (c.right_edge && !odd_options && !c.between)
       check(!Seq{edge + (1U << c.scale)}.before(Seq{*c.right_edge}));
     c.right_edge = edge;
   }
