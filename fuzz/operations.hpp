@@ -30,7 +30,7 @@ struct Conversation {
   bool timestamps = false;
   std::optional<std::uint8_t> phase;        ///< byte minus seq of the data it sends
   std::optional<std::uint32_t> right_edge;  ///< greatest seq its windows have promised
-  bool between = false;  ///< segments of an old and of a new connection may leave in any order
+  bool between = true;  ///< until a SYN has left: segments of an old one too, in any order
 };
 
 /// Takes the frames of a stack on an IP-medium interface and judges them.
