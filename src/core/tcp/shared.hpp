@@ -141,9 +141,8 @@ class Shared {
   static std::uint64_t pacing_rate(const Connection& c) noexcept;
   /// Arms the retransmission timer for what loss recovery needs next: probe, reordering or RTO.
   void plan_retransmit(Connection& c) noexcept;
-  /// The window, not the application or the peer, held the sender back in the current flight.
-  /// Whether growing the window has a point. In slow start also if half of it was used, as Linux:
-  /// it reaches twice of what was out.
+  /// The window may grow: it, not the application or the peer, held the sender back in the current
+  /// flight; or it is slow start and half of it was used, as Linux.
   static bool cwnd_limited(const Connection& c) noexcept {
     const Active& a = *c.active;
     if (a.cwnd_was_limited && a.cwnd_limited_until.at_or_after(c.snd.una)) return true;
