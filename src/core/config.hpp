@@ -87,7 +87,7 @@ struct TcpConfig {
   Duration user_timeout_most = Duration::seconds(3600);
   std::uint32_t somaxconn = 4096;  ///< greatest accept backlog
   std::uint32_t time_wait_max = 262'144;
-  std::uint32_t out_of_order_max = 1024;  ///< islands a connection keeps; 16 KiB at most
+  std::uint32_t out_of_order_max = 5461;  ///< islands a connection keeps; 64 KiB at most
   std::string_view congestion_control = "cubic";
 };
 

@@ -18,8 +18,8 @@ std::size_t Assembler::capacity() const noexcept {
 }
 
 bool Assembler::grow() noexcept {
-  if (more_ != nullptr && more_->size != ChunkSize::kib2) return false;
-  Chunk* bigger = pool_->acquire(more_ == nullptr ? ChunkSize::kib2 : ChunkSize::kib16);
+  if (more_ != nullptr && more_->size == ChunkSize::kib64) return false;
+  Chunk* bigger = pool_->acquire(chunk_for(2 * capacity() * sizeof(Island)));
   if (bigger == nullptr) return false;
   std::uninitialized_copy_n(islands(), count_, reinterpret_cast<Island*>(bigger->data));
   if (more_ != nullptr) pool_->release(*more_);

@@ -18,7 +18,7 @@ class Assembler {
  public:
   static constexpr std::size_t kInline = 6;
   /// Most islands ever held.
-  static constexpr std::size_t kMost = chunk_bytes(ChunkSize::kib16) / 12;
+  static constexpr std::size_t kMost = chunk_bytes(ChunkSize::kib64) / 12;
 
   explicit Assembler(ChunkPool& pool) noexcept : pool_(&pool) {}
   Assembler(const Assembler&) = delete;

@@ -111,7 +111,7 @@ void Input::syn_text_answered(Connection& c, const Segment& seg) noexcept {
   c.stats.bytes_acked += acked;
   keep_syn_text(c, acked);
   // The rest goes again at once; that it was not taken is no sign of congestion.
-  if (c.active != nullptr) (void)c.active->recovery.on_not_taken(s.now());
+  if (c.active != nullptr) c.active->recovery.on_not_taken(s.now());
 }
 
 /// What the peer has not acknowledged of the SYN's text becomes the first of the stream, in flight

@@ -198,7 +198,7 @@ Verdict Input::check_ack(Connection& c, Segment& seg) noexcept {
     }
     // Text went with a SYN that crossed the peer's, which has not taken (all of) it.
     if (!c.passive && seg.ack != c.snd.nxt && c.active != nullptr) {
-      (void)c.active->recovery.on_not_taken(s.now());
+      c.active->recovery.on_not_taken(s.now());
     }
     if (c.ecn.on()) c.ecn.on_third_ack(seg.flags, seg.len() == 0 && seg.options.sack.empty());
     establish(c);

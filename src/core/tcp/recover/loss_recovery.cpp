@@ -136,7 +136,7 @@ AckOutcome LossRecovery::on_ack(const AckEvent& event, RttEstimator& rtt) noexce
   flight_at_loss_ = out.prior_outstanding = board_.outstanding();
   const Delivered d =
       board_.on_ack(event.seg_ack, sack_ ? event.sack_blocks : std::span<const SeqRange>{},
-                    {event.now, rtt.min_rtt(), backdated_, event.echoed_rtt});
+                    {event.now, rtt.min_rtt(), event.echoed_rtt, backdated_});
   out.acked = d.acked;
   out.dsack = d.dsack.has_value();
   out.overtaken = d.overtaken;
@@ -424,10 +424,10 @@ std::uint64_t LossRecovery::on_path_mtu(std::uint32_t mss) noexcept {
       [mss](const Run& run) noexcept { return run.seg_size > mss && run.size() > mss; });
 }
 
-std::uint64_t LossRecovery::on_not_taken(Instant now) noexcept {
+void LossRecovery::on_not_taken(Instant now) noexcept {
   timer_from_ = probe_from_ = now;
   force_first_ = !board_.empty();
-  return board_.mark_lost_if([](const Run&) noexcept { return true; });
+  (void)board_.mark_lost_if([](const Run&) noexcept { return true; });
 }
 
 std::optional<LossRecovery::Retransmit> LossRecovery::next_retransmit(

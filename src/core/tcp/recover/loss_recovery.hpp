@@ -164,7 +164,7 @@ class LossRecovery {
   std::uint64_t on_path_mtu(std::uint32_t mss) noexcept;
 
   /// Everything that is out was not taken by the peer, as it said. Sent again like that.
-  std::uint64_t on_not_taken(Instant now) noexcept;
+  void on_not_taken(Instant now) noexcept;
 
   struct Retransmit {
     SeqRange range;  ///< one run's worth at most; send any whole number of segments from its start

@@ -22,7 +22,7 @@ struct RackTest : ::testing::Test {
   }
   Rack::Found sack(std::uint32_t segment, std::int64_t ms) {
     const SeqRange block{Seq{segment * kMss}, Seq{segment * kMss + kMss}};
-    const Delivered d = board.on_ack(board.una(), {&block, 1}, {at_ms(ms), rtt.min_rtt(), {}, {}});
+    const Delivered d = board.on_ack(board.una(), {&block, 1}, {at_ms(ms), rtt.min_rtt()});
     rack.on_delivered(d, at_ms(ms));
     return rack.detect(board, rtt, kMss, false, at_ms(ms));
   }
@@ -76,7 +76,7 @@ TEST_F(RackTest, ARetransmissionAckedTooEarlyProvesNothing) {
   for (std::uint32_t i = 0; i < 3; ++i) send(i, i);
   (void)board.mark_head_lost();
   send(0, 90);
-  const Delivered d = board.on_ack(Seq{kMss}, {}, {at_ms(101), rtt.min_rtt(), {}, {}});
+  const Delivered d = board.on_ack(Seq{kMss}, {}, {at_ms(101), rtt.min_rtt()});
   rack.on_delivered(d, at_ms(101));
   EXPECT_TRUE(d.original_answered);
   EXPECT_EQ(rack.detect(board, rtt, kMss, false, at_ms(101)).lost, 0U);
@@ -89,7 +89,7 @@ TEST_F(RackTest, TheRoundTripIsThatOfTheLastSegmentAcked) {
   (void)board.mark_head_lost();
   (void)sack(3, 100);
   send(0, 100);
-  const Delivered d = board.on_ack(Seq{4 * kMss}, {}, {at_ms(220), rtt.min_rtt(), {}, {}});
+  const Delivered d = board.on_ack(Seq{4 * kMss}, {}, {at_ms(220), rtt.min_rtt()});
   rack.on_delivered(d, at_ms(220));
   EXPECT_EQ(rack.round_trip(), Duration::millis(220));
   const Rack::Found found = rack.detect(board, rtt, kMss, true, at_ms(220));
@@ -99,8 +99,7 @@ TEST_F(RackTest, TheRoundTripIsThatOfTheLastSegmentAcked) {
   send(5, 230);
   send(6, 340);
   const SeqRange block{Seq{6 * kMss}, Seq{7 * kMss}};
-  const Delivered both =
-      board.on_ack(Seq{5 * kMss}, {&block, 1}, {at_ms(450), rtt.min_rtt(), {}, {}});
+  const Delivered both = board.on_ack(Seq{5 * kMss}, {&block, 1}, {at_ms(450), rtt.min_rtt()});
   rack.on_delivered(both, at_ms(450));
   EXPECT_EQ(rack.round_trip(), Duration::millis(450));
 }
@@ -134,9 +133,9 @@ TEST_F(RackTest, FindsWhatALookAtEveryRunFinds) {
       const std::uint32_t at = first + static_cast<std::uint32_t>(rng.below(next - first));
       const bool advance = rng.below(30) == 0;
       const SeqRange block{Seq{at * kMss}, Seq{at * kMss + kMss}};
-      const Delivered d =
-          advance ? board.on_ack(block.end, {}, {at_ms(ms), rtt.min_rtt(), {}, {}})
-                  : board.on_ack(board.una(), {&block, 1}, {at_ms(ms), rtt.min_rtt(), {}, {}});
+      const Delivered d = advance
+                              ? board.on_ack(block.end, {}, {at_ms(ms), rtt.min_rtt()})
+                              : board.on_ack(board.una(), {&block, 1}, {at_ms(ms), rtt.min_rtt()});
       rack.on_delivered(d, at_ms(ms));
       if (d.rack && (!any || latest.sent_before(d.rack_sent_at, d.rack_order, d.rack_end))) {
         any = true;

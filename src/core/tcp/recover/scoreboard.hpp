@@ -43,8 +43,8 @@ struct Run {
 struct AckClock {
   Instant now{};
   Duration min_rtt{};                  ///< zero: not known
-  Duration backdated{};                ///< a retransmission's timestamp may be so much too early
   std::optional<Duration> echoed_rtt;  ///< from the timestamps option
+  Duration backdated{};                ///< a retransmission's timestamp may be so much too early
 
   //= RFC 8985 §6.2 step 2
   /// True if data sent again at `sent_at` cannot be what this ACK answers.

@@ -124,7 +124,7 @@ TEST_F(ScoreboardTest, SeesReordering) {
   (void)board.mark_all_lost(false);
   send(100, 200, 5);
   // That one was sent again: which copy arrived shows by the time only.
-  const AckClock late{Instant::from_nanos(50), Duration::nanos(10), {}, {}};
+  const AckClock late{Instant::from_nanos(50), Duration::nanos(10)};
   EXPECT_FALSE(board.on_ack(Seq{base} + 200, {}, late).reordered);
 }
 
