@@ -6,6 +6,7 @@
 #include <netinet/tcp.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -53,6 +54,7 @@ class Child {
   explicit Child(F&& body) : pid_(fork()) {
     if (pid_ < 0) give_up("fork");
     if (pid_ == 0) {
+      prctl(PR_SET_PDEATHSIG, SIGKILL);  // however the parent ends
       std::forward<F>(body)();
       _exit(0);
     }
@@ -154,9 +156,8 @@ inline double seconds_now() {
 /// Counts from the end of a warm-up of a fifth of the time.
 class Meter {
  public:
-  explicit Meter(double seconds) : start_(seconds_now()), warm_(start_ + seconds / 5) {
-    end_ = warm_ + seconds;
-  }
+  explicit Meter(double seconds)
+      : seconds_(seconds), start_(seconds_now()), warm_(start_ + seconds / 5), last_(start_) {}
   void add(std::uint64_t n) { count_ += n; }
   /// False once the time is over.
   bool running() {
@@ -167,7 +168,7 @@ class Meter {
       count_ = 0;
     }
     last_ = now;
-    return now < end_;
+    return !counting_ || now < start_ + seconds_;
   }
   /// Gbit/s, round trips a second or connections a second.
   double rate(Service service) const {
@@ -175,7 +176,7 @@ class Meter {
   }
 
  private:
-  double start_, warm_, end_ = 0, last_ = 0;
+  double seconds_, start_, warm_, last_;
   std::uint64_t count_ = 0;
   bool counting_ = false;
 };

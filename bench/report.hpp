@@ -22,6 +22,12 @@ inline double seconds_of(auto&& work) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
 }
 
+/// A line for tools/figures.py.
+inline void print_row(const char* name, double value, const char* unit) {
+  std::printf("%s %.6g %s\n", name, value, unit);
+  std::fflush(stdout);
+}
+
 /// Runs `measure` five times and prints the median with the extremes.
 inline void report(const char* what, const char* unit, auto&& measure) {
   std::array<double, 5> values{};

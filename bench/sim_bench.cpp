@@ -1,6 +1,9 @@
 // How fast virtual time runs: simulated seconds for each real second of one
 // flow at 50 Mbit/s, 40 ms round trip; median of five.
+// Usage: sim_bench [simulated_speed SECONDS]: one line, of as many flows as SECONDS take.
 #include <cstdint>
+#include <cstdlib>
+#include <string_view>
 
 #include "report.hpp"
 #include "sim/apps.hpp"
@@ -31,13 +34,34 @@ double simulated_per_real(const char* net) {
   return static_cast<double>(simulated.count_micros()) / 1e6 / seconds;
 }
 
+constexpr const char* kPath = "delay=20ms rate=50mbit";
+
+int simulated_speed(double seconds) {
+  int runs = 0;
+  double sum = 0;
+  for (double spent = 0; spent < seconds; ++runs) {
+    double speed = 0;
+    spent += seconds_of([&] { speed = simulated_per_real(kPath); });
+    sum += 1 / speed;
+  }
+  print_row("simulated_speed", runs / sum, "s/s");
+  return 0;
+}
+
 }  // namespace
 }  // namespace tidewire::bench
 
-int main() {
+int main(int argc, char** argv) {
   namespace bench = tidewire::bench;
+  if (argc > 1) {
+    if (std::string_view(argv[1]) != "simulated_speed") {
+      std::fputs("usage: sim_bench [simulated_speed SECONDS]\n", stderr);
+      return 2;
+    }
+    return bench::simulated_speed(argc > 2 ? std::atof(argv[2]) : 1.0);
+  }
   bench::report("50 Mbit/s, 40 ms, simulated time", "s/s",
-                [] { return bench::simulated_per_real("delay=20ms rate=50mbit"); });
+                [] { return bench::simulated_per_real(bench::kPath); });
   bench::report("the same with 1 % loss", "s/s",
                 [] { return bench::simulated_per_real("delay=20ms rate=50mbit loss=1%"); });
 }

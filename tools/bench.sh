@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Usage: ./dev bench [figures [...] | grid [...] | instructions [--update] | NAME...]
+# Usage: ./dev bench [--json FILE | quick [--json FILE] | figures [...] | grid [...] | instructions [--update] | NAME...]
+#   --json FILE            every row of docs/perf.md as JSON, beside its reference (as root; an hour)
+#   quick [--json FILE]    the same in five minutes, with fewer and shorter runs
+#   figures [ROW...]       one flow over TAP beside the kernel, or the rows named (figures --help)
 #   (nothing)              every benchmark in bench/ but the grid, one after the other
 #   grid                   goodput on 216 bad paths in virtual time, against formulas (grid --help)
 #   grid --kernel          goodput on 24 bad paths in real time, beside the kernel (as root; hours)
 #   fairness --kernel      CUBIC beside the kernel's in one queue, in real time (as root; 10 minutes)
-#   figures                the table of docs/perf.md, beside the kernel (figures --help)
 #   NAME...                only those whose name contains NAME
 #   instructions           callgrind instruction and allocation counts against bench/instructions.json
 #   instructions --update  write the counts as the new bench/instructions.json
@@ -12,7 +14,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 case ${1:-} in
-  -h | --help) sed -n '2,11s/^# //p' "$0"; exit 0 ;;
+  -h | --help) sed -n '2,13s/^# //p' "$0"; exit 0 ;;
   grid)
     shift
     kernel=0
@@ -24,6 +26,8 @@ case ${1:-} in
   fairness)
     if [ "${2:-}" = --kernel ]; then shift 2; exec build/release/bench/fairness_kernel_bench "$@"; fi
     ;;
+  --json | --json=*) exec python3 tools/figures.py --all "$@" ;;
+  quick) shift; exec python3 tools/figures.py --all --quick "$@" ;;
   figures) shift; exec python3 tools/figures.py "$@" ;;
   instructions) shift; exec python3 tools/instructions.py "$@" ;;
 esac

@@ -1,0 +1,60 @@
+"""The rows of ./dev bench --json, and which programs they come from.
+
+A program is called `PROGRAM CASE SECONDS CORES` and prints lines `NAME VALUE UNIT`; a row takes the line
+that bears its name (or `case`).
+"""
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    ident: str
+    case: str = ""       # name of the line; "" is that of the row
+    against: tuple = ()  # names of reference lines; the one with the best median counts
+
+    @property
+    def line(self):
+        return self.case or self.ident
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """Programs that run by turns in each round, and the rows that come of what they print."""
+    programs: tuple      # of "PROGRAM CASE"
+    rows: tuple
+    cores: int = 1       # that everything is pinned to; 0: no pinning
+    runs: int = 0        # rounds, where repeating says nothing; 0: as asked for
+    timeout: float = 60  # seconds for one program, beside five times the length of a run
+    group: str = ""      # `figures` without a word measures the group "tap"
+
+
+def beside(ident, ours, reference, **more):
+    """A row of one program's case, as a multiple of another's."""
+    return Job((ours, reference), (Row(ident, ours.split()[1], (reference.split()[1],)),), **more)
+
+
+def one_line(program, idents, **more):
+    """Rows without a reference, all of one run of one program."""
+    return Job((program,), tuple(Row(i) for i in idents), **more)
+
+
+JOBS = (
+    beside("tap_out", "link_bench tap_out", "link_bench veth_out", group="tap"),
+    beside("tap_out_copy", "link_bench tap_out_copy", "link_bench veth_out", group="tap"),
+    beside("tap_in", "link_bench tap_in", "link_bench veth_in", group="tap"),
+    beside("tap_in_copy", "link_bench tap_in_copy", "link_bench veth_in", group="tap"),
+    beside("tap_plain_out_kernel", "link_bench tap_plain_out", "link_bench veth_plain_out", cores=2, group="tap"),
+    beside("tap_plain_in_kernel", "link_bench tap_plain_in", "link_bench veth_plain_in", cores=2, group="tap"),
+    beside("tap_round_trips", "link_bench tap_round_trips", "link_bench veth_round_trips", group="tap"),
+    beside("tap_connections", "link_bench tap_connections", "link_bench veth_connections", group="tap"),
+    Job(("memory_bench memory_super",), (Row("memory_super", against=("memory_super_memcpy",)),)),
+    Job(("memory_bench memory_1500",), (Row("memory_1500", against=("memory_1500_memcpy",)),)),
+    one_line("instruction_rows.py",
+             ("instructions_per_segment", "instructions_per_round_trip", "allocations_per_segment"),
+             runs=1, timeout=600),
+    one_line("sim_bench simulated_speed", ("simulated_speed",)),
+    beside("shm", "shm_bench shm", "shm_bench shm_kernel", cores=2),
+    beside("xdp_out", "xdp_bench xdp_out", "xdp_bench xdp_out_bare", cores=2),
+    beside("xdp_in", "xdp_bench xdp_in", "xdp_bench xdp_in_bare", cores=2),
+    beside("two_shards", "shards_bench shards_2", "shards_bench shards_1", cores=2),
+)
