@@ -27,15 +27,15 @@ class Wire final : public TxSink {
   }
 
   PushResult push(const TxFrame& frame) noexcept override {
-    const std::uint32_t packets = offload_ ? 1 : device::wire_packets(frame);
+    const device::Cutter cutter{frame};
+    const std::uint32_t packets = offload_ ? 1 : cutter.packets();
     if (used_ + packets > slots_.size()) {
       refused_ = true;
       return PushResult::full;
     }
     for (std::uint32_t i = 0; i < packets; ++i) {
       Slot& slot = slots_[used_++];
-      slot.size =
-          offload_ ? device::gather(frame, slot.bytes) : device::materialise(frame, i, slot.bytes);
+      slot.size = offload_ ? device::gather(frame, slot.bytes) : cutter.write(i, slot.bytes);
       slot.seg_size = offload_ ? static_cast<std::uint16_t>(frame.seg_size) : 0;
       slot.segs = offload_ ? frame.segs : 1;
       slot.checksum =

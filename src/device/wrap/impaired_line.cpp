@@ -48,14 +48,14 @@ PushResult ImpairedLine::push(const TxFrame& frame) {
     push_whole(frame);
     return PushResult::taken;
   }
-  const std::uint32_t packets = wire_packets(frame);
-  for (std::uint32_t i = 0; i < packets; ++i) {
+  const Cutter cutter{frame};
+  for (std::uint32_t i = 0; i < cutter.packets(); ++i) {
     const FrameBuffer buffer = pool_.take(wire_packet_size(frame, i));
     if (!buffer) {
       report(Impact::no_memory, Fate{}, frame.headers);
       continue;
     }
-    materialise(frame, i, buffer.space());
+    cutter.write(i, buffer.space());
     offer(buffer, ChecksumState::unknown);
   }
   return PushResult::taken;

@@ -1,8 +1,8 @@
 #include "device/wrap/materialise.hpp"
 
 #include <algorithm>
+#include <cstring>
 
-#include "wire/checksum.hpp"
 #include "wire/load.hpp"
 
 namespace tidewire::device {
@@ -14,11 +14,10 @@ using wire::load_u32;
 using wire::load_u8;
 using wire::store_u16;
 using wire::store_u32;
-using wire::store_u8;
 
-constexpr std::uint8_t kTcpFin = 0x01;
-constexpr std::uint8_t kTcpPush = 0x08;
-constexpr std::uint8_t kTcpCwr = 0x80;
+constexpr std::uint16_t kTcpFin = 0x01;
+constexpr std::uint16_t kTcpPush = 0x08;
+constexpr std::uint16_t kTcpCwr = 0x80;
 constexpr std::size_t kTcpChecksum = 16;  // offset of the field; UDP's is 6
 
 struct Slice {
@@ -26,12 +25,16 @@ struct Slice {
   std::size_t size = 0;
 };
 
-Slice slice(const TxFrame& frame, std::uint32_t segment) noexcept {
-  const std::size_t all = frame.payload_size();
+Slice slice(const TxFrame& frame, std::size_t all, std::uint32_t segment) noexcept {
   if (frame.seg_size == 0) return {0, segment == 0 ? all : 0};
   const std::size_t offset = std::min(all, std::size_t{segment} * frame.seg_size);
   return {offset, std::min<std::size_t>(frame.seg_size, all - offset)};
 }
+
+void take_out_u16(Checksum& sum, std::uint16_t word) noexcept {
+  sum.add_u16(static_cast<std::uint16_t>(~word));
+}
+void take_out_u32(Checksum& sum, std::uint32_t word) noexcept { sum.add_u32(~word); }
 
 /// Copies `part` of the payload to `out`, and adds it to `sum` if there is one.
 void copy_payload(std::span<const Bytes> payload, Slice part, MutBytes out,
@@ -53,28 +56,6 @@ void copy_payload(std::span<const Bytes> payload, Slice part, MutBytes out,
     }
     out = out.subspan(region.size());
   }
-}
-
-/// Length, identification and header checksum of the IP header at `ip` (RFC 791 §3.1, RFC 8200 §3).
-void patch_network(MutBytes ip, std::size_t header_size, std::uint32_t segment) noexcept {
-  std::byte* at = ip.data();
-  if (load_u8(at) >> 4 == 6) {
-    store_u16(at + 4, static_cast<std::uint16_t>(ip.size() - 40));
-    return;
-  }
-  store_u16(at + 2, static_cast<std::uint16_t>(ip.size()));
-  store_u16(at + 4, static_cast<std::uint16_t>(load_u16(at + 4) + segment));
-  store_u16(at + 10, 0);
-  store_u16(at + 10, wire::internet_checksum(ip.first(header_size)));
-}
-
-/// Sequence number and flags of a TCP segment that is number `segment` of a super-segment.
-void patch_tcp(std::byte* tcp, std::uint32_t offset, bool first, bool last) noexcept {
-  store_u32(tcp + 4, load_u32(tcp + 4) + offset);
-  std::uint8_t flags = load_u8(tcp + 13);
-  if (!first) flags &= static_cast<std::uint8_t>(~kTcpCwr);
-  if (!last) flags &= static_cast<std::uint8_t>(~(kTcpFin | kTcpPush));
-  store_u8(tcp + 13, flags);
 }
 
 bool has_transport(const TxFrame& frame) noexcept {
@@ -99,45 +80,97 @@ std::uint32_t wire_packets(const TxFrame& frame) noexcept {
 }
 
 std::size_t wire_packet_size(const TxFrame& frame, std::uint32_t segment) noexcept {
-  return frame.headers.size() + slice(frame, segment).size;
+  return frame.headers.size() + slice(frame, frame.payload_size(), segment).size;
 }
 
 std::size_t materialise(const TxFrame& frame, std::uint32_t segment, MutBytes out) noexcept {
-  const Slice part = slice(frame, segment);
-  const std::size_t size = frame.headers.size() + part.size;
-  const std::uint32_t packets = wire_packets(frame);
-  if (segment >= packets || size > out.size()) return 0;
+  return Cutter{frame}.write(segment, out);
+}
+
+Cutter::Cutter(const TxFrame& frame) noexcept
+    : frame_(frame),
+      payload_(frame.payload_size()),
+      packets_(wire_packets(frame)),
+      completes_(frame.checksum_pending && offsets_hold(frame)),
+      tcp_(frame.checksum_offset == kTcpChecksum) {
+  if (!completes_) return;
+  const Bytes transport = frame.headers.subspan(frame.transport_offset);
+  transport_sum_.add(transport);
+  if (packets_ == 1) return;
+  // What differs from packet to packet is taken out of the sums: a number's complement cancels it
+  // (RFC 1071 §2). The pseudo-header sum covers the length of the whole.
+  take_out_u32(transport_sum_, static_cast<std::uint32_t>(transport.size() + payload_));
+  if (tcp_) {
+    take_out_u32(transport_sum_, load_u32(transport.data() + 4));
+    take_out_u16(transport_sum_, load_u16(transport.data() + 12));
+  } else {
+    take_out_u16(transport_sum_, load_u16(transport.data() + 4));
+  }
+  const Bytes ip = frame.headers.first(frame.transport_offset).subspan(frame.network_offset);
+  v6_ = load_u8(ip.data()) >> 4 == 6;
+  if (v6_) return;
+  network_sum_.add(ip);
+  for (const std::size_t at : {2U, 4U, 10U}) take_out_u16(network_sum_, load_u16(ip.data() + at));
+}
+
+/// Length, identification and header checksum of the IP header (RFC 791 §3.1, RFC 8200 §3).
+void Cutter::patch_network(MutBytes packet, std::uint32_t segment) const noexcept {
+  const MutBytes ip = packet.subspan(frame_.network_offset);
+  std::byte* at = ip.data();
+  if (v6_) {
+    store_u16(at + 4, static_cast<std::uint16_t>(ip.size() - 40));
+    return;
+  }
+  const auto length = static_cast<std::uint16_t>(ip.size());
+  const auto identification = static_cast<std::uint16_t>(load_u16(at + 4) + segment);
+  store_u16(at + 2, length);
+  store_u16(at + 4, identification);
+  Checksum sum = network_sum_;
+  sum.add_u16(length);
+  sum.add_u16(identification);
+  store_u16(at + 10, sum.finish());
+}
+
+/// Sequence number and flags of a TCP segment, or the length of a UDP datagram, which go into
+/// `sum`.
+void Cutter::patch_transport(std::byte* at, std::size_t offset, std::size_t size,
+                             std::uint32_t segment, Checksum& sum) const noexcept {
+  const std::size_t length = frame_.headers.size() - frame_.transport_offset + size;
+  sum.add_u32(static_cast<std::uint32_t>(length));
+  if (!tcp_) {
+    store_u16(at + 4, static_cast<std::uint16_t>(length));
+    sum.add_u16(static_cast<std::uint16_t>(length));
+    return;
+  }
+  const std::uint32_t seq = load_u32(at + 4) + static_cast<std::uint32_t>(offset);
+  std::uint16_t flags = load_u16(at + 12);
+  if (segment != 0) flags &= static_cast<std::uint16_t>(~kTcpCwr);
+  if (segment + 1 != packets_) flags &= static_cast<std::uint16_t>(~(kTcpFin | kTcpPush));
+  store_u32(at + 4, seq);
+  store_u16(at + 12, flags);
+  sum.add_u32(seq);
+  sum.add_u16(flags);
+}
+
+std::size_t Cutter::write(std::uint32_t segment, MutBytes out) const noexcept {
+  const Slice part = slice(frame_, payload_, segment);
+  const std::size_t size = frame_.headers.size() + part.size;
+  if (segment >= packets_ || size > out.size()) return 0;
   out = out.first(size);
-  std::copy(frame.headers.begin(), frame.headers.end(), out.begin());
-  const MutBytes body = out.subspan(frame.headers.size());
-  if (!frame.checksum_pending || !offsets_hold(frame)) {
-    copy_payload(frame.payload, part, body, nullptr);
+  std::memcpy(out.data(), frame_.headers.data(), frame_.headers.size());
+  const MutBytes body = out.subspan(frame_.headers.size());
+  if (!completes_) {
+    copy_payload(frame_.payload, part, body, nullptr);
     return size;
   }
-  std::byte* transport = out.data() + frame.transport_offset;
-  std::byte* field = transport + frame.checksum_offset;
-  const bool tcp = frame.checksum_offset == kTcpChecksum;
-  if (packets > 1) {
-    patch_network(out.subspan(frame.network_offset),
-                  std::size_t{frame.transport_offset} - frame.network_offset, segment);
-    // The pseudo-header sum covers the length of the whole; make it that of this packet.
-    const std::size_t header = frame.headers.size() - frame.transport_offset;
-    Checksum pseudo;
-    pseudo.add_u16(load_u16(field));
-    pseudo.add_u32(~static_cast<std::uint32_t>(header + frame.payload_size()));
-    pseudo.add_u32(static_cast<std::uint32_t>(header + part.size));
-    store_u16(field, pseudo.fold());
-    if (tcp) {
-      patch_tcp(transport, static_cast<std::uint32_t>(part.offset), segment == 0,
-                segment + 1 == packets);
-    } else {
-      store_u16(transport + 4, static_cast<std::uint16_t>(header + part.size));
-    }
+  std::byte* transport = out.data() + frame_.transport_offset;
+  Checksum sum = transport_sum_;
+  if (packets_ > 1) {
+    patch_network(out, segment);
+    patch_transport(transport, part.offset, part.size, segment, sum);
   }
-  Checksum sum;
-  sum.add(out.subspan(frame.transport_offset, frame.headers.size() - frame.transport_offset));
-  copy_payload(frame.payload, part, body, &sum);
-  store_u16(field, tcp ? sum.finish() : sum.finish_udp());
+  copy_payload(frame_.payload, part, body, &sum);
+  store_u16(transport + frame_.checksum_offset, tcp_ ? sum.finish() : sum.finish_udp());
   return size;
 }
 

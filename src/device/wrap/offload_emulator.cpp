@@ -47,9 +47,9 @@ bool OffloadEmulator::push_packet(Bytes packet, const TxFrame& frame) noexcept {
 PushResult OffloadEmulator::push(const TxFrame& frame) noexcept {
   if (!flush()) return PushResult::full;
   if (inner_can(frame)) return inner().push(frame);
-  const std::uint32_t packets = wire_packets(frame);
-  for (std::uint32_t i = 0; i < packets; ++i) {
-    const std::size_t size = materialise(frame, i, scratch_);
+  const Cutter cutter{frame};
+  for (std::uint32_t i = 0; i < cutter.packets(); ++i) {
+    const std::size_t size = cutter.write(i, scratch_);
     const bool waits = !sizes_.empty();
     if (!waits && push_packet(Bytes{scratch_}.first(size), frame)) continue;
     if (i == 0) return PushResult::full;
