@@ -148,7 +148,29 @@ class World {
       rx.head = Bytes{bytes}.first(64);
       rx.more[0] = Bytes{bytes}.subspan(64);
     }
-    stack_.on_frames(id, {&rx, 1}, now_);
+    if ((flags & 64) == 0) return stack_.on_frames(id, {&rx, 1}, now_);
+    batch(id, rx, bytes);
+  }
+
+  /// The frame, and in the same batch some that go on where its TCP text ends.
+  void batch(InterfaceId id, const RxFrame& first, const std::vector<std::byte>& bytes) {
+    constexpr std::size_t kFollowers = 4;
+    const std::size_t ip = id == 1 ? 14 : 0;
+    std::vector<std::vector<std::byte>> followers(kFollowers, bytes);
+    std::vector<RxFrame> frames(1 + kFollowers, first);
+    for (std::size_t i = 0; i < kFollowers; ++i) {
+      std::vector<std::byte>& follower = followers[i];
+      if (follower.size() >= ip + 40) {
+        const auto text = static_cast<std::uint32_t>(follower.size() - ip - 20 -
+                                                     (wire::load_u8(&follower[ip + 32]) >> 4) * 4U);
+        const std::uint32_t seq = wire::load_u32(&follower[ip + 24]);
+        wire::store_u32(&follower[ip + 24], seq + text * static_cast<std::uint32_t>(i + 1));
+        repair(follower, ip);
+      }
+      frames[1 + i].head = follower;
+      frames[1 + i].more = {};
+    }
+    stack_.on_frames(id, frames, now_);
   }
 
   /// So that mutations get past the checksums.

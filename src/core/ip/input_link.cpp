@@ -21,26 +21,43 @@ void Layer::Arrival::trim(std::size_t total) noexcept {
 void Layer::on_frames(InterfaceId id, std::span<const RxFrame> frames) noexcept {
   Interface* interface = interfaces_.get(id);
   if (interface == nullptr) return;
-  for (const RxFrame& frame : frames) {
-    ++context_.counters.frames_in;
-    context_.counters.bytes_in += frame.size();
+  Counters& counters = context_.counters;
+  while (!frames.empty()) {
+    const RxFrame& frame = frames.front();
+    frames = frames.subspan(1);
+    ++counters.frames_in;
+    counters.bytes_in += frame.size();
     if (!interface->up) {
       context_.drop(DropReason::interface_down, id);
       continue;
     }
-    Arrival arrival{*interface,
-                    frame.head,
-                    frame.more,
-                    frame.seg_size,
-                    frame.segs,
-                    interface->trusted ? frame.checksum : ChecksumState::unknown,
-                    earlier(frame.ingress, context_.now),
-                    false};
-    if (interface->medium == Medium::ethernet) {
-      on_ethernet(arrival);
-    } else {
-      on_ip(arrival);
+    if (frames.empty() || frame.segs != 1) {
+      on_frame(*interface, frame, nullptr);
+      continue;
     }
+    Train train{frame.head, frames, interface->trusted};
+    on_frame(*interface, frame, &train);
+    counters.frames_in += train.taken();
+    counters.bytes_in += train.taken_bytes();
+    counters.ip_in += train.taken();
+    frames = frames.subspan(train.taken());
+  }
+}
+
+void Layer::on_frame(Interface& interface, const RxFrame& frame, Train* train) noexcept {
+  Arrival arrival{interface,
+                  frame.head,
+                  frame.more,
+                  frame.seg_size,
+                  frame.segs,
+                  interface.trusted ? frame.checksum : ChecksumState::unknown,
+                  earlier(frame.ingress, context_.now),
+                  false,
+                  train};
+  if (interface.medium == Medium::ethernet) {
+    on_ethernet(arrival);
+  } else {
+    on_ip(arrival);
   }
 }
 

@@ -152,6 +152,7 @@ void Layer::accept_ipv4(Arrival& arrival, const wire::Ipv4View& view, Cast cast,
   packet.seg_size = arrival.seg_size;
   packet.segs = arrival.segs;
   packet.ingress = arrival.ingress;
+  packet.train = arrival.train;
   check_segments(packet);
   dispatch(packet);
 }

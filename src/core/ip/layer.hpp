@@ -12,6 +12,7 @@
 #include "core/ip/path_mtu.hpp"
 #include "core/ip/reassembly.hpp"
 #include "core/ip/route.hpp"
+#include "core/ip/train.hpp"
 #include "core/link/interface.hpp"
 #include "core/link/neighbor.hpp"
 #include "core/link/packet_store.hpp"
@@ -153,6 +154,7 @@ class Layer final : public Output,
     ChecksumState checksum;
     Instant ingress;
     bool link_group;  ///< came as a link-layer broadcast or multicast
+    Train* train;     ///< what came behind it; null: nothing that could be handled with it
 
     std::size_t size() const noexcept {
       return packet.size() + more[0].size() + more[1].size() + more[2].size();
@@ -161,6 +163,7 @@ class Layer final : public Output,
   };
 
   // input_link.cpp
+  void on_frame(link::Interface& interface, const RxFrame& frame, Train* train) noexcept;
   void on_ip(Arrival& arrival) noexcept;
   void on_ethernet(Arrival& arrival) noexcept;
   void on_arp(Arrival& arrival) noexcept;

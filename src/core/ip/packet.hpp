@@ -12,6 +12,8 @@
 
 namespace tidewire::ip {
 
+class Train;
+
 /// What the destination address of a received packet is to this host.
 enum class Cast : std::uint8_t { unicast, broadcast, multicast };
 
@@ -31,7 +33,8 @@ struct Packet {
   ChecksumState checksum = ChecksumState::unknown;
   std::uint16_t seg_size = 0;  ///< as in RxFrame
   std::uint16_t segs = 1;
-  Instant ingress;  ///< clamped to not later than now
+  Instant ingress;         ///< clamped to not later than now
+  Train* train = nullptr;  ///< what came behind it in the same batch, if anything
 
   std::size_t transport_size() const noexcept {
     return transport.size() + more[0].size() + more[1].size() + more[2].size();

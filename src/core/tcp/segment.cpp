@@ -16,7 +16,7 @@ void Segment::trim_front(std::uint32_t n) noexcept {
   n = std::min(n, text_len);
   seq += n;
   text_len -= n;
-  for (Bytes& region : text) {
+  for (Bytes& region : parts()) {
     const std::size_t cut = std::min<std::size_t>(n, region.size());
     region = region.subspan(cut);
     n -= static_cast<std::uint32_t>(cut);
@@ -31,7 +31,8 @@ void Segment::trim_back(std::uint32_t n) noexcept {
   }
   n = std::min(n, text_len);
   text_len -= n;
-  for (auto region = text.rbegin(); region != text.rend(); ++region) {
+  const std::span<Bytes> all = parts();
+  for (auto region = all.rbegin(); region != all.rend(); ++region) {
     const std::size_t cut = std::min<std::size_t>(n, region->size());
     *region = region->first(region->size() - cut);
     n -= static_cast<std::uint32_t>(cut);

@@ -28,6 +28,7 @@ struct Segment {
   std::uint8_t tos = 0;
   std::uint32_t text_len = 0;  ///< bytes of text
   std::array<Bytes, 4> text{};
+  std::span<Bytes> train;  ///< instead of `text`: of this segment and of those behind it
   Instant ingress;
   wire::TcpOptions options;
 
@@ -43,7 +44,12 @@ struct Segment {
   void trim_front(std::uint32_t n) noexcept;
   /// Takes n octets off the back (FIN first, then text).
   void trim_back(std::uint32_t n) noexcept;
-  std::span<const Bytes> regions() const noexcept { return text; }
+  std::span<const Bytes> regions() const noexcept {
+    return train.empty() ? std::span<const Bytes>(text) : train;
+  }
+
+ private:
+  std::span<Bytes> parts() noexcept { return train.empty() ? std::span<Bytes>(text) : train; }
 };
 
 //= RFC 9293 §3.1

@@ -24,8 +24,13 @@ void Input::on_packet(const ip::Packet& packet, const ForwardPolicy& forwarding)
                     seg.window);
   }
   switch (ref.kind) {
-    case FlowKind::connection:
-      return connection_arrives(*s.connections.at_index(ref.index), seg);
+    case FlowKind::connection: {
+      Connection& c = *s.connections.at_index(ref.index);
+      if (packet.train != nullptr && leads_train(c, seg) && packet.train->start(packet)) {
+        gather(c, seg, *packet.train);
+      }
+      return connection_arrives(c, seg);
+    }
     case FlowKind::idle: {
       Connection* woken = s.wake(*s.idles.at_index(ref.index));
       if (woken == nullptr) return s.drop(DropReason::no_memory, seg);
@@ -38,6 +43,44 @@ void Input::on_packet(const ip::Packet& packet, const ForwardPolicy& forwarding)
     case FlowKind::none:
       return stranger(seg, packet, forwarding, std::nullopt);
   }
+}
+
+/// Text in order that no check will find fault with, on a connection that waits for nothing else:
+/// what follows it in the same batch may be handled with it.
+bool Input::leads_train(const Connection& c, const Segment& seg) const noexcept {
+  if (seg.text_len == 0 || seg.flags != wire::TcpFlags{TcpFlag::ack} || seg.seq != c.rcv.nxt ||
+      c.state != TcpState::established || c.active == nullptr || c.fin_pending || c.read_shut) {
+    return false;
+  }
+  if (!c.active->rcv_ring.islands().empty() || !seg.options.sack.empty()) return false;
+  if (seg.ack.before(c.snd.una) || seg.ack.after(c.snd.nxt)) return false;
+  return !c.timestamps_on || (seg.options.timestamps &&
+                              !c.timestamps.paws_reject(seg.options.timestamps->value, s.now()));
+}
+
+/// Makes one segment of `seg` and what follows it, as far as the window goes: nothing has to be cut
+/// off it.
+void Input::gather(const Connection& c, Segment& seg, ip::Train& train) noexcept {
+  const std::size_t room = c.rcv.window.usable(c.rcv.nxt);
+  texts_[0] = seg.text[0];
+  std::size_t count = 1;
+  while (count < kMostInTrain && seg.text_len <= room) {
+    const Seq next = seg.seq + seg.text_len;
+    const auto text = train.take(next, room - seg.text_len);
+    if (!text) break;
+    texts_[count++] = *text;
+    const auto size = static_cast<std::uint32_t>(text->size());
+    seg.text_len += size;
+    if (s.tracing()) [[unlikely]] {
+      s.trace_segment(TraceKind::segment_in, &c, next, seg.ack, size, seg.flags, seg.window);
+    }
+  }
+  if (count == 1) return;
+  s.ctx.counters.tcp_segs_in += count - 1;
+  seg.seg_size = static_cast<std::uint16_t>(texts_[0].size());
+  seg.segs = static_cast<std::uint16_t>(count);
+  seg.train = std::span{texts_}.first(count);
+  if (train.pushed()) seg.flags |= TcpFlag::psh;
 }
 
 void Input::connection_arrives(Connection& c, Segment& seg) noexcept {

@@ -1,7 +1,10 @@
 // Segments that arrive: from the four-tuple to the record, and through the steps of RFC 9293.
 #pragma once
 
+#include <array>
+
 #include "core/ip/packet.hpp"
+#include "core/ip/train.hpp"
 #include "core/tcp/segment.hpp"
 #include "core/tcp/shared.hpp"
 
@@ -30,6 +33,8 @@ class Input {
  private:
   // demux.cpp
   void connection_arrives(Connection& c, Segment& seg) noexcept;
+  bool leads_train(const Connection& c, const Segment& seg) const noexcept;
+  void gather(const Connection& c, Segment& seg, ip::Train& train) noexcept;
   /// `isn_floor`: our numbers must begin behind it (the tuple was in TIME-WAIT).
   void stranger(Segment& seg, const ip::Packet& packet, const ForwardPolicy& forwarding,
                 std::optional<Seq> isn_floor) noexcept;
@@ -121,6 +126,8 @@ class Input {
   }
 
   Shared& s;
+  static constexpr std::size_t kMostInTrain = 64;
+  std::array<Bytes, kMostInTrain> texts_;  // of the train that is being handled
 };
 
 }  // namespace tidewire::tcp
