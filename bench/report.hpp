@@ -2,9 +2,12 @@
 // five.
 #pragma once
 
+#include <time.h>
+
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 
@@ -20,6 +23,28 @@ inline double seconds_of(auto&& work) {
   const auto began = std::chrono::steady_clock::now();
   work();
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+}
+
+/// CPU time of this thread: what else the machine does is not in it.
+inline double cpu_seconds() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
+
+/// Ends the program unless the machine has that much memory to give.
+inline void must_have_memory(std::size_t bytes) {
+  std::FILE* const file = std::fopen("/proc/meminfo", "re");
+  if (file == nullptr) return;
+  std::array<char, 128> line{};
+  unsigned long long kib = ~0ULL >> 10;
+  while (std::fgets(line.data(), line.size(), file) != nullptr &&
+         std::sscanf(line.data(), "MemAvailable: %llu kB", &kib) != 1) {
+  }
+  std::fclose(file);
+  if (kib << 10 >= bytes) return;
+  std::fprintf(stderr, "bench: needs %zu MiB of memory, %llu are there\n", bytes >> 20, kib >> 10);
+  std::exit(1);
 }
 
 /// A line for tools/figures.py.

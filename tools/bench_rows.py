@@ -24,6 +24,8 @@ class Job:
     rows: tuple
     cores: int = 1       # that everything is pinned to; 0: no pinning
     runs: int = 0        # rounds, where repeating says nothing; 0: as asked for
+    slow: bool = False   # one round will do in a quick run
+    full: bool = False   # not in a quick run
     timeout: float = 60  # seconds for one program, beside five times the length of a run
     group: str = ""      # `figures` without a word measures the group "tap"
 
@@ -51,7 +53,16 @@ JOBS = (
     Job(("memory_bench memory_1500",), (Row("memory_1500", against=("memory_1500_memcpy",)),)),
     one_line("instruction_rows.py",
              ("instructions_per_segment", "instructions_per_round_trip", "allocations_per_segment"),
-             runs=1, timeout=600),
+             runs=1, slow=True, timeout=600),
+    one_line("million_bench idle_connection_bytes", ("idle_connection_bytes",), runs=1),
+    one_line("million_bench million_connections",
+             ("million_connections_mib", "million_connect_ns_1k", "million_connect_ns_1m"),
+             runs=3, slow=True, timeout=300),
+    one_line("busy_bench busy_100", ("busy_packet_ns_100",)),
+    one_line("busy_bench busy_1000", ("busy_packet_ns_1000",)),
+    one_line("busy_bench busy_10000", ("busy_packet_ns_10000",)),
+    one_line("busy_bench busy_100000", ("busy_packet_ns_100000", "busy_100k"), runs=3, slow=True, timeout=300),
+    one_line("busy_bench busy_1000000", ("busy_packet_ns_1000000",), runs=1, full=True, timeout=900),
     one_line("sim_bench simulated_speed", ("simulated_speed",)),
     beside("shm", "shm_bench shm", "shm_bench shm_kernel", cores=2),
     beside("xdp_out", "xdp_bench xdp_out", "xdp_bench xdp_out_bare", cores=2),

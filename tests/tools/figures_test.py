@@ -20,8 +20,8 @@ FIELDS = {"id", "unit", "median", "min", "max", "n", "against", "reference", "ra
 
 
 class Settings:
-    def __init__(self, folder, runs=3):
-        self.programs, self.runs, self.seconds = pathlib.Path(folder), runs, 0.1
+    def __init__(self, folder, runs=3, quick=False):
+        self.programs, self.runs, self.seconds, self.quick = pathlib.Path(folder), runs, 0.1, quick
 
 
 class Rows(unittest.TestCase):
@@ -60,6 +60,12 @@ class Rows(unittest.TestCase):
         self.assertEqual([(r["median"], r["unit"], r["n"], r["ratio"], r["reference"]) for r in rows],
                          [(1, "bytes", 1, None, None), (2.5, "ns", 1, None, None)])
         self.assertEqual((self.folder / "seen").read_text(), "0.1 1\n")
+
+    def test_slow_rows_run_once_when_quick(self):
+        self.program("slow", 'echo "a 1 x"')
+        for quick, n in ((False, 3), (True, 1)):
+            row, = figures.measure(bench_rows.one_line("slow a", ("a",), slow=True), Settings(self.folder, quick=quick))
+            self.assertEqual(row["n"], n)
 
     def test_what_cannot_run_says_why(self):
         self.program("good", 'echo "$1 1 x"')
@@ -112,7 +118,7 @@ class Rows(unittest.TestCase):
     def test_the_whole_table(self):
         self.stand_ins()
         out = self.folder / "out.json"
-        done = self.tool("--all", "--quick", "--json", out)
+        done = self.tool("--all", "--runs", "2", "--json", out)
         self.assertEqual(done.returncode, 0, done.stderr)
         rows = json.loads(out.read_text())
         for row in rows:
@@ -123,6 +129,9 @@ class Rows(unittest.TestCase):
         ids = [row["id"] for row in rows]
         self.assertEqual(len(ids), len(set(ids)))
         self.assertEqual(ids, self.tool("--list").stdout.split())
+        self.assertEqual(self.tool("--all", "--quick", "--json", out).returncode, 0)
+        quick = [row["id"] for row in json.loads(out.read_text())]
+        self.assertEqual(set(ids) - set(quick), {"busy_packet_ns_1000000"})
 
     def test_a_program_is_not_there(self):
         self.stand_ins(without="shards_bench")
