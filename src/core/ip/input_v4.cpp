@@ -8,7 +8,11 @@
 namespace tidewire::ip {
 namespace {
 
-DropReason reason_of(wire::ParseError error) noexcept {
+constexpr std::uint32_t kClassE = 0xf000'0000;
+
+}  // namespace
+
+DropReason Layer::reason_of(wire::ParseError error) noexcept {
   switch (error) {
     case wire::ParseError::bad_version:
       return DropReason::ip_bad_version;
@@ -20,10 +24,6 @@ DropReason reason_of(wire::ParseError error) noexcept {
       return DropReason::ip_truncated;
   }
 }
-
-constexpr std::uint32_t kClassE = 0xf000'0000;
-
-}  // namespace
 
 //= RFC 791 §3.1
 //= RFC 1122 §3.2.1

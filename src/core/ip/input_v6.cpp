@@ -36,17 +36,6 @@ IcmpError::Kind kind_of(const wire::Icmpv6Header& header) noexcept {
   }
 }
 
-DropReason reason_of(wire::ParseError error) noexcept {
-  switch (error) {
-    case wire::ParseError::bad_version:
-      return DropReason::ip_bad_version;
-    case wire::ParseError::bad_total_length:
-      return DropReason::ip_bad_total_length;
-    default:
-      return DropReason::ip_truncated;
-  }
-}
-
 }  // namespace
 
 //= RFC 8200 §3

@@ -168,6 +168,7 @@ class Layer final : public Output,
   void on_ethernet(Arrival& arrival) noexcept;
   void on_arp(Arrival& arrival) noexcept;
   // input_v4.cpp
+  static DropReason reason_of(wire::ParseError error) noexcept;
   void on_ipv4(Arrival& arrival) noexcept;
   bool check_ipv4(const Arrival& arrival, const wire::Ipv4View& view) noexcept;
   bool check_source(const Arrival& arrival, const wire::Ipv4View& view) noexcept;

@@ -1,14 +1,11 @@
 // Between loss recovery and the congestion controller, which do not know each other.
 #include <algorithm>
 
+#include "base/clip.hpp"
 #include "core/tcp/shared.hpp"
 
 namespace tidewire::tcp {
 namespace {
-
-std::uint32_t clip(std::uint64_t v) noexcept {
-  return static_cast<std::uint32_t>(std::min<std::uint64_t>(v, 0xffffffffU));
-}
 
 UndoCause cause_of(SpuriousBy by) noexcept {
   switch (by) {

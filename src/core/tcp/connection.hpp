@@ -69,6 +69,8 @@ struct Stats {
   std::uint64_t delivery_rate = 0;
   Instant last_sent, last_received, last_ack_received;
   SendTimes times;
+
+  friend bool operator==(const Stats&, const Stats&) noexcept = default;
 };
 
 /// What a connection needs while data moves: buffers, scoreboard, controller.

@@ -8,8 +8,6 @@ namespace tidewire::tcp {
 
 namespace {
 
-constexpr std::size_t kKeyOctets = 16;
-
 RandomSeed read_key(Bytes octets) noexcept {
   return {wire::load_native<std::uint64_t>(octets.data()),
           wire::load_native<std::uint64_t>(octets.data() + 8)};

@@ -16,6 +16,8 @@ namespace tidewire::tcp {
 /// A server's keys (TCP_FASTOPEN_KEY). Cookies are made with the first; those of the second are
 /// still good, so that keys can be changed.
 struct FastOpenKeys {
+  static constexpr std::size_t kKeyOctets = 16;
+
   RandomSeed primary;
   std::optional<RandomSeed> backup;
 

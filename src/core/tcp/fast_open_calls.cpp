@@ -7,8 +7,6 @@
 namespace tidewire::tcp {
 namespace {
 
-constexpr std::size_t kKeyOctets = 16;
-
 void write_key(const RandomSeed& key, std::byte* at) noexcept {
   std::memcpy(at, &key.low, 8);
   std::memcpy(at + 8, &key.high, 8);
@@ -103,10 +101,10 @@ SocketResult<void> Sockets::set_fast_open_keys(Connection& c, Bytes keys) noexce
 
 std::size_t Sockets::fast_open_keys(const Connection& c, MutBytes out) const noexcept {
   const FastOpenKeys& keys = s.keys_of(c);
-  std::array<std::byte, 2 * kKeyOctets> octets{};
+  std::array<std::byte, 2 * FastOpenKeys::kKeyOctets> octets{};
   write_key(keys.primary, octets.data());
-  if (keys.backup) write_key(*keys.backup, octets.data() + kKeyOctets);
-  const std::size_t size = keys.backup ? 2 * kKeyOctets : kKeyOctets;
+  if (keys.backup) write_key(*keys.backup, octets.data() + FastOpenKeys::kKeyOctets);
+  const std::size_t size = (keys.backup ? 2 : 1) * FastOpenKeys::kKeyOctets;
   std::copy_n(octets.begin(), std::min(size, out.size()), out.begin());
   return size;
 }

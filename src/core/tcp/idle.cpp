@@ -2,17 +2,13 @@
 #include "core/tcp/idle.hpp"
 
 #include <algorithm>
+#include <type_traits>
+#include <utility>
 
+#include "base/clip.hpp"
 #include "core/tcp/shared.hpp"
 
 namespace tidewire::tcp {
-namespace {
-
-std::uint32_t clip(std::uint64_t v) noexcept {
-  return static_cast<std::uint32_t>(std::min<std::uint64_t>(v, 0xffffffffU));
-}
-
-}  // namespace
 
 Connection* Shared::make_connection() noexcept {
   SocketEntry* entry = entries.acquire();
@@ -62,13 +58,9 @@ bool Shared::rest(Connection& c) noexcept {
   }
   IdleConnection* idle = idles.acquire();
   if (idle == nullptr) return false;
-  if (!(c.settings == Settings::from(config()))) {
-    idle->settings = settings_blocks.acquire(c.settings);
-    if (idle->settings == nullptr) return idles.release(*idle), false;
-  }
-  idle->stats = stats_blocks.acquire(c.stats);
-  if (idle->stats == nullptr) {
-    if (idle->settings != nullptr) settings_blocks.release(*idle->settings);
+  if (!keep_settings(c, *idle)) return idles.release(*idle), false;
+  if (!keep_history(c, *idle)) {
+    drop_settings(*idle);
     return idles.release(*idle), false;
   }
   pack(c, *idle);
@@ -82,12 +74,85 @@ bool Shared::rest(Connection& c) noexcept {
   return true;
 }
 
+std::optional<QuietStats> QuietStats::pack(const Stats& stats, Instant base) noexcept {
+  const auto busy = stats.times.only_busy();
+  if (!busy) return std::nullopt;
+  QuietStats q;
+  bool fits = true;
+  const auto narrow = [&fits](auto value, auto& out) {
+    out = static_cast<std::remove_reference_t<decltype(out)>>(value);
+    fits = fits && std::cmp_equal(value, out);
+  };
+  narrow(stats.bytes_sent, q.bytes_sent);
+  narrow(stats.bytes_received, q.bytes_received);
+  narrow(stats.segs_out, q.segs_out);
+  narrow(stats.segs_in, q.segs_in);
+  narrow(stats.data_segs_out, q.data_segs_out);
+  narrow(stats.data_segs_in, q.data_segs_in);
+  narrow(stats.delivery_rate, q.delivery_rate);
+  narrow((stats.last_sent - base).count_nanos(), q.last_sent);
+  narrow((stats.last_received - base).count_nanos(), q.last_received);
+  narrow((stats.last_ack_received - base).count_nanos(), q.last_ack_received);
+  q.busy = *busy;
+  // Whatever else there may be to tell is zero, or it does not fit.
+  if (!fits || !(q.unpack(base) == stats)) return std::nullopt;
+  return q;
+}
+
+Stats QuietStats::unpack(Instant base) const noexcept {
+  Stats stats;
+  stats.bytes_sent = stats.bytes_acked = bytes_sent;
+  stats.bytes_received = bytes_received;
+  stats.segs_out = segs_out;
+  stats.segs_in = segs_in;
+  stats.data_segs_out = data_segs_out;
+  stats.data_segs_in = data_segs_in;
+  stats.delivery_rate = delivery_rate;
+  stats.last_sent = base + Duration::nanos(last_sent);
+  stats.last_received = base + Duration::nanos(last_received);
+  stats.last_ack_received = base + Duration::nanos(last_ack_received);
+  stats.times = SendTimes::after(busy);
+  return stats;
+}
+
+bool Shared::keep_history(const Connection& c, IdleConnection& idle) noexcept {
+  const auto stats = QuietStats::pack(c.stats, c.last_received);
+  const auto rtt = c.rtt.pack();
+  if (stats && rtt) {
+    idle.stats = *stats;
+    idle.rtt = *rtt;
+    return true;
+  }
+  const IdleRemainder* remainder = remainders.acquire(IdleRemainder{c.stats, c.rtt});
+  if (remainder == nullptr) return false;
+  idle.remainder = remainders.index_of(*remainder);
+  return true;
+}
+
+/// A server's connections mostly have the same: the last ones that were kept are looked at first.
+bool Shared::keep_settings(const Connection& c, IdleConnection& idle) noexcept {
+  if (c.settings == Settings::from(config())) return true;
+  SharedSettings* kept = shared_settings.get(recent_settings_);
+  if (kept == nullptr || !(kept->settings == c.settings)) {
+    kept = shared_settings.acquire(SharedSettings{c.settings});
+    if (kept == nullptr) return false;
+    recent_settings_ = shared_settings.handle_of(*kept);
+  }
+  ++kept->users;
+  idle.settings = shared_settings.index_of(*kept);
+  return true;
+}
+
+void Shared::drop_settings(const IdleConnection& idle) noexcept {
+  SharedSettings* kept = shared_settings.at_index(idle.settings);
+  if (kept != nullptr && --kept->users == 0) shared_settings.release(*kept);
+}
+
 void Shared::pack(const Connection& c, IdleConnection& idle) const noexcept {
   idle.tuple = c.tuple;
   idle.events = c.events;
-  idle.entry = c.entry;
+  idle.entry = c.entry.index;
   idle.bind = c.bind;
-  idle.rtt = c.rtt;
   idle.last_received = c.last_received;
   idle.snd_una = c.snd.una;
   idle.rcv_nxt = c.rcv.nxt;
@@ -117,16 +182,22 @@ void Shared::pack(const Connection& c, IdleConnection& idle) const noexcept {
   idle.syn_data_acked = c.syn_data_acked;
 }
 
-void Shared::unpack(const IdleConnection& idle, Connection& c) const noexcept {
+void Shared::unpack(const IdleConnection& idle, Connection& c) noexcept {
   c.state = TcpState::established;
   c.owned = c.connected = c.syn_acked = c.syn_sent_once = true;
   c.tuple = idle.tuple;
   c.events = idle.events;
-  c.entry = idle.entry;
+  c.entry = entries.handle_of(*entries.at_index(idle.entry));
   c.bind = idle.bind;
-  c.settings = idle.settings != nullptr ? *idle.settings : Settings::from(config());
-  c.stats = *idle.stats;
-  c.rtt = idle.rtt;
+  const SharedSettings* kept = shared_settings.at_index(idle.settings);
+  c.settings = kept != nullptr ? kept->settings : Settings::from(config());
+  if (const IdleRemainder* remainder = remainders.at_index(idle.remainder)) {
+    c.stats = remainder->stats;
+    c.rtt = remainder->rtt;
+  } else {
+    c.stats = idle.stats.unpack(idle.last_received);
+    c.rtt = RttEstimator::unpack(idle.rtt);
+  }
   c.last_received = idle.last_received;
   c.snd.una = c.snd.nxt = c.snd.wl2 = idle.snd_una;
   c.snd.iss = idle.snd_una - 1;  // where the numbers of the new buffers begin
@@ -167,15 +238,17 @@ Connection* Shared::wake(IdleConnection& idle) noexcept {
   }
   c->active->snd_ring.set_limit(idle.send_limit);
   c->active->rcv_ring.set_limit(idle.receive_limit);
-  c->active->idle_since = idle.stats->last_sent;
+  c->active->idle_since = c->stats.last_sent;
   c->in_table = true;
   const FlowRef big{FlowKind::connection, connections.index_of(*c)};
   flows.replace(hash_of(c->tuple), {FlowKind::idle, idles.index_of(idle)}, big);
   entries.get(c->entry)->record = big;
   if (idle.timer.armed()) arm(*c, TimerKind::keepalive, idle.timer.deadline);
   wheel.cancel(idle.timer);
-  stats_blocks.release(*idle.stats);
-  if (idle.settings != nullptr) settings_blocks.release(*idle.settings);
+  if (IdleRemainder* remainder = remainders.at_index(idle.remainder)) {
+    remainders.release(*remainder);
+  }
+  drop_settings(idle);
   idles.release(idle);
   // Looked at again even if nothing comes of what woke it.
   arm(*c, TimerKind::rest, now() + kRestAfter);

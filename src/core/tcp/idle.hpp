@@ -1,9 +1,37 @@
 // A connection on which nothing moves.
 #pragma once
 
+#include <optional>
+
 #include "core/tcp/connection.hpp"
 
 namespace tidewire::tcp {
+
+/// The Stats of a connection that lost nothing and saw nothing strange, in a quarter of the room.
+struct QuietStats {
+  /// Nothing if a number does not fit, or one that has no place here is not zero. Times are kept as
+  /// distances from `base`.
+  static std::optional<QuietStats> pack(const Stats& stats, Instant base) noexcept;
+  Stats unpack(Instant base) const noexcept;
+
+  std::uint32_t bytes_sent = 0, bytes_received = 0;  ///< what was sent is acknowledged
+  std::uint32_t segs_out = 0, segs_in = 0, data_segs_out = 0, data_segs_in = 0;
+  std::uint32_t delivery_rate = 0;                                       ///< bytes per second
+  std::int32_t last_sent = 0, last_received = 0, last_ack_received = 0;  ///< ns after the base
+  Duration busy;
+};
+
+/// What does not fit an IdleConnection.
+struct IdleRemainder {
+  Stats stats;
+  RttEstimator rtt;
+};
+
+/// Settings that several idle connections have, mostly those of one listener.
+struct SharedSettings {
+  Settings settings;
+  std::uint32_t users = 0;
+};
 
 /// ESTABLISHED with empty buffers and nothing in flight: what is needed to go on when a segment, a
 /// call or the keepalive timer wakes it. Many connections of a server are like this most of the
@@ -14,12 +42,13 @@ struct IdleConnection {
   TimerEntry timer;  ///< keepalive
   Tuple tuple;
   EventSlot events;
-  SlabHandle entry;
+  std::uint32_t entry = kNoIndex;  ///< SocketEntry
   BindId bind = 0;
-  Settings* settings = nullptr;  ///< null: the configured ones
-  Stats* stats = nullptr;
-  RttEstimator rtt;
+  std::uint32_t settings = kNoIndex;   ///< SharedSettings; none: the configured ones
+  std::uint32_t remainder = kNoIndex;  ///< IdleRemainder; none: `stats` and `rtt` say it all
   Instant last_received;
+  RttEstimator::Packed rtt;
+  QuietStats stats;
   Seq snd_una;
   Seq rcv_nxt;
   Seq rcv_edge;
@@ -40,6 +69,6 @@ struct IdleConnection {
   bool scaling_on : 1 = false;
   bool syn_data_acked : 1 = false;
 };
-static_assert(sizeof(IdleConnection) <= 224);
+static_assert(sizeof(IdleConnection) <= 240);
 
 }  // namespace tidewire::tcp

@@ -1,6 +1,7 @@
 // A view of every socket.
 #include <algorithm>
 
+#include "base/clip.hpp"
 #include "core/tcp/sockets.hpp"
 
 namespace tidewire::tcp {
@@ -10,10 +11,6 @@ namespace {
 constexpr std::uint32_t kHalfOpens = 1U << 30;
 constexpr std::uint32_t kTimeWaits = 2U << 30;
 constexpr std::uint32_t kIndexMask = kHalfOpens - 1;
-
-std::uint32_t clip(std::uint64_t v) noexcept {
-  return static_cast<std::uint32_t>(std::min<std::uint64_t>(v, 0xffffffffU));
-}
 
 std::string_view limit_of(const Connection& c) noexcept {
   if (!is_synchronized(c.state)) return "handshake";

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "base/time.hpp"
 
@@ -38,6 +39,25 @@ class SendTimes {
   }
   Duration peer_window(Instant now) const noexcept { return spent(Why::peer_window, now); }
   Duration send_buffer(Instant now) const noexcept { return spent(Why::send_buffer, now); }
+
+  /// While nothing is on its way, since when does not matter.
+  friend bool operator==(const SendTimes& a, const SendTimes& b) noexcept {
+    return a.totals_ == b.totals_ && a.why_ == b.why_ &&
+           (a.why_ == Why::idle || a.since_ == b.since_);
+  }
+
+  /// With nothing on its way and nothing but work to show for it: that; else nothing.
+  std::optional<Duration> only_busy() const noexcept {
+    if (why_ != Why::idle || totals_[1] != Duration::zero() || totals_[2] != Duration::zero()) {
+      return std::nullopt;
+    }
+    return totals_[0];
+  }
+  static SendTimes after(Duration busy) noexcept {
+    SendTimes times;
+    times.totals_[0] = busy;
+    return times;
+  }
 
  private:
   void become(Why why, Instant now) noexcept {

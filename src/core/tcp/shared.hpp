@@ -45,8 +45,8 @@ class Shared {
   Slab<SocketEntry> entries;
   Slab<Connection> connections;
   Slab<IdleConnection> idles;
-  Slab<Settings> settings_blocks;  ///< of idle connections
-  Slab<Stats> stats_blocks;        ///< of idle connections
+  Slab<SharedSettings> shared_settings;  ///< of idle connections
+  Slab<IdleRemainder> remainders;        ///< of idle connections
   Slab<Active> actives;
   Slab<Listener> listeners;
   Slab<HalfOpen> half_opens;
@@ -286,7 +286,10 @@ class Shared {
   bool shed_time_wait() noexcept;
   bool is_quiet(const Connection& c) const noexcept;
   void pack(const Connection& c, IdleConnection& idle) const noexcept;
-  void unpack(const IdleConnection& idle, Connection& c) const noexcept;
+  void unpack(const IdleConnection& idle, Connection& c) noexcept;
+  bool keep_history(const Connection& c, IdleConnection& idle) noexcept;
+  bool keep_settings(const Connection& c, IdleConnection& idle) noexcept;
+  void drop_settings(const IdleConnection& idle) noexcept;
   void enter_recovery(Connection& c, const AckOutcome& outcome) noexcept;
   LossSample loss_sample(const Active& a, const AckOutcome& outcome) const noexcept;
   void take_back(Connection& c, const AckOutcome& outcome) noexcept;
@@ -295,6 +298,7 @@ class Shared {
 
   std::array<Instant, static_cast<std::size_t>(Shed::count_)> shed_not_before_{};
   std::uint32_t shed_cursor_ = 0;
+  SlabHandle recent_settings_;  ///< SharedSettings kept last
   RandomSeed flow_seed_;
   RandomSeed isn_seed_;
   RandomSeed timestamp_seed_;

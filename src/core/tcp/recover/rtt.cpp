@@ -28,6 +28,27 @@ void RttEstimator::on_sample(Duration rtt, Instant now, std::uint32_t samples_pe
   srtt_ += (rtt - srtt_) / (8 * n);
 }
 
+std::optional<RttEstimator::Packed> RttEstimator::pack() const noexcept {
+  constexpr Duration kMost = Duration::nanos(0xffff'ffff);
+  if (std::max({srtt_, rttvar_, latest_, min_rtt_}) > kMost) return std::nullopt;
+  const auto nanos = [](Duration d) { return static_cast<std::uint32_t>(d.count_nanos()); };
+  return Packed{nanos(srtt_), nanos(rttvar_), nanos(latest_), nanos(min_rtt_),
+                min_at_,      backoff_,       has_sample_,    after_syn_timeout_};
+}
+
+RttEstimator RttEstimator::unpack(const Packed& packed) noexcept {
+  RttEstimator rtt;
+  rtt.srtt_ = Duration::nanos(packed.srtt);
+  rtt.rttvar_ = Duration::nanos(packed.rttvar);
+  rtt.latest_ = Duration::nanos(packed.latest);
+  rtt.min_rtt_ = Duration::nanos(packed.min_rtt);
+  rtt.min_at_ = packed.min_at;
+  rtt.backoff_ = packed.backoff;
+  rtt.has_sample_ = packed.has_sample;
+  rtt.after_syn_timeout_ = packed.after_syn_timeout;
+  return rtt;
+}
+
 Duration RttEstimator::base_rto(const RttConfig& config) const noexcept {
   if (!has_sample_) {
     //= RFC 6298 §5.7

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "base/time.hpp"
 
@@ -53,6 +54,18 @@ class RttEstimator {
   /// Least RTT of the last 10 s or so (RACK's and BBR's idea of the path); zero before a sample.
   Duration min_rtt() const noexcept { return min_rtt_; }
   std::uint8_t backoffs() const noexcept { return backoff_; }
+
+  /// The same in less room, for a connection that rests.
+  struct Packed {
+    std::uint32_t srtt = 0, rttvar = 0, latest = 0, min_rtt = 0;  ///< nanoseconds
+    Instant min_at;
+    std::uint8_t backoff = 0;
+    bool has_sample = false;
+    bool after_syn_timeout = false;
+  };
+  /// Nothing if a time does not fit (4.29 s).
+  std::optional<Packed> pack() const noexcept;
+  static RttEstimator unpack(const Packed& packed) noexcept;
 
  private:
   static constexpr std::uint8_t kMaxBackoff = 30;
