@@ -24,6 +24,7 @@ constexpr const char* kFooter =
     "Runs until SIGINT.\n"
     "Examples:\n"
     "  tidewire gateway --tap tap0                        hosts: 10.0.2.0/24, router 10.0.2.2\n"
+    "  tidewire gateway --device shm:/run/user/1000/net   for a tidewire in another process\n"
     "  tidewire gateway --veth v0 --addr 192.0.2.1/24 --publish 8080:192.0.2.7:80";
 
 struct Options {
@@ -35,7 +36,8 @@ int serve(Options& options) {
   std::vector<std::string> publish;
   publish.swap(options.link.network.publish);
   if (options.link.addr.empty()) options.link.addr = "10.0.2.2/24";
-  if (!options.link.on_link()) throw Failure("gateway needs --tap NAME or --veth NAME", 2);
+  if (!options.link.on_link())
+    throw Failure("gateway needs --device KIND:NAME, --tap NAME or --veth NAME", 2);
   options.link.check(2);
 
   const Instant origin = runtime::Clock::now();
@@ -76,6 +78,7 @@ int serve(Options& options) {
     const auto opened = nat.publish(*spec);
     if (!opened) throw Failure(opened.error(), 1);
   }
+  const LinkNews news(driver, *device);
   runtime::Watchdog watchdog(
       driver, {}, [](const std::string& line) { fmt::print(stderr, "tidewire: {}\n", line); });
   watchdog.watch(stack, "gateway");

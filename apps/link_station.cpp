@@ -34,9 +34,8 @@ RandomSeed secret_seed() {
 LinkDevice::LinkDevice(const StationOptions& options, Instant origin, int status) {
   const NetworkOptions& network = options.network;
   const bool impaired = network.spec.impairs();
-  const std::string what = options.tap.empty() ? "veth:" + options.veth : "tap:" + options.tap;
-  auto opened =
-      device::open_device(what, {.offloads = !impaired && !options.no_offload, .mac = {}});
+  auto opened = device::open_device(options.device_description(),
+                                    {.offloads = !impaired && !options.no_offload, .mac = {}});
   if (!opened) throw Failure(opened.error(), status);
   device_ = std::move(*opened);
   if (impaired) {
@@ -85,6 +84,21 @@ InterfaceId attach_link(runtime::Driver& driver, Stack& stack, device::Device& d
   return *interface;
 }
 
+LinkNews::LinkNews(runtime::Driver& driver, const device::Device& device)
+    : driver_(driver), device_(device) {
+  driver_.add_task(*this);
+}
+
+LinkNews::~LinkNews() { driver_.remove_task(*this); }
+
+void LinkNews::after_turn(Instant) {
+  const bool up = device_.link_up();
+  if (up == up_) return;
+  up_ = up;
+  fmt::print(stderr, "tidewire: {} is {}\n", device_.name(),
+             up ? "up" : "down: there is nobody at the other end");
+}
+
 LinkStation::LinkStation(const StationOptions& options, int status)
     : origin_(runtime::Clock::now()),
       options_(options),
@@ -102,6 +116,7 @@ LinkStation::LinkStation(const StationOptions& options, int status)
   if (loopback) driver_.attach(stack_, *loopback, loopback_);
   (void)attach_link(driver_, stack_, *device_, "link0", options_.address, options_.gateway, origin_,
                     status);
+  news_ = std::make_unique<LinkNews>(driver_, *device_);
   watchdog_ = std::make_unique<runtime::Watchdog>(
       driver_, runtime::WatchdogOptions{},
       [](const std::string& line) { fmt::print(stderr, "tidewire: {}\n", line); });

@@ -1,4 +1,4 @@
-// A stack with an address on a TAP interface or on one end of a veth pair.
+// A stack with an address on a link of this host: TAP, veth, shared memory.
 #pragma once
 
 #include "apps/file_sink.hpp"
@@ -23,6 +23,25 @@ class LinkDevice {
   std::unique_ptr<device::Device> device_;
 };
 
+/// Says on standard error when the link goes down and comes up.
+class LinkNews final : public runtime::Task {
+ public:
+  /// Both outlive this.
+  LinkNews(runtime::Driver& driver, const device::Device& device);
+  LinkNews(const LinkNews&) = delete;
+  LinkNews& operator=(const LinkNews&) = delete;
+  ~LinkNews();
+
+  Instant next_deadline() override { return Instant::never(); }
+  void run(Instant) override {}
+  void after_turn(Instant now) override;
+
+ private:
+  runtime::Driver& driver_;
+  const device::Device& device_;
+  bool up_ = true;
+};
+
 class LinkStation final : public Station {
  public:
   /// Throws Failure with `status`.
@@ -43,6 +62,7 @@ class LinkStation final : public Station {
   LinkDevice device_;
   device::Loopback loopback_;
   runtime::Driver driver_;
+  std::unique_ptr<LinkNews> news_;
   std::unique_ptr<runtime::Watchdog> watchdog_;
 };
 

@@ -19,7 +19,7 @@ namespace tidewire::apps {
 namespace {
 
 constexpr const char* kFooter =
-    "Without --tap and --veth it stands on a virtual host (10.0.2.15) behind a described network;\n"
+    "Without --device it stands on a virtual host (10.0.2.15) behind a described network;\n"
     "a listener is then published on this host's 127.0.0.1 at the same port.\n"
     "The end of standard input closes the sending direction.\n"
     "Examples:\n"
@@ -27,7 +27,9 @@ constexpr const char* kFooter =
     "  tidewire nc --net loss=5% -l 6666 > file   receive a file over a bad link\n"
     "  tidewire nc example.org 80\n"
     "  tidewire nc -u 127.0.0.1 5353\n"
-    "  tidewire nc --tap tap0 --addr 192.0.2.2/24 192.0.2.1 6666 < file";
+    "  tidewire nc --tap tap0 --addr 192.0.2.2/24 192.0.2.1 6666 < file\n"
+    "  tidewire nc --device shm:/tmp/link --addr 10.0.0.1/24 -l 6666     then, elsewhere:\n"
+    "  tidewire nc --device shm:/tmp/link --addr 10.0.0.2/24 10.0.0.1 6666 < file";
 
 struct NcOptions {
   StationOptions station;

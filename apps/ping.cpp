@@ -16,9 +16,8 @@ namespace tidewire::apps {
 namespace {
 
 constexpr const char* kFooter =
-    "Without --tap and --veth the gateway (10.0.2.2, host.tidewire) always answers; hosts behind "
-    "it\n"
-    "only where this host allows unprivileged ICMP sockets (see `tidewire doctor`).\n"
+    "Without --device the gateway (10.0.2.2, host.tidewire) always answers; hosts behind it only\n"
+    "where this host allows unprivileged ICMP sockets (see `tidewire doctor`).\n"
     "Examples:\n"
     "  tidewire ping --net 'delay=20ms loss=5%' -c 10 host.tidewire\n"
     "  tidewire ping --tap tap0 --addr 192.0.2.2/24 192.0.2.1";

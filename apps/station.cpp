@@ -5,6 +5,7 @@
 #include "apps/failure.hpp"
 #include "apps/link_station.hpp"
 #include "apps/virtual_network.hpp"
+#include "device/factory.hpp"
 #include "runtime/sockaddr.hpp"
 
 namespace tidewire::apps {
@@ -39,10 +40,13 @@ class VirtualStation final : public Station {
 
 void StationOptions::add_to(CLI::App& command) {
   network.add_to(command);
-  command.add_option("--tap", tap, "Stand on this TAP interface of the host instead")
-      ->type_name("NAME")
+  command
+      .add_option("--device", device,
+                  "Stand on this link instead:\n" + std::string(device::device_help()))
+      ->type_name("KIND:NAME")
       ->group("Link");
-  command.add_option("--veth", veth, "Stand on this end of a veth pair instead (packet socket)")
+  command.add_option("--tap", tap, "Short for --device tap:NAME")->type_name("NAME")->group("Link");
+  command.add_option("--veth", veth, "Short for --device veth:NAME")
       ->type_name("NAME")
       ->group("Link");
   command.add_option("--addr", addr, "Our address there, for example 192.0.2.2/24")
@@ -55,12 +59,17 @@ void StationOptions::add_to(CLI::App& command) {
 
 void StationOptions::check(int status) {
   network.check(status);
-  if (!tap.empty() && !veth.empty()) throw Failure("choose one of --tap and --veth", status);
+  if (!device.empty() + !tap.empty() + !veth.empty() > 1) {
+    throw Failure("choose one of --device, --tap and --veth", status);
+  }
   if (!on_link()) {
     if (!addr.empty() || !gw.empty()) {
-      throw Failure("--addr and --gw need --tap NAME or --veth NAME", status);
+      throw Failure("--addr and --gw need --device KIND:NAME (or --tap NAME, --veth NAME)", status);
     }
     return;
+  }
+  if (const auto known = device::check_description(device_description()); !known) {
+    throw Failure("--device: " + known.error(), status);
   }
   if (!network.publish.empty()) {
     throw Failure(
@@ -81,6 +90,11 @@ void StationOptions::check(int status) {
   if (gw.empty()) return;
   gateway = parse_ip(gw);
   if (!gateway || !gateway->is_v4()) throw Failure("--gw " + gw + ": no IPv4 address", status);
+}
+
+std::string StationOptions::device_description() const {
+  if (!device.empty()) return device;
+  return tap.empty() ? "veth:" + veth : "tap:" + tap;
 }
 
 std::unique_ptr<Station> Station::make(const StationOptions& options,

@@ -13,13 +13,15 @@ namespace tidewire::apps {
 /// The options that choose between the two.
 struct StationOptions {
   NetworkOptions network;
-  std::string tap, veth;
+  std::string device, tap, veth;
   std::string addr, gw;
   bool no_offload = false;
 
   void add_to(CLI::App& command);
   void check(int status);
-  bool on_link() const noexcept { return !tap.empty() || !veth.empty(); }
+  bool on_link() const noexcept { return !device.empty() || !tap.empty() || !veth.empty(); }
+  /// What open_device() takes; --tap and --veth are short forms of it.
+  std::string device_description() const;
 
   // Filled in by check().
   IpCidr address;

@@ -24,7 +24,8 @@ struct Capabilities {
 /// A device carries frames of one interface. One thread drives it.
 ///
 /// push() copies or sends the frame before it returns; `full` means nothing was taken, and the
-/// device reports `writable()` once it has room again.
+/// device reports `writable()` once it has room again. A device may hold frames back, to send
+/// several in one go, until flush() at the latest.
 class Device : public TxSink {
  public:
   Device() = default;
@@ -40,6 +41,8 @@ class Device : public TxSink {
   /// The frames that have arrived by `now`, at most `limit`. They stay valid until the next call of
   /// receive() on this device. An empty span means: nothing (more) now.
   virtual std::span<const RxFrame> receive(Instant now, std::size_t limit) noexcept = 0;
+  /// The last push() of a turn has been.
+  virtual void flush() noexcept {}
   /// False after push() said full, until there is room again.
   virtual bool writable() noexcept { return true; }
   /// When receive() will have something although no descriptor becomes readable (delay lines,

@@ -16,7 +16,12 @@ struct OpenOptions {
   std::optional<MacAddress> mac;  ///< of our end (TAP only)
 };
 
-/// "tap:NAME", "tun:NAME" or "veth:INTERFACE". What comes back takes every kind of frame: devices
+/// What open_device() understands, one form a line, for help texts.
+std::string_view device_help() noexcept;
+/// An error (as of open_device) if `description` has no such form. Opens nothing.
+Result<void, std::string> check_description(std::string_view description);
+
+/// "tap:NAME", "tun:NAME", "veth:INTERFACE" or "shm:PATH". What comes back takes every kind of frame: devices
 /// that cannot cut super-segments or complete checksums have the offload emulator in front. The
 /// error is one line that says why and what to do.
 Result<std::unique_ptr<Device>, std::string> open_device(std::string_view description,

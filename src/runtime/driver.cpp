@@ -109,6 +109,7 @@ Instant Driver::turn() {
   for (const auto& host : hosts_) dispatch(*host, now);
   for (std::size_t i = 0; i < tasks_.size(); ++i) tasks_[i]->before_transmit(now);
   for (const auto& host : hosts_) transmit(*host, now);
+  for (const auto& port : ports_) port->device_.flush();
   for (std::size_t i = 0; i < tasks_.size(); ++i) tasks_[i]->after_turn(now);
   return now;
 }

@@ -1,6 +1,10 @@
 #include "device/factory.hpp"
 
+#include <array>
+#include <utility>
+
 #include "device/backends/packet.hpp"
+#include "device/backends/shm.hpp"
 #include "device/backends/tap.hpp"
 #include "device/wrap/offload_emulator.hpp"
 
@@ -9,25 +13,81 @@ namespace {
 
 using Opened = Result<std::unique_ptr<Device>, std::string>;
 
-Opened open_bare(std::string_view kind, std::string name, const OpenOptions& options) {
-  if (kind == "tap" || kind == "tun") {
-    return open_tap({std::move(name), kind == "tun", options.offloads, options.mac});
+struct Kind {
+  std::string_view name;
+  std::string_view form;
+  std::string_view help;
+  Opened (*open)(std::string name, const OpenOptions& options);
+};
+
+Opened open_tap_or_tun(std::string name, const OpenOptions& options, bool tun) {
+  return open_tap({std::move(name), tun, options.offloads, options.mac});
+}
+
+constexpr std::array<Kind, 4> kKinds{{
+    {"tap", "tap:NAME", "a TAP interface of this host",
+     [](std::string name, const OpenOptions& o) {
+       return open_tap_or_tun(std::move(name), o, false);
+     }},
+    {"tun", "tun:NAME", "a TUN interface of this host",
+     [](std::string name, const OpenOptions& o) {
+       return open_tap_or_tun(std::move(name), o, true);
+     }},
+    {"veth", "veth:INTERFACE", "one end of a veth pair, through a packet socket",
+     [](std::string name, const OpenOptions& o) -> Opened {
+       return open_packet({std::move(name), o.offloads});
+     }},
+    {"shm", "shm:PATH", "shared memory with the other process that names this path",
+     [](std::string name, const OpenOptions& o) -> Opened {
+       return open_shm({.path = std::move(name), .offloads = o.offloads});
+     }},
+}};
+
+std::string forms() {
+  std::string text;
+  for (const Kind& kind : kKinds) {
+    if (!text.empty()) text += &kind == &kKinds.back() ? " or " : ", ";
+    text += kind.form;
   }
-  if (kind == "veth") return open_packet({std::move(name), options.offloads});
-  return fail("unknown kind of device '" + std::string(kind) +
-              "'; write tap:NAME, tun:NAME or veth:INTERFACE");
+  return text;
+}
+
+Result<const Kind*, std::string> find_kind(std::string_view description) {
+  const std::size_t colon = description.find(':');
+  if (colon == std::string_view::npos || colon + 1 == description.size()) {
+    return fail("'" + std::string(description) + "' is no device; write " + forms());
+  }
+  const std::string_view name = description.substr(0, colon);
+  for (const Kind& kind : kKinds) {
+    if (kind.name == name) return &kind;
+  }
+  return fail("unknown kind of device '" + std::string(name) + "'; write " + forms());
 }
 
 }  // namespace
 
+std::string_view device_help() noexcept {
+  static const std::string text = [] {
+    std::string lines;
+    for (const Kind& kind : kKinds) {
+      lines += std::string(kind.form) + std::string(20 - kind.form.size(), ' ');
+      lines += std::string(kind.help) + "\n";
+    }
+    return lines;
+  }();
+  return text;
+}
+
+Result<void, std::string> check_description(std::string_view description) {
+  const auto kind = find_kind(description);
+  if (!kind) return fail(kind.error());
+  return {};
+}
+
 Opened open_device(std::string_view description, const OpenOptions& options) {
-  const std::size_t colon = description.find(':');
-  if (colon == std::string_view::npos || colon + 1 == description.size()) {
-    return fail("'" + std::string(description) +
-                "' is no device; write tap:NAME, tun:NAME or veth:INTERFACE");
-  }
-  Opened device =
-      open_bare(description.substr(0, colon), std::string(description.substr(colon + 1)), options);
+  const auto kind = find_kind(description);
+  if (!kind) return fail(kind.error());
+  Opened device = (*kind)->open(std::string(description.substr((*kind)->name.size() + 1)), options);
   if (!device) return device;
   return with_offloads(std::move(*device));
 }

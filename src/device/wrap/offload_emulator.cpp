@@ -45,7 +45,7 @@ bool OffloadEmulator::push_packet(Bytes packet, const TxFrame& frame) noexcept {
 }
 
 PushResult OffloadEmulator::push(const TxFrame& frame) noexcept {
-  if (!flush()) return PushResult::full;
+  if (!send_rest()) return PushResult::full;
   if (inner_can(frame)) return inner().push(frame);
   const Cutter cutter{frame};
   for (std::uint32_t i = 0; i < cutter.packets(); ++i) {
@@ -63,7 +63,7 @@ PushResult OffloadEmulator::push(const TxFrame& frame) noexcept {
   return PushResult::taken;
 }
 
-bool OffloadEmulator::flush() noexcept {
+bool OffloadEmulator::send_rest() noexcept {
   while (next_ < sizes_.size()) {
     if (!push_packet(Bytes{rest_}.subspan(next_offset_, sizes_[next_]), waiting_)) return false;
     next_offset_ += sizes_[next_++];
@@ -73,12 +73,12 @@ bool OffloadEmulator::flush() noexcept {
   return true;
 }
 
-bool OffloadEmulator::writable() noexcept { return flush() && inner().writable(); }
+bool OffloadEmulator::writable() noexcept { return send_rest() && inner().writable(); }
 
 void OffloadEmulator::advance(Instant now) noexcept {
   now_ = later(now_, now);
   Wrapper::advance(now);
-  flush();
+  send_rest();
 }
 
 std::span<const RxFrame> OffloadEmulator::receive(Instant now, std::size_t limit) noexcept {

@@ -23,7 +23,7 @@ class OffloadEmulator final : public Wrapper {
   Instant next_deadline() noexcept override;
 
  private:
-  bool flush() noexcept;
+  bool send_rest() noexcept;
   bool push_packet(Bytes packet, const TxFrame& frame) noexcept;
   bool inner_can(const TxFrame& frame) const noexcept;
 

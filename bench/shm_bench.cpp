@@ -1,0 +1,182 @@
+// One bulk flow between two processes: two tidewire stacks joined by shared memory, and the
+// kernel's loopback. Each process has a core of its own. `plain`: no super-segments, every checksum
+// computed and verified.
+// Usage: shm_bench [--list | CASE [SECONDS]]; without arguments every case once.
+// Prints `CASE VALUE Gbit/s`.
+#include <optional>
+#include <string_view>
+
+#include "core/stack.hpp"
+#include "device/backends/shm.hpp"
+#include "device/wrap/offload_emulator.hpp"
+#include "kernel_side.hpp"
+#include "runtime/clock.hpp"
+#include "runtime/driver.hpp"
+#include "runtime/pool_memory.hpp"
+
+namespace tidewire::bench {
+namespace {
+
+struct Case {
+  const char* name;
+  bool kernel = false;
+  device::ShmOptions options;
+};
+
+const Case kCases[] = {
+    {"shm", false, {}},
+    {"shm_plain", false, {.path = {}, .offloads = false}},
+    {"shm_kernel", true, {}},
+};
+
+const IpAddress kServer = IpAddress::v4(10, 77, 0, 1);
+const IpAddress kClient = IpAddress::v4(10, 77, 0, 2);
+
+/// A stack at one end of the link, with the loop that drives it.
+class End : public runtime::StackOwner {
+ public:
+  End(const device::ShmOptions& options, const IpAddress& address)
+      : link_(open(options)), stack_(config(), memory_, {address.v4_value(), 7}, now()) {
+    const device::Capabilities can = link_->capabilities();
+    const auto added = stack_.add_interface({.name = "shm",
+                                             .medium = can.medium,
+                                             .mac = can.mac,
+                                             .mtu = can.mtu,
+                                             .trusted = can.rx_trusted},
+                                            now());
+    if (!added || !stack_.add_address(*added, {address, 24}, now())) give_up("the interface");
+    driver_.add_stack(stack_, this);
+    driver_.attach(stack_, *added, *link_);
+    const auto socket = stack_.open(SocketKind::tcp, Family::v4);
+    if (!socket) give_up("open");
+    socket_ = *socket;
+  }
+
+ protected:
+  static Instant now() { return runtime::Clock::now(); }
+  static std::unique_ptr<device::Device> open(const device::ShmOptions& options) {
+    auto opened = device::open_shm(options);
+    if (opened) return device::with_offloads(std::move(*opened));
+    std::fprintf(stderr, "bench: %s\n", opened.error().c_str());
+    std::exit(1);
+  }
+  static StackConfig config() {
+    StackConfig config;
+    config.timer_accuracy = Duration::micros(250);
+    return config;
+  }
+
+  std::unique_ptr<device::Device> link_;
+  runtime::PoolMemory memory_{std::size_t{1} << 30};
+  Stack stack_;
+  runtime::Driver driver_{{.budget = {.frames = 64}}};
+  SocketId socket_;
+};
+
+/// Takes what comes in place, and measures.
+class Receiver final : public End {
+ public:
+  Receiver(const device::ShmOptions& options, double seconds)
+      : End(options, kServer), seconds_(seconds) {
+    if (!stack_.bind(socket_, Endpoint{kServer, kSink}, now()) ||
+        !stack_.listen(socket_, 4, now())) {
+      give_up("listen");
+    }
+  }
+  double run() {
+    driver_.run_until([&] { return meter_ && !meter_->running(); });
+    return meter_->rate(kSink);
+  }
+  void on_event(const Event& event, Instant at) override {
+    if (event.kind != Event::Kind::socket) return;
+    if (event.socket == socket_ && !meter_) {
+      const auto accepted = stack_.accept(socket_, at);
+      if (!accepted) return;
+      flow_ = *accepted;
+      meter_.emplace(seconds_);
+    }
+    while (meter_) {
+      const std::size_t done = stack_.received(flow_).size();
+      if (done == 0 || !stack_.consumed(flow_, done, at)) return;
+      meter_->add(done);
+    }
+  }
+
+ private:
+  double seconds_;
+  SocketId flow_;
+  std::optional<Meter> meter_;
+};
+
+/// Fills the stack's own memory, as an application that produces its bytes there.
+class Sender final : public End {
+ public:
+  explicit Sender(const device::ShmOptions& options) : End(options, kClient) {
+    const auto started = stack_.connect(socket_, Endpoint{kServer, kSink}, now());
+    if (!started && started.error() != SocketError::in_progress) give_up("connect");
+  }
+  void run() { driver_.run(); }
+  void on_event(const Event& event, Instant at) override {
+    if (event.kind != Event::Kind::socket || event.socket != socket_) return;
+    if ((event.bits & kError) != 0) std::exit(1);
+    for (;;) {
+      const std::size_t done = stack_.send_space(socket_, kBlock).size();
+      if (done == 0 || !stack_.sent(socket_, done, {}, at)) return;
+    }
+  }
+};
+
+double run_tidewire(const Case& what, double seconds) {
+  char directory[] = "/tmp/tidewire-bench-XXXXXX";
+  if (mkdtemp(directory) == nullptr) give_up("a directory");
+  device::ShmOptions options = what.options;
+  options.path = std::string(directory) + "/link";
+  double rate = 0;
+  {
+    pin(0);
+    Receiver receiver(options, seconds);
+    const Child other([&] {
+      pin(1);
+      Sender(options).run();
+    });
+    rate = receiver.run();
+  }
+  rmdir(directory);
+  return rate;
+}
+
+double run_kernel(double seconds) {
+  pin(0);
+  const Child server([] { serve(kSink); });
+  pin(1);
+  return kernel_client("127.0.0.1", kSink, seconds);
+}
+
+int run(const Case& what, double seconds) {
+  const double value = what.kernel ? run_kernel(seconds) : run_tidewire(what, seconds);
+  std::printf("%s %.3f Gbit/s\n", what.name, value);
+  return 0;
+}
+
+}  // namespace
+}  // namespace tidewire::bench
+
+int main(int argc, char** argv) {
+  using namespace tidewire::bench;
+  const std::string_view wanted = argc > 1 ? argv[1] : "";
+  const double seconds = argc > 2 ? std::atof(argv[2]) : 1.0;
+  signal(SIGPIPE, SIG_IGN);
+  bool found = false;
+  for (const Case& c : kCases) {
+    if (wanted == "--list") std::printf("%s\n", c.name);
+    if (wanted != "" && wanted != c.name) continue;
+    found = true;
+    const Child one([&] { std::exit(run(c, seconds)); });
+    int status = 0;
+    waitpid(one.pid(), &status, 0);
+    if (status != 0) return 1;
+  }
+  if (found || wanted == "--list") return 0;
+  std::fprintf(stderr, "usage: shm_bench [--list | CASE [SECONDS]]\n");
+  return 2;
+}
