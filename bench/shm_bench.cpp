@@ -69,7 +69,7 @@ class End : public runtime::StackOwner {
   std::unique_ptr<device::Device> link_;
   runtime::PoolMemory memory_{std::size_t{1} << 30};
   Stack stack_;
-  runtime::Driver driver_{{.budget = {.frames = 64}}};
+  runtime::Driver driver_{{.spin = {}, .budget = {.frames = 64}}};
   SocketId socket_;
 };
 

@@ -21,9 +21,9 @@ std::string_view device_help() noexcept;
 /// An error (as of open_device) if `description` has no such form. Opens nothing.
 Result<void, std::string> check_description(std::string_view description);
 
-/// "tap:NAME", "tun:NAME", "veth:INTERFACE" or "shm:PATH". What comes back takes every kind of frame: devices
-/// that cannot cut super-segments or complete checksums have the offload emulator in front. The
-/// error is one line that says why and what to do.
+/// "tap:NAME", "tun:NAME", "veth:INTERFACE", "xdp:INTERFACE[:QUEUE]" or "shm:PATH". What comes back
+/// takes every kind of frame: devices that cannot cut super-segments or complete checksums have the
+/// offload emulator in front. The error is one line that says why and what to do.
 Result<std::unique_ptr<Device>, std::string> open_device(std::string_view description,
                                                          const OpenOptions& options = {});
 

@@ -1,8 +1,10 @@
 #include "device/factory.hpp"
 
 #include <array>
+#include <charconv>
 #include <utility>
 
+#include "device/backends/af_xdp.hpp"
 #include "device/backends/packet.hpp"
 #include "device/backends/shm.hpp"
 #include "device/backends/tap.hpp"
@@ -24,7 +26,21 @@ Opened open_tap_or_tun(std::string name, const OpenOptions& options, bool tun) {
   return open_tap({std::move(name), tun, options.offloads, options.mac});
 }
 
-constexpr std::array<Kind, 4> kKinds{{
+/// INTERFACE or INTERFACE:QUEUE.
+Opened open_xdp_queue(const std::string& name) {
+  XdpOptions xdp{.interface = name};
+  if (const std::size_t colon = name.rfind(':'); colon != std::string::npos) {
+    const char* const end = name.data() + name.size();
+    const auto parsed = std::from_chars(name.data() + colon + 1, end, xdp.queue);
+    if (parsed.ec != std::errc{} || parsed.ptr != end || xdp.queue > 4095) {
+      return fail("'" + name.substr(colon + 1) + "' is no queue; write xdp:INTERFACE:0");
+    }
+    xdp.interface.resize(colon);
+  }
+  return open_xdp(xdp);
+}
+
+constexpr std::array<Kind, 5> kKinds{{
     {"tap", "tap:NAME", "a TAP interface of this host",
      [](std::string name, const OpenOptions& o) {
        return open_tap_or_tun(std::move(name), o, false);
@@ -37,6 +53,8 @@ constexpr std::array<Kind, 4> kKinds{{
      [](std::string name, const OpenOptions& o) -> Opened {
        return open_packet({std::move(name), o.offloads});
      }},
+    {"xdp", "xdp:INTERFACE[:N]", "queue N (0) of an interface, through an AF_XDP socket",
+     [](std::string name, const OpenOptions&) -> Opened { return open_xdp_queue(name); }},
     {"shm", "shm:PATH", "shared memory with the other process that names this path",
      [](std::string name, const OpenOptions& o) -> Opened {
        return open_shm({.path = std::move(name), .offloads = o.offloads});

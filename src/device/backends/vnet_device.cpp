@@ -194,6 +194,11 @@ MacAddress interface_mac(const std::string& name) noexcept {
   return mac;
 }
 
+bool interface_is_up(const std::string& name) noexcept {
+  ifreq answer;
+  return ask(name, SIOCGIFFLAGS, answer) && (answer.ifr_flags & IFF_UP) != 0;
+}
+
 std::string error_text(int error) {
   const char* name = strerrorname_np(error);
   return std::string(strerror(error)) + (name != nullptr ? " (" + std::string(name) + ")" : "");

@@ -98,6 +98,8 @@ class VnetDevice : public Device {
 std::uint32_t interface_mtu(const std::string& name) noexcept;
 /// Its MAC address; zero if it has none.
 MacAddress interface_mac(const std::string& name) noexcept;
+/// False if it is down or gone.
+bool interface_is_up(const std::string& name) noexcept;
 /// "Operation not permitted (EPERM)" and so on.
 std::string error_text(int error);
 
