@@ -1,5 +1,5 @@
 // What tools/instructions.py runs under callgrind: one kind of work, N times.
-// Usage: tidewire_instructions data_segment|round_trip|connection N
+// Usage: tidewire_instructions data_segment|data_segment_copied|round_trip|connection N
 // Prints `units U` and `allocations A`: what was done, and the allocations
 // while it was done.
 #include <cstdint>
@@ -38,25 +38,37 @@ struct Work {
   std::uint64_t allocations = 0;
 };
 
-/// Sends `segments` × 1448 bytes after a start that fills the window and the
-/// buffers.
-Work data_segments(std::uint64_t segments) {
+/// Sends `segments` × 1448 bytes after a start that fills the window and the buffers. The
+/// applications work in the stacks' buffers, or copy from and to their own.
+Work data_segments(std::uint64_t segments, bool copied) {
   Pair pair(false);
   const auto [client, server] = pair.connect(pair.listen(80), 80);
   const std::vector<std::byte> data(65'536);
   std::vector<std::byte> sink(65'536);
+  const auto produce = [&](std::size_t wanted) -> std::size_t {
+    if (copied)
+      return pair.client.send(client, Bytes(data).first(wanted), {}, pair.now).value_or(0);
+    const std::size_t size = pair.client.send_space(client, wanted).size();
+    if (size == 0 || !pair.client.sent(client, size, {}, pair.now)) return 0;
+    return size;
+  };
+  const auto consume = [&]() -> std::size_t {
+    if (copied) return pair.server.receive(server, sink, {}, pair.now).value_or(0);
+    const std::size_t size = pair.server.received(server).size();
+    if (size == 0 || !pair.server.consumed(server, size, pair.now)) return 0;
+    return size;
+  };
   const auto run = [&](std::uint64_t bytes) {
     std::uint64_t received = 0, sent = 0;
     for (std::uint64_t turns = 0; received < bytes; ++turns) {
       must(turns < 10 * bytes, "transfer");
       while (sent < bytes) {
-        const std::size_t wanted = std::min<std::uint64_t>(bytes - sent, data.size());
-        const auto done = pair.client.send(client, Bytes(data).first(wanted), {}, pair.now);
-        if (!done) break;
-        sent += *done;
+        const std::size_t done = produce(std::min<std::uint64_t>(bytes - sent, data.size()));
+        if (done == 0) break;
+        sent += done;
       }
       pair.turn();
-      while (const auto got = pair.server.receive(server, sink, {}, pair.now)) received += *got;
+      while (const std::size_t got = consume()) received += got;
     }
   };
   run(64U << 20);
@@ -129,13 +141,17 @@ int main(int argc, char** argv) {
   const std::uint64_t count = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 0;
   tidewire::bench::Work work;
   if (what == "data_segment") {
-    work = tidewire::bench::data_segments(count);
+    work = tidewire::bench::data_segments(count, false);
+  } else if (what == "data_segment_copied") {
+    work = tidewire::bench::data_segments(count, true);
   } else if (what == "round_trip") {
     work = tidewire::bench::round_trips(count);
   } else if (what == "connection") {
     work = tidewire::bench::connections(count);
   } else {
-    std::fputs("usage: tidewire_instructions data_segment|round_trip|connection N\n", stderr);
+    std::fputs(
+        "usage: tidewire_instructions data_segment|data_segment_copied|round_trip|connection N\n",
+        stderr);
     return 2;
   }
   std::printf("units %llu\nallocations %llu\n", static_cast<unsigned long long>(work.units),
