@@ -35,6 +35,12 @@ def beside(ident, ours, reference, **more):
     return Job((ours, reference), (Row(ident, ours.split()[1], (reference.split()[1],)),), **more)
 
 
+def gateway(what, peers, cores):
+    """A row of a guest behind tidewire's gateway, as a multiple of the better of others."""
+    cases = [f"{who}_{what}" for who in ("gateway", *peers)]
+    return Job(tuple(f"gateway_bench {case}" for case in cases), (Row(cases[0], against=tuple(cases[1:])),), cores=cores)
+
+
 def one_line(program, idents, **more):
     """Rows without a reference, all of one run of one program."""
     return Job((program,), tuple(Row(i) for i in idents), **more)
@@ -64,6 +70,10 @@ JOBS = (
     one_line("busy_bench busy_100000", ("busy_packet_ns_100000", "busy_100k"), runs=3, slow=True, timeout=300),
     one_line("busy_bench busy_1000000", ("busy_packet_ns_1000000",), runs=1, full=True, timeout=900),
     one_line("sim_bench simulated_speed", ("simulated_speed",)),
+    gateway("out", ("slirp4netns", "pasta"), cores=0),
+    gateway("in", ("slirp4netns",), cores=0),
+    gateway("round_trips", ("slirp4netns", "pasta"), cores=1),
+    gateway("connections", ("slirp4netns", "pasta"), cores=1),
     beside("shm", "shm_bench shm", "shm_bench shm_kernel", cores=2),
     beside("xdp_out", "xdp_bench xdp_out", "xdp_bench xdp_out_bare", cores=2),
     beside("xdp_in", "xdp_bench xdp_in", "xdp_bench xdp_in_bare", cores=2),
