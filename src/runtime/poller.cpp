@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cerrno>
+#include <span>
 #include <system_error>
 
 #include "runtime/clock.hpp"
@@ -110,51 +111,57 @@ void Poller::remove(WatchId watch) noexcept {
   free_.push_back(watch.slot);
 }
 
+// A timer that goes off early wakes the loop once; setting it anew for every deadline that moves
+// on, as retransmission timers do with each ACK, would cost a system call each time.
 void Poller::arm(Instant deadline) noexcept {
-  if (deadline == armed_) return;
+  if (armed_ <= deadline) return;
   armed_ = deadline;
   itimerspec when{};
-  if (!deadline.is_never()) {
-    // 0 would disarm the timer.
-    const std::int64_t ns = deadline.nanos() > 1 ? deadline.nanos() : 1;
-    when.it_value.tv_sec = ns / 1'000'000'000;
-    when.it_value.tv_nsec = ns % 1'000'000'000;
-  }
+  // 0 would disarm the timer.
+  const std::int64_t ns = deadline.nanos() > 1 ? deadline.nanos() : 1;
+  when.it_value.tv_sec = ns / 1'000'000'000;
+  when.it_value.tv_nsec = ns % 1'000'000'000;
   timerfd_settime(timer_.get(), TFD_TIMER_ABSTIME, &when, nullptr);
+}
+
+int Poller::look(std::span<epoll_event> events, Instant deadline, Duration spin) noexcept {
+  const auto poll = [&](int timeout) {
+    return epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), timeout);
+  };
+  Instant now = Clock::now();
+  if (now >= deadline) return poll(0);
+  for (const Instant until = earlier(now + spin, deadline); now < until; now = Clock::now()) {
+    if (const int n = poll(0); n != 0) return n;
+  }
+  arm(deadline);
+  return poll(-1);
 }
 
 std::size_t Poller::wait(Instant deadline, Duration spin) {
   std::array<epoll_event, 128> events;
-  const int room = static_cast<int>(events.size());
-  Instant now = Clock::now();
-  const Instant spin_until = now + spin;
-  int n = epoll_wait(epoll_.get(), events.data(), room, 0);
-  while (n == 0 && now < deadline && now < spin_until) {
-    now = Clock::now();
-    n = epoll_wait(epoll_.get(), events.data(), room, 0);
-  }
-  if (n == 0 && now < deadline) {
-    arm(deadline);
-    n = epoll_wait(epoll_.get(), events.data(), room, -1);
-  }
-  if (n <= 0) return 0;
-  now = Clock::now();
   std::size_t called = 0;
-  for (int i = 0; i < n; ++i) {
-    const epoll_event& event = events[static_cast<std::size_t>(i)];
-    if (event.data.u64 == kTimerKey) {
-      std::uint64_t expirations = 0;
-      (void)!::read(timer_.get(), &expirations, sizeof expirations);
-      armed_ = Instant::never();
-      continue;
+  bool early = true;
+  while (early) {
+    const int n = look(events, deadline, spin);
+    if (n <= 0) return 0;
+    const Instant now = Clock::now();
+    early = now < deadline;
+    for (const epoll_event& event : std::span{events}.first(static_cast<std::size_t>(n))) {
+      if (event.data.u64 == kTimerKey) {
+        std::uint64_t expirations = 0;
+        (void)!::read(timer_.get(), &expirations, sizeof expirations);
+        armed_ = Instant::never();
+        continue;
+      }
+      early = false;
+      const WatchId watch{static_cast<std::uint32_t>(event.data.u64),
+                          static_cast<std::uint32_t>(event.data.u64 >> 32)};
+      // An earlier handler of this round may have removed it or changed its interest.
+      const Slot* slot = find(watch);
+      if (slot == nullptr || slot->interest == kIoNone) continue;
+      ++called;
+      slot->handler->on_io(slot->fd, from_epoll(event.events), now);
     }
-    const WatchId watch{static_cast<std::uint32_t>(event.data.u64),
-                        static_cast<std::uint32_t>(event.data.u64 >> 32)};
-    // An earlier handler of this round may have removed it or changed its interest.
-    const Slot* slot = find(watch);
-    if (slot == nullptr || slot->interest == kIoNone) continue;
-    ++called;
-    slot->handler->on_io(slot->fd, from_epoll(event.events), now);
   }
   return called;
 }

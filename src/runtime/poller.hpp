@@ -2,11 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "base/result.hpp"
 #include "base/time.hpp"
 #include "runtime/fd.hpp"
+
+struct epoll_event;
 
 namespace tidewire::runtime {
 
@@ -70,10 +73,11 @@ class Poller {
   Slot* find(WatchId watch) noexcept;
   int apply(std::uint32_t index, std::uint32_t interest) noexcept;
   void arm(Instant deadline) noexcept;
+  int look(std::span<epoll_event> events, Instant deadline, Duration spin) noexcept;
 
   Fd epoll_;
   Fd timer_;
-  Instant armed_ = Instant::never();
+  Instant armed_ = Instant::never();  // when the timer goes off: not later than asked for
   std::vector<Slot> slots_;
   std::vector<std::uint32_t> free_;
 };

@@ -45,6 +45,26 @@ TEST(Poller, WaitsUntilTheDeadlineAndNotLonger) {
   EXPECT_EQ(poller.wait(Instant::from_nanos(0)), 0U) << "a deadline in the past does not sleep";
 }
 
+// The timer stays armed for the deadline of a wait that something else ended; that of the next one
+// counts all the same.
+TEST(Poller, ADeadlineThatMovedOnIsKept) {
+  Poller poller;
+  Pair pair;
+  Handler handler;
+  const auto watch = poller.add(pair.a.get(), kIoRead, handler);
+  ASSERT_TRUE(watch);
+  const Instant start = Clock::now();
+  pair.wake_a();
+  EXPECT_EQ(poller.wait(start + Duration::millis(10)), 1U);
+  poller.set(*watch, kIoNone);
+  EXPECT_EQ(poller.wait(start + Duration::millis(60)), 0U);
+  EXPECT_GE(Clock::now() - start, Duration::millis(60));
+  const Instant later = Clock::now();
+  EXPECT_EQ(poller.wait(later + Duration::millis(5)), 0U);
+  EXPECT_GE(Clock::now() - later, Duration::millis(5));
+  EXPECT_LT(Clock::now() - later, Duration::seconds(2));
+}
+
 TEST(Poller, TellsReadinessUntilItIsGone) {
   Poller poller;
   Pair pair;

@@ -91,6 +91,7 @@ class VnetDevice : public Device {
   std::vector<RxFrame> frames_;
   std::vector<std::byte> scratch_;  ///< for frames in too many pieces
   Instant next_look_;
+  std::uint32_t alone_ = 0;  ///< receives in a row that found one frame
   bool up_ = true;
 };
 
