@@ -35,6 +35,14 @@ def beside(ident, ours, reference, **more):
     return Job((ours, reference), (Row(ident, ours.split()[1], (reference.split()[1],)),), **more)
 
 
+def plain(way):
+    """Without offloads: beside a bare loop on the same device, and beside the kernel."""
+    ours = f"tap_plain_{way}"
+    return Job((f"link_bench {ours}", f"bare_bench bare_{way}", f"link_bench veth_plain_{way}"),
+               (Row(ours, against=(f"bare_{way}",)), Row(ours + "_kernel", ours, (f"veth_plain_{way}",))),
+               cores=2, group="tap")
+
+
 def gateway(what, peers, cores):
     """A row of a guest behind tidewire's gateway, as a multiple of the better of others."""
     cases = [f"{who}_{what}" for who in ("gateway", *peers)]
@@ -51,8 +59,8 @@ JOBS = (
     beside("tap_out_copy", "link_bench tap_out_copy", "link_bench veth_out", group="tap"),
     beside("tap_in", "link_bench tap_in", "link_bench veth_in", group="tap"),
     beside("tap_in_copy", "link_bench tap_in_copy", "link_bench veth_in", group="tap"),
-    beside("tap_plain_out_kernel", "link_bench tap_plain_out", "link_bench veth_plain_out", cores=2, group="tap"),
-    beside("tap_plain_in_kernel", "link_bench tap_plain_in", "link_bench veth_plain_in", cores=2, group="tap"),
+    plain("out"),
+    plain("in"),
     beside("tap_round_trips", "link_bench tap_round_trips", "link_bench veth_round_trips", group="tap"),
     beside("tap_connections", "link_bench tap_connections", "link_bench veth_connections", group="tap"),
     Job(("memory_bench memory_super",), (Row("memory_super", against=("memory_super_memcpy",)),)),
