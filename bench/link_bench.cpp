@@ -1,5 +1,6 @@
 // One flow between a tidewire stack and the kernel over TAP, and the kernel with itself over veth.
-// Usage: link_bench [--list | CASE [SECONDS [CORES]]]; without arguments every case once.
+// Usage: link_bench [--list | CASE [SECONDS [CORES]]]; without arguments every case once. CORES: 1
+// for all processes, 2 for one each, 0 for no pinning.
 // Prints `CASE VALUE UNIT`. Needs root: each run makes its own network namespace.
 #include <cstring>
 #include <memory>
@@ -10,6 +11,7 @@
 #include "device/backends/tap.hpp"
 #include "device/wrap/offload_emulator.hpp"
 #include "kernel_side.hpp"
+#include "many_clients.hpp"
 #include "runtime/clock.hpp"
 #include "runtime/driver.hpp"
 #include "tap_stack.hpp"
@@ -23,6 +25,7 @@ struct Case {
   bool offload = true;
   bool copy = false;    ///< bytes come from, and go to, a buffer of the application
   bool kernel = false;  ///< the kernel with itself
+  int in_flight = 1;    ///< connections at a time
 };
 
 constexpr Case kCases[] = {
@@ -34,12 +37,14 @@ constexpr Case kCases[] = {
     {"tap_plain_in", kSource, false},
     {"tap_round_trips", kEcho},
     {"tap_connections", kOneByte},
+    {"tap_connections_32", kOneByte, true, false, false, 32},
     {"veth_out", kSink, true, true, true},
     {"veth_in", kSource, true, true, true},
     {"veth_plain_out", kSink, false, true, true},
     {"veth_plain_in", kSource, false, true, true},
     {"veth_round_trips", kEcho, true, true, true},
     {"veth_connections", kOneByte, true, true, true},
+    {"veth_connections_32", kOneByte, true, true, true, 32},
 };
 
 const char* unit(Service service) {
@@ -137,6 +142,19 @@ class Client final : public runtime::StackOwner {
   std::vector<std::byte> block_;
 };
 
+/// One core for all, or one for each side; 0 leaves it to the scheduler.
+void pin_server(int cores) {
+  if (cores != 0) pin(0);
+}
+void pin_client(int cores) {
+  if (cores != 0) pin(cores == 1 ? 0 : 1);
+}
+
+void serve_case(const Case& what) {
+  if (what.in_flight > 1) return serve_many();
+  serve(what.service);
+}
+
 double run_tidewire(const Case& what, double seconds, int cores) {
   enter_namespace();
   auto opened =
@@ -147,19 +165,28 @@ double run_tidewire(const Case& what, double seconds, int cores) {
   }
   const std::unique_ptr<device::Device> tap = device::with_offloads(std::move(*opened));
   shell("ip addr add 10.77.0.1/24 dev tw0 && ip link set tw0 up txqueuelen 10000");
-  pin(0);
-  const Child server([&] { serve(what.service); });
-  pin(cores == 1 ? 0 : 1);
+  pin_server(cores);
+  const Child server([&] { serve_case(what); });
+  pin_client(cores);
 
   TapStack end(*tap, StackConfig{}, {1, 2});
   Meter meter(seconds);
   Client client(end.stack, what, meter);
+  ManyClients clients(end.stack, {Client::peer(), what.service}, meter);
   runtime::Driver driver(
       {.spin = cores == 1 ? Duration::zero() : Duration::micros(50), .budget = {.frames = 64}});
-  driver.add_stack(end.stack, &client);
+  if (what.in_flight > 1) {
+    driver.add_stack(end.stack, &clients);
+  } else {
+    driver.add_stack(end.stack, &client);
+  }
   driver.attach(end.stack, end.interface, *tap);
   usleep(100'000);  // the server listens
-  client.start(runtime::Clock::now());
+  if (what.in_flight > 1) {
+    clients.start(what.in_flight, runtime::Clock::now());
+  } else {
+    client.start(runtime::Clock::now());
+  }
   driver.run_until([&] { return !meter.running(); });
   return meter.rate(what.service);
 }
@@ -168,7 +195,7 @@ double run_kernel(const Case& what, double seconds, int cores) {
   enter_namespace();
   int ready[2];
   if (pipe(ready) != 0) give_up("pipe");
-  pin(0);
+  pin_server(cores);
   const Child server([&] {
     if (unshare(CLONE_NEWNET) != 0) give_up("unshare");
     char go = 'r';
@@ -178,7 +205,7 @@ double run_kernel(const Case& what, double seconds, int cores) {
       std::system("ip addr add 10.77.0.1/24 dev tw1 2>/dev/null && ip link set tw1 up");
       usleep(10'000);
     }
-    serve(what.service);
+    serve_case(what);
   });
   char go = 0;
   if (read(ready[0], &go, 1) != 1) give_up("pipe");
@@ -193,7 +220,8 @@ double run_kernel(const Case& what, double seconds, int cores) {
   }
   shell("ip link set tw1 netns " + pid +
         " && ip addr add 10.77.0.2/24 dev tw0 && ip link set tw0 up");
-  pin(cores == 1 ? 0 : 1);
+  pin_client(cores);
+  if (what.in_flight > 1) return kernel_client_many("10.77.0.1", what.in_flight, seconds);
   return kernel_client("10.77.0.1", what.service, seconds);
 }
 

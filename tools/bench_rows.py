@@ -63,6 +63,8 @@ JOBS = (
     plain("in"),
     beside("tap_round_trips", "link_bench tap_round_trips", "link_bench veth_round_trips", group="tap"),
     beside("tap_connections", "link_bench tap_connections", "link_bench veth_connections", group="tap"),
+    beside("tap_connections_32", "link_bench tap_connections_32", "link_bench veth_connections_32", cores=0,
+           group="tap"),
     Job(("memory_bench memory_super",), (Row("memory_super", against=("memory_super_memcpy",)),)),
     Job(("memory_bench memory_1500",), (Row("memory_1500", against=("memory_1500_memcpy",)),)),
     one_line("instruction_rows.py",
