@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """./dev bench --json, with programs that stand in for the benchmarks."""
 import json
+import math
 import os
 import pathlib
 import signal
@@ -9,6 +10,7 @@ import sys
 import tempfile
 import time
 import unittest
+import xml.etree.ElementTree
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "tools"))
@@ -118,7 +120,7 @@ class Rows(unittest.TestCase):
     def test_the_whole_table(self):
         self.stand_ins()
         out = self.folder / "out.json"
-        done = self.tool("--all", "--runs", "2", "--json", out)
+        done = self.tool("--all", "--runs", "1", "--json", out)
         self.assertEqual(done.returncode, 0, done.stderr)
         rows = json.loads(out.read_text())
         for row in rows:
@@ -129,14 +131,14 @@ class Rows(unittest.TestCase):
         ids = [row["id"] for row in rows]
         self.assertEqual(len(ids), len(set(ids)))
         self.assertEqual(ids, self.tool("--list").stdout.split())
-        self.assertEqual(self.tool("--all", "--quick", "--json", out).returncode, 0)
+        self.assertEqual(self.tool("--all", "--quick", "--runs", "1", "--json", out).returncode, 0)
         quick = [row["id"] for row in json.loads(out.read_text())]
         self.assertEqual(set(ids) - set(quick), {"busy_packet_ns_1000000"})
 
     def test_a_program_is_not_there(self):
         self.stand_ins(without="shards_bench")
         out = self.folder / "out.json"
-        self.assertEqual(self.tool("--all", "--quick", "--json", out).returncode, 1)
+        self.assertEqual(self.tool("--all", "--quick", "--runs", "1", "--json", out).returncode, 1)
         rows = {row["id"]: row for row in json.loads(out.read_text())}
         self.assertEqual(set(rows["two_shards"]), {"id", "error"})
         self.assertIn("shards_bench is not there", rows["two_shards"]["error"])
@@ -157,6 +159,41 @@ class Rows(unittest.TestCase):
         os.kill(tool.pid, signal.SIGINT)
         self.assertEqual(tool.wait(10), 130)
         self.assert_gone(int((self.folder / "pid").read_text()))
+
+
+class Plot(unittest.TestCase):
+    ROWS = [{"id": "fast", "unit": "Gbit/s", "median": 30.0, "min": 15.0, "max": 300.0, "n": 3, "against": "kernel",
+             "reference": 10.0, "ratio": 3.0},
+            {"id": "slow", "unit": "Gbit/s", "median": 4.4, "min": 4.0, "max": 5.0, "n": 3, "against": "bare",
+             "reference": 8.8, "ratio": 0.5},
+            {"id": "idle", "unit": "bytes", "median": 12345.0, "min": 12345.0, "max": 12345.0, "n": 1, "against": None,
+             "reference": None, "ratio": None},
+            {"id": "gone", "error": "x is not there"}]
+
+    def draw(self, rows, *words):
+        with tempfile.TemporaryDirectory() as folder:
+            source, target = pathlib.Path(folder) / "in.json", pathlib.Path(folder) / "out.svg"
+            source.write_text(json.dumps(rows))
+            done = subprocess.run([sys.executable, TOP / "tools" / "bench_plot.py", source, "--svg", target, *words],
+                                  capture_output=True, text=True)
+            return done, target.read_text() if target.exists() else None
+
+    def test_bars_and_tables(self):
+        done, text = self.draw(self.ROWS, "--markdown")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        space = "{http://www.w3.org/2000/svg}"
+        bars = xml.etree.ElementTree.fromstring(text).findall(space + "rect")[1:]
+        left, right = ([float(bar.get(key)) for bar in bars] for key in ("x", "width"))
+        one = left[0]
+        self.assertAlmostEqual(left[1] + right[1], one, delta=0.2)  # below 1 ends where above 1 begins
+        self.assertAlmostEqual(right[0] / right[1], math.log(3) / math.log(2), delta=0.02)
+        self.assertIn("| `fast` | 30.0 Gbit/s (15.0 to 300) | 3 | 10.0 (kernel) | 3.00 |", done.stdout)
+        self.assertIn("| `idle` | 12,345 bytes (12,345 to 12,345) | 1 |", done.stdout)
+        self.assertIn("`gone` could not run: x is not there", done.stdout)
+
+    def test_nothing_to_draw(self):
+        done, text = self.draw(self.ROWS[2:])
+        self.assertEqual((done.returncode, text), (1, None))
 
 
 if __name__ == "__main__":
