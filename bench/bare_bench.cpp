@@ -14,6 +14,7 @@
 #include <array>
 #include <string_view>
 
+#include "arguments.hpp"
 #include "kernel_side.hpp"
 
 namespace tidewire::bench {
@@ -258,8 +259,8 @@ int run(std::string_view name, double seconds, int cores) {
 int main(int argc, char** argv) {
   using namespace tidewire::bench;
   const std::string_view wanted = argc > 1 ? argv[1] : "";
-  const double seconds = argc > 2 ? std::atof(argv[2]) : 1.0;
-  const int cores = argc > 3 ? std::atoi(argv[3]) : 2;
+  const double seconds = seconds_argument(argc, argv);
+  const int cores = cores_argument(argc, argv, 2);
   bool found = wanted == "--list";
   for (const char* name : {"bare_out", "bare_in"}) {
     if (wanted == "--list") std::printf("%s\n", name);

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "arguments.hpp"
 #include "report.hpp"
 #include "sim/world.hpp"
 
@@ -157,7 +158,7 @@ void busy(std::uint32_t count, double seconds) {
 
 int main(int argc, char** argv) {
   namespace bench = tidewire::bench;
-  const double seconds = argc > 2 ? std::atof(argv[2]) : 1.0;
+  const double seconds = bench::seconds_argument(argc, argv);
   if (argc < 2) {
     for (const std::uint32_t count : {100U, 1000U, 10'000U, 100'000U}) bench::busy(count, seconds);
     return 0;
@@ -166,7 +167,8 @@ int main(int argc, char** argv) {
   const std::string_view name = argv[1];
   std::uint32_t count = 0;
   if (name.starts_with(kPrefix)) {
-    (void)std::from_chars(name.data() + kPrefix.size(), name.data() + name.size(), count);
+    const char* const end = name.data() + name.size();
+    if (std::from_chars(name.data() + kPrefix.size(), end, count).ptr != end) count = 0;
   }
   if (count == 0 || count > bench::kMost) {
     std::fputs("usage: busy_bench [busy_COUNT [SECONDS]]\n", stderr);

@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "arguments.hpp"
 #include "kernel_side.hpp"
 
 namespace tidewire::bench {
@@ -210,8 +211,8 @@ int run(const Who& who, const What& what, double seconds, int cores) {
 int main(int argc, char** argv) {
   using namespace tidewire::bench;
   const std::string_view wanted = argc > 1 ? argv[1] : "";
-  const double seconds = argc > 2 ? std::atof(argv[2]) : 1.0;
-  const int cores = argc > 3 ? std::atoi(argv[3]) : 0;
+  const double seconds = seconds_argument(argc, argv);
+  const int cores = cores_argument(argc, argv, 0);
   signal(SIGPIPE, SIG_IGN);
   bool found = wanted == "--list";
   for (const Who& who : kWho) {

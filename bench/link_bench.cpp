@@ -7,6 +7,7 @@
 #include <span>
 #include <string_view>
 
+#include "arguments.hpp"
 #include "core/stack.hpp"
 #include "device/backends/tap.hpp"
 #include "device/wrap/offload_emulator.hpp"
@@ -238,8 +239,8 @@ int run(const Case& what, double seconds, int cores) {
 int main(int argc, char** argv) {
   using namespace tidewire::bench;
   const std::string_view wanted = argc > 1 ? argv[1] : "";
-  const double seconds = argc > 2 ? std::atof(argv[2]) : 1.0;
-  const int cores = argc > 3 ? std::atoi(argv[3]) : 1;
+  const double seconds = seconds_argument(argc, argv);
+  const int cores = cores_argument(argc, argv, 1);
   signal(SIGPIPE, SIG_IGN);
   bool found = false;
   for (const Case& c : kCases) {

@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "arguments.hpp"
 #include "pair.hpp"
 #include "report.hpp"
 
@@ -218,7 +219,7 @@ int run_case(std::string_view name, double seconds) {
 
 int main(int argc, char** argv) {
   namespace bench = tidewire::bench;
-  if (argc > 1) return bench::run_case(argv[1], argc > 2 ? std::atof(argv[2]) : 1.0);
+  if (argc > 1) return bench::run_case(argv[1], bench::seconds_argument(argc, argv));
   bench::report("one flow, MTU 1500, checksums", "Gbit/s", [] { return bench::goodput(false); });
   bench::report("one flow, super-segments, no checksums", "Gbit/s",
                 [] { return bench::goodput(true); });

@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "arguments.hpp"
 #include "base/memory.hpp"
 #include "core/counters.hpp"
 #include "core/stack.hpp"
@@ -243,10 +244,6 @@ int idle_connection_bytes() {
 
 int million_connections(std::uint32_t count) {
   constexpr std::uint32_t kSome = 1000, kTimed = 4096;
-  if (count < kSome + 2 * kTimed) {
-    std::fputs("million_bench: COUNT is at least 10000\n", stderr);
-    return 2;
-  }
   must_have_memory(std::size_t{count} * 4096);
   Crowd crowd(count);
   const std::size_t before = crowd.memory();
@@ -269,9 +266,9 @@ int million_connections(std::uint32_t count) {
 int main(int argc, char** argv) {
   namespace bench = tidewire::bench;
   const std::string_view name = argc > 1 ? argv[1] : "";
-  const unsigned long count = argc > 4 ? std::strtoul(argv[4], nullptr, 10) : 1'000'000;
-  if (argc > 5 || count > 16'000'000 ||
-      (argc > 1 && name != "idle_connection_bytes" && name != "million_connections")) {
+  const std::uint32_t count =
+      bench::argument(argc, argv, 4, "COUNT", 1'000'000U, 10'000U, 16'000'000U);
+  if (argc > 5 || (argc > 1 && name != "idle_connection_bytes" && name != "million_connections")) {
     std::fputs(
         "usage: million_bench [idle_connection_bytes|million_connections "
         "[SECONDS [CORES [COUNT]]]]\n",
@@ -281,7 +278,7 @@ int main(int argc, char** argv) {
   int status = 0;
   if (name != "million_connections") status = bench::idle_connection_bytes();
   if (status == 0 && name != "idle_connection_bytes") {
-    status = bench::million_connections(static_cast<std::uint32_t>(count));
+    status = bench::million_connections(count);
   }
   return status;
 }

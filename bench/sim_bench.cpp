@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "arguments.hpp"
 #include "report.hpp"
 #include "sim/apps.hpp"
 #include "sim/world.hpp"
@@ -58,7 +59,7 @@ int main(int argc, char** argv) {
       std::fputs("usage: sim_bench [simulated_speed SECONDS]\n", stderr);
       return 2;
     }
-    return bench::simulated_speed(argc > 2 ? std::atof(argv[2]) : 1.0);
+    return bench::simulated_speed(bench::seconds_argument(argc, argv));
   }
   bench::report("50 Mbit/s, 40 ms, simulated time", "s/s",
                 [] { return bench::simulated_per_real(bench::kPath); });
