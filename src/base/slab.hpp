@@ -151,7 +151,8 @@ class Slab {
   static constexpr std::uint32_t kPerChunk = static_cast<std::uint32_t>(
       std::bit_floor(std::clamp<std::size_t>(16384 / sizeof(Slot), 8, 256)));
 
-  /// Where a chunk is, or was. Those with free slots are linked, but for the one that is kept.
+  /// Where a chunk is, or was. Those with free slots are linked, but for the one that is kept;
+  /// those without a chunk are linked, too.
   struct Place {
     Slot* slots = nullptr;
     std::uint32_t first_free = kNone;
@@ -196,8 +197,8 @@ class Slab {
     }
     memory_->deallocate(slots, sizeof(Slot) * kPerChunk, alignof(Slot));
     places_[at] = {};
+    places_[at].next = std::exchange(first_hole_, at);
     ++holes_;
-    lowest_hole_ = std::min(lowest_hole_, at);
   }
 
   bool open_chunk() noexcept {
@@ -206,12 +207,8 @@ class Slab {
       return true;
     }
     if (count_ >= kNone / kPerChunk) return false;
-    // The lowest place that is empty, or a new one.
-    std::uint32_t at = count_;
-    if (holes_ > 0) {
-      at = lowest_hole_;
-      while (places_[at].slots != nullptr) ++at;
-    }
+    // The place that was emptied last, or a new one.
+    const std::uint32_t at = holes_ > 0 ? first_hole_ : count_;
     if (at == capacity_ && !grow()) return false;
     auto* slots = static_cast<Slot*>(memory_->allocate(sizeof(Slot) * kPerChunk, alignof(Slot)));
     if (slots == nullptr) return false;
@@ -223,14 +220,14 @@ class Slab {
       slot.set_next_free(next);
       next = slot.index;
     }
-    places_[at] = {slots, next, 0, kNone, kNone};
-    link(at);
     if (at == count_) {
       ++count_;
     } else {
       --holes_;
-      lowest_hole_ = at + 1;
+      first_hole_ = places_[at].next;
     }
+    places_[at] = {slots, next, 0, kNone, kNone};
+    link(at);
     return true;
   }
 
@@ -253,7 +250,7 @@ class Slab {
   std::uint32_t capacity_ = 0;          // places there is memory for
   std::uint32_t count_ = 0;             // places ever used
   std::uint32_t holes_ = 0;             // of these, without a chunk
-  std::uint32_t lowest_hole_ = kNone;   // no hole lies below
+  std::uint32_t first_hole_ = kNone;    // linked by Place::next
   std::uint32_t first_ = kNone;         // of the places with free slots
   std::uint32_t spare_ = kNone;         // the place of the chunk that is kept
   std::uint32_t first_generation_ = 0;  // of slots in new chunks; even

@@ -27,7 +27,7 @@ bool same(const std::byte* a, const std::byte* b, std::size_t at) noexcept {
 
 bool Train::start(const Packet& packet) noexcept {
   const Bytes ip = packet.ip_header;
-  if (ip.size() != kIp || (load_u8(ip.data()) >> 4) != 4 || !packet.more[0].empty()) return false;
+  if (ip.size() != kIp || (load_u8(ip.data()) >> 4) != 4) return false;
   network_ = static_cast<std::size_t>(ip.data() - first_.data());
   const std::size_t options = (load_u8(packet.transport.data() + 12) >> 4) * std::size_t{4};
   text_ = network_ + kIp + options;
@@ -78,7 +78,7 @@ std::optional<Bytes> Train::take(Seq seq, std::size_t room) noexcept {
   const RxFrame& frame = behind_[taken_];
   const std::size_t size = frame.head.size();
   if (size <= text_ || size > first_.size() || size - text_ > room) return std::nullopt;
-  if (frame.seg_size != 0 || frame.segs != 1 || !frame.more[0].empty()) return std::nullopt;
+  if (frame.seg_size != 0 || frame.segs != 1 || frame.size() != size) return std::nullopt;
   if (!continues(frame.head, seq) || !intact(frame)) return std::nullopt;
   ++taken_;
   bytes_ += size;

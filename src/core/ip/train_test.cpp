@@ -181,12 +181,40 @@ TEST(TcpTrains, EachSegmentIsTraced) {
   std::array<TraceRecord, 64> slots;
   TraceRing ring{slots};
   r.host.stack.set_trace(&ring);
-  r.deliver({r.text(0), r.text(1), r.text(2)});
+  r.deliver({r.text(0), r.text(1), r.text(2, kText, TcpFlag::ack | TcpFlag::psh)});
   std::vector<std::uint32_t> seen;
+  std::vector<bool> pushed;
   for (const TraceRecord& record : std::span{slots}.first(ring.written)) {
-    if (record.kind == TraceKind::segment_in) seen.push_back(record.a - kPeerIsn);
+    if (record.kind != TraceKind::segment_in) continue;
+    seen.push_back(record.a - kPeerIsn);
+    pushed.push_back(
+        wire::TcpFlags::from_bits(static_cast<std::uint16_t>(record.d)).has(TcpFlag::psh));
   }
   EXPECT_EQ(seen, (std::vector<std::uint32_t>{1, 1 + kText, 1 + 2 * kText}));
+  EXPECT_EQ(pushed, (std::vector<bool>{false, false, true}));
+}
+
+// With little memory as much of a batch is taken as there is memory for.
+TEST(TcpTrains, TakesWhatThereIsMemoryFor) {
+  StackConfig config;
+  config.tcp.buffer_memory_max = 24'000;
+  config.tcp.receive_buffer = config.tcp.receive_buffer_max = 1U << 20;
+  Receiver r{Medium::ip, config};
+  std::vector<Frame> frames;
+  for (std::uint32_t i = 0; i < 40; ++i) frames.push_back(r.text(i));
+  r.deliver(frames);
+  const std::size_t got = r.read();
+  EXPECT_GE(got, 8 * kText);
+  EXPECT_LE(got, 24'000U);
+  EXPECT_GT(r.host.stack.counters().dropped(DropReason::no_memory), 0U);
+  const auto acks = r.host.sent();
+  ASSERT_FALSE(acks.empty());
+  EXPECT_EQ(r.tcp_of(acks.back()).ack(), Seq{kPeerIsn} + 1 + static_cast<std::uint32_t>(got));
+  for (auto n = static_cast<std::uint32_t>(got / kText); n < 40; ++n) {
+    r.deliver({r.text(n)});
+    r.read();
+  }
+  EXPECT_EQ(r.consumed, 40 * kText);
 }
 
 struct Change {
@@ -255,6 +283,7 @@ void expect_same(Receiver& one, Receiver& batch) {
   ASSERT_TRUE(a && b);
   EXPECT_EQ(a->state, b->state);
   EXPECT_EQ(a->segs_in, b->segs_in);
+  EXPECT_EQ(a->data_segs_in, b->data_segs_in);
   EXPECT_EQ(a->bytes_received, b->bytes_received);
   EXPECT_EQ(a->receive_queue, b->receive_queue);
   EXPECT_EQ(one.host.stack.readiness(one.socket), batch.host.stack.readiness(batch.socket));

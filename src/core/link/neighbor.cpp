@@ -215,6 +215,7 @@ void NeighborTable::fail_entry(Neighbor& entry) noexcept {
   entry.state = NeighborState::failed;
   entry.silent = true;
   timers_.schedule(entry.timer, context_.now + context_.config.ip.neighbor_stale);
+  entry.flow_waits = true;  // the errors that are told now may need room for other entries
   actions_.failed(entry);
   entry.flow_waits = false;
 }

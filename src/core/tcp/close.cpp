@@ -95,6 +95,13 @@ void Sockets::close_listener(Connection& c) noexcept {
     s.reset_peer(ready, SocketError::connection_aborted);
     (void)s.reap(ready);
   }
+  if (l.strays > 0) {
+    s.connections.for_each([&](Connection& stray) noexcept {
+      if (!stray.stray || stray.accept_by != self) return;
+      s.reset_peer(stray, SocketError::connection_aborted);
+      (void)s.reap(stray);
+    });
+  }
   if (l.fast_open_pending > 0) {
     s.connections.for_each([&](Connection& pending) noexcept {
       if (pending.fast_open_by == self) pending.fast_open_by = kNoIndex;

@@ -213,6 +213,7 @@ struct Connection : ListNode<ReadyTag> {
       false;  ///< after RTO: the first segment goes whatever the window says
   bool window_was_zero : 1 = false;
   bool from_cookie : 1 = false;        ///< its record was a SYN cookie
+  bool stray : 1 = false;              ///< counted by its listener: neither half-open nor ready
   bool syn_fast_open : 1 = false;      ///< the SYN carried, or will carry, the Fast Open option
   bool syn_data_acked : 1 = false;     ///< and its text was acknowledged by the SYN-ACK
   bool syn_deferred : 1 = false;       ///< connect waits for the first data
@@ -233,6 +234,7 @@ struct Listener {
   std::uint32_t half_open = 0;
   std::uint32_t next_same = kNoIndex;   ///< next listener of the same address and port (REUSEPORT)
   std::uint32_t young = 0;              ///< of the half-open ones: SYN-ACK sent only once
+  std::uint32_t strays = 0;             ///< connections in SYN-RECEIVED whose last ACK was refused
   Instant cookies_until;                ///< cookies made by then may come back
   std::uint32_t fast_open_pending = 0;  ///< connections made by a SYN whose handshake goes on
   std::uint32_t fast_open_resets = 0;   ///< of those: how many were reset before

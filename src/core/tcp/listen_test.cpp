@@ -69,6 +69,33 @@ TEST(TcpListen, HalfOpenConnectionsAreBounded) {
   EXPECT_TRUE(t.host.engine.accept(t.listener));
 }
 
+// An answer to the SYN-ACK beyond the window that it offered makes no connection, and nothing is
+// left of it when the listener is gone.
+TEST(TcpListen, AnAckBeyondASmallWindowIsNoAnswer) {
+  for (const bool reset : {false, true}) {
+    StackConfig config;
+    config.tcp.receive_buffer = 4096;
+    Trace t{config};
+    t.listen();
+    t.in("S 0(0) win 65535 <mss 1000>");
+    t.out("S. 0(0) ack 1");
+    t.in(". 30001(0) ack 1 win 65535");
+    EXPECT_EQ(t.host.dropped(DropReason::tcp_out_of_window), 1U);
+    EXPECT_EQ(t.states(), (std::vector{listen, syn_received}));
+    if (reset) {
+      t.in("R 1(0)");
+      EXPECT_EQ(t.states(), (std::vector{listen}));
+      continue;
+    }
+    t.host.engine.close(t.listener);
+    t.poll();
+    t.skip();
+    t.in(". 1(0) ack 1 win 65535");
+    t.out("R 1(0)");
+    EXPECT_TRUE(t.states().empty());
+  }
+}
+
 TEST(TcpListen, AcceptedSocketsInheritSettings) {
   Trace t;
   t.listen();

@@ -34,6 +34,12 @@ void Shared::fast_open_over(Connection& c, bool reset) noexcept {
   l.fast_open_reset_until = now() + Duration::seconds(60);  // as Linux
 }
 
+void Shared::stray_over(Connection& c) noexcept {
+  if (!c.stray) return;
+  c.stray = false;
+  --connections.at_index(c.accept_by)->listener->strays;
+}
+
 void Shared::drop_syn_text(Connection& c) noexcept {
   if (c.syn_ring == nullptr) return;
   syn_rings.release(*c.syn_ring);

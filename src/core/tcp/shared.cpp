@@ -143,6 +143,8 @@ void Shared::enter_closed(Connection& c, SocketError error) noexcept {
       c.state == TcpState::syn_sent || (c.state == TcpState::syn_received && !c.connected);
   if (was_trying) ++ctx.counters.tcp_attempt_fails;
   if (c.fast_open_pending) fast_open_over(c, error == SocketError::connection_reset);
+  stray_over(c);
+  if (!c.connected) c.accept_by = kNoIndex;  // it never came into the queue
   drop_syn_text(c);
   c.syn_deferred = false;
   set_state(c, TcpState::closed);

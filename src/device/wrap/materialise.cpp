@@ -67,6 +67,7 @@ bool offsets_hold(const TxFrame& frame) noexcept {
   const std::size_t least = frame.checksum_offset == kTcpChecksum ? 20 : 8;
   return has_transport(frame) && std::size_t{frame.transport_offset} - frame.network_offset >= 20 &&
          frame.headers.size() - frame.transport_offset >= least &&
+         (frame.headers.size() - frame.transport_offset) % 2 == 0 &&
          std::size_t{frame.checksum_offset} + 2 <= least;
 }
 

@@ -115,53 +115,63 @@ void Assembler::discard_from(Seq from) noexcept {
 
 std::size_t Assembler::sack_blocks(std::span<SeqRange> out) const noexcept {
   const std::size_t most = std::min({out.size(), std::size_t{4}, std::size_t{count_}});
+  const std::size_t n = blocks_of_recent(out.first(most));
+  if (n == most) return n;
+  find_recent();
+  return blocks_of_recent(out.first(most));
+}
+
+/// The islands of the places in `recent_` that are still there, each once.
+std::size_t Assembler::blocks_of_recent(std::span<SeqRange> out) const noexcept {
   std::size_t n = 0;
-  for (std::size_t i = 0; i < recent_count_ && n < most; ++i) {
+  for (std::size_t i = 0; i < recent_count_ && n < out.size(); ++i) {
     const std::size_t at = first_ending_after(recent_[i]);
     if (at == count_ || islands()[at].start.after(recent_[i])) continue;  // no longer there
     const SeqRange block{islands()[at].start, islands()[at].end};
-    const bool told = std::any_of(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(n),
-                                  [&](SeqRange b) { return b.start == block.start; });
-    if (!told) out[n++] = block;
+    const auto told = out.first(n);
+    if (!std::ranges::any_of(told, [&](SeqRange b) { return b.start == block.start; })) {
+      out[n++] = block;
+    }
   }
-  return n == most ? n : scan_all(out);
+  return n;
 }
 
-// Keeps the places touched last; those of one island follow each other when it grows.
+// Keeps the places touched last, one of each island: an island that grows again and again must not
+// push the others out.
 void Assembler::remember(Seq start) noexcept {
   const Island& island = islands()[first_ending_after(start)];
-  if (recent_count_ > 0 && island.end.after(recent_[0]) && !island.start.after(recent_[0])) {
-    recent_[0] = start;
-    return;
+  std::size_t keep = 0;
+  for (std::size_t i = 0; i < recent_count_; ++i) {
+    const Seq other = recent_[i];
+    if (!(island.end.after(other) && !island.start.after(other))) recent_[keep++] = other;
   }
-  const std::size_t keep = std::min<std::size_t>(recent_count_, kRecent - 1);
+  keep = std::min(keep, kRecent - 1);
   std::copy_backward(recent_.begin(), recent_.begin() + static_cast<std::ptrdiff_t>(keep),
                      recent_.begin() + static_cast<std::ptrdiff_t>(keep) + 1);
   recent_[0] = start;
   recent_count_ = static_cast<std::uint32_t>(keep + 1);
 }
 
-// The same by looking at every island.
-std::size_t Assembler::scan_all(std::span<SeqRange> out) const noexcept {
-  // At most four blocks fit an option, so a selection by hand is enough.
-  std::array<std::uint32_t, 4> age{};
-  const std::size_t most = std::min(out.size(), age.size());
+// The same by looking at every island; as many as are remembered, so that some may vanish before
+// it has to be done again.
+void Assembler::find_recent() const noexcept {
+  std::array<std::uint32_t, kRecent> age{};
   std::size_t n = 0;
   for (std::size_t i = 0; i < count_; ++i) {
     const Island& island = islands()[i];
     const std::uint32_t island_age = clock_ - island.touched;
-    std::size_t at = 0;
-    while (at < n && age[at] <= island_age) ++at;
-    if (at == most) continue;
-    n = std::min(n + 1, most);
+    std::size_t at = n;
+    while (at > 0 && age[at - 1] > island_age) --at;
+    if (at == kRecent) continue;
+    n = std::min(n + 1, kRecent);
     for (std::size_t j = n - 1; j > at; --j) {
       age[j] = age[j - 1];
-      out[j] = out[j - 1];
+      recent_[j] = recent_[j - 1];
     }
     age[at] = island_age;
-    out[at] = {island.start, island.end};
+    recent_[at] = island.start;
   }
-  return n;
+  recent_count_ = static_cast<std::uint32_t>(n);
 }
 
 }  // namespace tidewire::tcp

@@ -96,7 +96,8 @@ class Assembler {
   };
   Touched touched_by(SeqRange range) const noexcept;
   void remember(Seq start) noexcept;
-  std::size_t scan_all(std::span<SeqRange> out) const noexcept;
+  std::size_t blocks_of_recent(std::span<SeqRange> out) const noexcept;
+  void find_recent() const noexcept;
   bool grow() noexcept;
   void erase(std::size_t first, std::size_t last) noexcept;
   /// Index of the first island whose end is after `s`.
@@ -109,8 +110,8 @@ class Assembler {
   std::uint32_t clock_ = 0;
   // Where the islands touched last lie, the newest first: an ACK need not look at all of them.
   static constexpr std::size_t kRecent = 8;
-  std::array<Seq, kRecent> recent_{};
-  std::uint32_t recent_count_ = 0;
+  mutable std::array<Seq, kRecent> recent_{};
+  mutable std::uint32_t recent_count_ = 0;
   std::array<Island, kInline> inline_{};
 };
 

@@ -85,6 +85,40 @@ TEST_F(AssemblerTest, IsBoundedAndSurvivesWithoutMemory) {
   EXPECT_EQ(pool.in_use(), 0U);
 }
 
+// The blocks to report are the islands touched last, in that order, whatever grows, joins or goes.
+TEST_F(AssemblerTest, ReportsTheIslandsTouchedLast) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    Rng rng(RandomSeed{seed, 2});
+    Assembler a(pool);
+    std::vector<SeqRange> known;  // the newest first
+    for (int step = 1; step <= 3000; ++step) {
+      // Mostly a few places that grow in turns, which is what pushes the others out of sight.
+      const auto place =
+          static_cast<std::uint32_t>(rng.below(10) < 7 ? rng.below(3) : rng.below(400));
+      const std::uint32_t start = 1000 + place * 50;
+      SeqRange range = r(start, start + 1 + static_cast<std::uint32_t>(rng.below(60)));
+      ASSERT_TRUE(a.add(range));
+      for (bool grew = true; grew;) {
+        grew = std::erase_if(known, [&](const SeqRange& island) {
+                 if (island.end.before(range.start) || range.end.before(island.start)) return false;
+                 range = {earlier(range.start, island.start), later(range.end, island.end)};
+                 return true;
+               }) > 0;
+      }
+      known.insert(known.begin(), range);
+      std::array<SeqRange, 4> out;
+      const std::size_t n = a.sack_blocks(out);
+      ASSERT_EQ(n, std::min<std::size_t>(4, known.size()));
+      for (std::size_t i = 0; i < n; ++i) ASSERT_EQ(out[i], known[i]) << "in step " << step;
+      if (known.size() > 200) {
+        a.clear();
+        known.clear();
+      }
+    }
+  }
+}
+
 TEST_F(AssemblerTest, AgreesWithABitmapAcrossTheWrap) {
   for (const std::uint32_t base : {0U, 0x7fffff00U, 0xffffff00U}) {
     Rng rng(RandomSeed{base, 1});

@@ -52,6 +52,7 @@ bool Input::leads_train(const Connection& c, const Segment& seg) const noexcept 
       c.state != TcpState::established || c.active == nullptr || c.fin_pending || c.read_shut) {
     return false;
   }
+  if (seg.segs != 1 || seg.text[0].size() != seg.text_len) return false;
   if (!c.active->rcv_ring.islands().empty() || !seg.options.sack.empty()) return false;
   if (seg.ack.before(c.snd.una) || seg.ack.after(c.snd.nxt)) return false;
   return !c.timestamps_on || (seg.options.timestamps &&
@@ -72,7 +73,8 @@ void Input::gather(const Connection& c, Segment& seg, ip::Train& train) noexcept
     const auto size = static_cast<std::uint32_t>(text->size());
     seg.text_len += size;
     if (s.tracing()) [[unlikely]] {
-      s.trace_segment(TraceKind::segment_in, &c, next, seg.ack, size, seg.flags, seg.window);
+      const wire::TcpFlags flags = train.pushed() ? seg.flags | TcpFlag::psh : seg.flags;
+      s.trace_segment(TraceKind::segment_in, &c, next, seg.ack, size, flags, seg.window);
     }
   }
   if (count == 1) return;

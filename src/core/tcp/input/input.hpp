@@ -104,6 +104,7 @@ class Input {
   // text.cpp
   void process_urgent(Connection& c, const Segment& seg) noexcept;
   Verdict process_text(Connection& c, Segment& seg) noexcept;
+  RecvRing::Written write_part(RecvRing& ring, const Segment& seg) noexcept;
   void take_marks(Connection& c, const Segment& seg) noexcept;
   void measure_arrival(Connection& c, const Segment& seg) noexcept;
   bool too_many_islands(const Connection& c, SeqRange text) const noexcept;

@@ -215,7 +215,10 @@ Verdict Input::half_open_checks(HalfOpen& h, Segment& seg) noexcept {
     s.drop(DropReason::tcp_paws, seg);
     return Verdict::done;
   }
-  const std::uint32_t window = 0xffff;
+  // What the SYN-ACK offers.
+  const Settings& settings = s.connections.at_index(h.listener)->settings;
+  const std::uint32_t window =
+      std::min({settings.receive_buffer, settings.window_clamp, std::uint32_t{0xffff}});
   const bool acceptable = seg.seq.in_window(rcv_nxt, window) ||
                           (seg.len() > 0 && (seg.end() - 1).in_window(rcv_nxt, window));
   const bool stale = !rst && h.timestamps && seg.options.timestamps &&
@@ -289,6 +292,8 @@ void Input::acknowledged(Connection& c, Segment& seg) noexcept {
   synchronized_arrives(c, seg);
   if (c.state == TcpState::syn_received) {
     // The full checks did not like the ACK: the SYN-ACK goes on being sent.
+    c.stray = true;
+    ++s.connections.at_index(c.accept_by)->listener->strays;
     s.arm(c, TimerKind::retransmit, s.now() + s.config().rto_initial);
   }
   if (!s.reap(c)) s.update_events(c);

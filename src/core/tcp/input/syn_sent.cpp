@@ -112,6 +112,7 @@ void Input::sample_syn(Connection& c, const Segment& seg) noexcept {
 
 void Input::establish(Connection& c) noexcept {
   s.disarm(c, TimerKind::retransmit);
+  s.stray_over(c);
   c.syn_acked = true;
   c.connected = true;
   c.owe_syn = false;

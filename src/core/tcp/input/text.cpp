@@ -46,7 +46,7 @@ Verdict Input::process_text(Connection& c, Segment& seg) noexcept {
     owe_ack(c);
     return Verdict::go_on;
   }
-  ++c.stats.data_segs_in;
+  c.stats.data_segs_in += seg.segs;
   c.stats.last_received = s.now();
   RecvRing& ring = c.active->rcv_ring;
   RecvRing::Written w = ring.write(seg.seq, seg.regions());
@@ -55,11 +55,32 @@ Verdict Input::process_text(Connection& c, Segment& seg) noexcept {
       w = ring.write(seg.seq, seg.regions());
       return w.status != RecvRing::Status::no_memory;
     });
+    if (w.status == RecvRing::Status::no_memory) w = write_part(ring, seg);
   }
   c.rcv.nxt = c.active->rcv_ring.rcv_nxt();
   if (!c.settings.receive_buffer_set) measure_arrival(c, seg);
   text_written(c, seg, w);
   return Verdict::go_on;
+}
+
+/// There is no memory for all of it: as many of the coalesced segments as there is memory for.
+RecvRing::Written Input::write_part(RecvRing& ring, const Segment& seg) noexcept {
+  RecvRing::Written part;
+  part.status = RecvRing::Status::no_memory;
+  Seq at = seg.seq;
+  for (const Bytes text : seg.regions()) {
+    if (text.empty()) continue;
+    const RecvRing::Written w = ring.write(at, text);
+    if (w.status == RecvRing::Status::no_memory) break;
+    at += static_cast<std::uint32_t>(text.size());
+    const std::uint32_t advanced = part.advanced + w.advanced;
+    const SeqRange duplicate = part.duplicate.empty() ? w.duplicate : part.duplicate;
+    part = w;
+    part.advanced = advanced;
+    part.duplicate = duplicate;
+  }
+  if (at != seg.seq + seg.text_len && part.advanced > 0) s.drop(DropReason::no_memory, seg);
+  return part;
 }
 
 //= RFC 3168 §6.1.3; RFC 9768 §3.2.2
