@@ -1,6 +1,6 @@
 """The rows of ./dev bench --json, and which programs they come from.
 
-A program is called `PROGRAM CASE SECONDS CORES` and prints lines `NAME VALUE UNIT`; a row takes the line
+A program is called `PROGRAM CASE SECONDS [CORES]` and prints lines `NAME VALUE UNIT`; a row takes the line
 that bears its name (or `case`).
 """
 import dataclasses
@@ -22,7 +22,7 @@ class Job:
     """Programs that run by turns in each round, and the rows that come of what they print."""
     programs: tuple      # of "PROGRAM CASE"
     rows: tuple
-    cores: int = 1       # that everything is pinned to; 0: no pinning
+    cores: int | None = 1  # that everything is pinned to; 0: no pinning; None: the program is not told
     runs: int = 0        # rounds, where repeating says nothing; 0: as asked for
     slow: bool = False   # one round will do in a quick run
     full: bool = False   # not in a quick run
@@ -84,8 +84,8 @@ JOBS = (
     gateway("in", ("slirp4netns",), cores=0),
     gateway("round_trips", ("slirp4netns", "pasta"), cores=1),
     gateway("connections", ("slirp4netns", "pasta"), cores=1),
-    beside("shm", "shm_bench shm", "shm_bench shm_kernel", cores=2),
-    beside("xdp_out", "xdp_bench xdp_out", "xdp_bench xdp_out_bare", cores=2),
-    beside("xdp_in", "xdp_bench xdp_in", "xdp_bench xdp_in_bare", cores=2),
-    beside("two_shards", "shards_bench shards_2", "shards_bench shards_1", cores=2),
+    beside("shm", "shm_bench shm", "shm_bench shm_kernel", cores=None),
+    beside("xdp_out", "xdp_bench xdp_out", "xdp_bench xdp_out_bare", cores=None),
+    beside("xdp_in", "xdp_bench xdp_in", "xdp_bench xdp_in_bare", cores=None),
+    beside("two_shards", "shards_bench shards_2", "shards_bench shards_1", cores=None),
 )

@@ -44,7 +44,7 @@ def command(program, folder, seconds, cores):
     if not os.access(path, os.X_OK):
         shown = path.relative_to(TOP) if path.is_relative_to(TOP) else path
         raise Failed(f"{shown} is not there")
-    return [str(path), *words, f"{seconds:g}", str(cores)]
+    return [str(path), *words, f"{seconds:g}", *([] if cores is None else [str(cores)])]
 
 
 def run(words, timeout):

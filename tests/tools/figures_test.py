@@ -62,6 +62,8 @@ class Rows(unittest.TestCase):
         self.assertEqual([(r["median"], r["unit"], r["n"], r["ratio"], r["reference"]) for r in rows],
                          [(1, "bytes", 1, None, None), (2.5, "ns", 1, None, None)])
         self.assertEqual((self.folder / "seen").read_text(), "0.1 1\n")
+        figures.measure(bench_rows.one_line("both all", ("a", "b"), cores=None), Settings(self.folder))
+        self.assertEqual((self.folder / "seen").read_text(), "0.1 \n")
 
     def test_slow_rows_run_once_when_quick(self):
         self.program("slow", 'echo "a 1 x"')
