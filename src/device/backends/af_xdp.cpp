@@ -198,7 +198,7 @@ Result<XdpProgram, std::string> put_program(const XdpOptions& options, unsigned 
     if (program) return std::move(*program);
     why = program.error();
     // Only a driver that cannot do it, or not with this MTU, is a reason to ask the kernel itself.
-    if (why.error != EOPNOTSUPP && why.error != EINVAL && why.error != ENOTSUP) break;
+    if (why.error != EOPNOTSUPP && why.error != EINVAL) break;
   }
   return fail(with_way_out(cannot(why.step, options, why.error), options, why.error));
 }
