@@ -12,7 +12,7 @@ import math
 import pathlib
 import sys
 
-LABELS, BARS, TEXT = 170, 320, 330
+LABELS, BARS, TEXT = 170, 320, 400
 ROW, TOP = 22, 56
 MARKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 BELOW, ABOVE = "#c0a060", "#4a8a5a"
