@@ -1,8 +1,9 @@
-// One bulk flow between two processes: two tidewire stacks joined by shared memory, and the
-// kernel's loopback. Each process has a core of its own. `plain`: no super-segments, every checksum
-// computed and verified.
+// One flow between two processes: two tidewire stacks joined by shared memory, and the kernel's
+// loopback. Each process has a core of its own. `plain`: no super-segments, every checksum computed
+// and verified. `round_trips`: a byte there and back.
 // Usage: shm_bench [--list | CASE [SECONDS]]; without arguments every case once.
-// Prints `CASE VALUE Gbit/s`.
+// Prints `CASE VALUE UNIT`.
+#include <array>
 #include <optional>
 #include <string_view>
 
@@ -19,14 +20,17 @@ namespace {
 
 struct Case {
   const char* name;
+  Service service;
   bool kernel = false;
   device::ShmOptions options;
 };
 
 const Case kCases[] = {
-    {"shm", false, {}},
-    {"shm_plain", false, {.path = {}, .offloads = false}},
-    {"shm_kernel", true, {}},
+    {"shm", kSink, false, {}},
+    {"shm_plain", kSink, false, {.path = {}, .offloads = false}},
+    {"shm_round_trips", kEcho, false, {}},
+    {"shm_kernel", kSink, true, {}},
+    {"shm_kernel_round_trips", kEcho, true, {}},
 };
 
 const IpAddress kServer = IpAddress::v4(10, 77, 0, 1);
@@ -35,8 +39,10 @@ const IpAddress kClient = IpAddress::v4(10, 77, 0, 2);
 /// A stack at one end of the link, with the loop that drives it.
 class End : public runtime::StackOwner {
  public:
-  End(const device::ShmOptions& options, const IpAddress& address)
-      : link_(open(options)), stack_(config(), memory_, {address.v4_value(), 7}, now()) {
+  End(const device::ShmOptions& options, Service service, const IpAddress& address)
+      : service_(service),
+        link_(open(options)),
+        stack_(config(), memory_, {address.v4_value(), 7}, now()) {
     const device::Capabilities can = link_->capabilities();
     const auto added = stack_.add_interface({.name = "shm",
                                              .medium = can.medium,
@@ -53,6 +59,13 @@ class End : public runtime::StackOwner {
   }
 
  protected:
+  /// A byte there, or back.
+  bool take_byte(SocketId flow, Instant at) {
+    return stack_.receive(flow, byte_, {}, at).value_or(0) == 1;
+  }
+  void give_byte(SocketId flow, Instant at) {
+    if (!stack_.send(flow, byte_, {}, at)) give_up("send");
+  }
   static Instant now() { return runtime::Clock::now(); }
   static std::unique_ptr<device::Device> open(const device::ShmOptions& options) {
     auto opened = device::open_shm(options);
@@ -66,6 +79,8 @@ class End : public runtime::StackOwner {
     return config;
   }
 
+  Service service_;
+  std::array<std::byte, 1> byte_{};
   std::unique_ptr<device::Device> link_;
   runtime::PoolMemory memory_{std::size_t{1} << 30};
   Stack stack_;
@@ -76,16 +91,16 @@ class End : public runtime::StackOwner {
 /// Takes what comes in place, and measures.
 class Receiver final : public End {
  public:
-  Receiver(const device::ShmOptions& options, double seconds)
-      : End(options, kServer), seconds_(seconds) {
-    if (!stack_.bind(socket_, Endpoint{kServer, kSink}, now()) ||
+  Receiver(const device::ShmOptions& options, Service service, double seconds)
+      : End(options, service, kServer), seconds_(seconds) {
+    if (!stack_.bind(socket_, Endpoint{kServer, service}, now()) ||
         !stack_.listen(socket_, 4, now())) {
       give_up("listen");
     }
   }
   double run() {
     driver_.run_until([&] { return meter_ && !meter_->running(); });
-    return meter_->rate(kSink);
+    return meter_->rate(service_);
   }
   void on_event(const Event& event, Instant at) override {
     if (event.kind != Event::Kind::socket) return;
@@ -94,6 +109,11 @@ class Receiver final : public End {
       if (!accepted) return;
       flow_ = *accepted;
       meter_.emplace(seconds_);
+    }
+    while (service_ == kEcho && meter_) {
+      if (!take_byte(flow_, at)) return;
+      give_byte(flow_, at);
+      meter_->add(1);
     }
     while (meter_) {
       const std::size_t done = stack_.received(flow_).size();
@@ -111,19 +131,29 @@ class Receiver final : public End {
 /// Fills the stack's own memory, as an application that produces its bytes there.
 class Sender final : public End {
  public:
-  explicit Sender(const device::ShmOptions& options) : End(options, kClient) {
-    const auto started = stack_.connect(socket_, Endpoint{kServer, kSink}, now());
+  Sender(const device::ShmOptions& options, Service service) : End(options, service, kClient) {
+    (void)stack_.set_option(socket_, SocketOption::no_delay, 1, now());
+    const auto started = stack_.connect(socket_, Endpoint{kServer, service}, now());
     if (!started && started.error() != SocketError::in_progress) give_up("connect");
   }
   void run() { driver_.run(); }
   void on_event(const Event& event, Instant at) override {
     if (event.kind != Event::Kind::socket || event.socket != socket_) return;
     if ((event.bits & kError) != 0) std::exit(1);
+    if (service_ == kEcho) {
+      if ((event.bits & kConnected) != 0 && !began_) give_byte(socket_, at);
+      began_ = began_ || (event.bits & kConnected) != 0;
+      while (take_byte(socket_, at)) give_byte(socket_, at);
+      return;
+    }
     for (;;) {
       const std::size_t done = stack_.send_space(socket_, kBlock).size();
       if (done == 0 || !stack_.sent(socket_, done, {}, at)) return;
     }
   }
+
+ private:
+  bool began_ = false;
 };
 
 double run_tidewire(const Case& what, double seconds) {
@@ -134,10 +164,10 @@ double run_tidewire(const Case& what, double seconds) {
   double rate = 0;
   {
     pin(0);
-    Receiver receiver(options, seconds);
+    Receiver receiver(options, what.service, seconds);
     const Child other([&] {
       pin(1);
-      Sender(options).run();
+      Sender(options, what.service).run();
     });
     rate = receiver.run();
   }
@@ -145,16 +175,17 @@ double run_tidewire(const Case& what, double seconds) {
   return rate;
 }
 
-double run_kernel(double seconds) {
+double run_kernel(Service service, double seconds) {
   pin(0);
-  const Child server([] { serve(kSink); });
+  const Child server([&] { serve(service); });
   pin(1);
-  return kernel_client("127.0.0.1", kSink, seconds);
+  return kernel_client("127.0.0.1", service, seconds);
 }
 
 int run(const Case& what, double seconds) {
-  const double value = what.kernel ? run_kernel(seconds) : run_tidewire(what, seconds);
-  std::printf("%s %.3f Gbit/s\n", what.name, value);
+  const double value =
+      what.kernel ? run_kernel(what.service, seconds) : run_tidewire(what, seconds);
+  std::printf("%s %.3f %s\n", what.name, value, what.service == kSink ? "Gbit/s" : "round trips/s");
   return 0;
 }
 

@@ -1,5 +1,6 @@
 #include "device/backends/shm.hpp"
 
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -19,6 +20,8 @@ constexpr int kGreetingMillis = 2000;
 constexpr Duration kLookEvery = Duration::millis(10);   // at the socket, while frames flow
 constexpr Duration kSeekEvery = Duration::millis(100);  // for another peer
 constexpr std::size_t kPublishBytes = 16 << 10;         // and earlier at the end of a turn
+
+std::uint32_t our_place() noexcept { return static_cast<std::uint32_t>(sched_getcpu()) + 1; }
 
 /// What lasts as long as one process is at the other end.
 struct Peer {
@@ -41,7 +44,7 @@ class ShmLink final : public Shm {
         name_("shm:" + options.path),
         epoll_(std::move(epoll)),
         listener_(std::move(listener)),
-        spin_(options.spin) {
+        patience_(options.spin) {
     struct stat about{};
     if (!listener_ || stat(options_.path.c_str(), &about) != 0) return;
     inode_ = about.st_ino;
@@ -90,6 +93,10 @@ class ShmLink final : public Shm {
   void accept_next() noexcept;
   void seek() noexcept;
   void rest() noexcept;
+  /// Not at all while the other side waits for this very processor.
+  Duration spin() const noexcept {
+    return peer_->reader.writer_place() == our_place() ? Duration::zero() : patience_;
+  }
   void wake() noexcept {
     ++counters_.wakes_out;
     shm_wake(peer_->socket.get());
@@ -107,7 +114,7 @@ class ShmLink final : public Shm {
   Instant next_look_;
   Instant busy_at_;          ///< when a frame last came or went, or we woke
   Instant slept_at_;         ///< when we last asked to be woken
-  Duration spin_;            ///< at the moment: less while it turns out to be for nothing
+  Duration patience_;        ///< how long to look again at most
   bool asleep_ = false;      ///< asked to be woken by a frame
   bool blocked_ = false;     ///< said full
   bool room_asked_ = false;  ///< asked to be woken by room
@@ -158,7 +165,10 @@ PushResult ShmLink::push(const TxFrame& frame) noexcept {
 
 void ShmLink::flush() noexcept {
   if (!peer_) return;
-  if (peer_->writer.unpublished() != 0) busy_at_ = now_;
+  if (peer_->writer.unpublished() != 0) {
+    busy_at_ = now_;
+    peer_->writer.tell_place(our_place());
+  }
   if (peer_->writer.publish()) wake();
   counters_.too_long = peer_->writer.too_long();
 }
@@ -167,7 +177,7 @@ bool ShmLink::writable() noexcept {
   if (!peer_ || !blocked_) return true;
   ShmWriter& writer = peer_->writer;
   bool room = writer.has_room();
-  if (!room && !room_asked_ && now_ >= busy_at_ + spin_) {
+  if (!room && !room_asked_ && now_ >= busy_at_ + spin()) {
     room = writer.wait_for_room();
     room_asked_ = !room;
   }
@@ -195,10 +205,8 @@ std::span<const RxFrame> ShmLink::receive(Instant now, std::size_t limit) noexce
   if (asleep_) {
     peer_->reader.stay_awake();
     asleep_ = false;
-    // Spinning would have been worth it if it was a short sleep.
-    if (now_ - slept_at_ < options_.spin * 4) spin_ = options_.spin;
-  } else {
-    spin_ = options_.spin;
+    // What comes so seldom is not waited for like that.
+    patience_ = now_ - slept_at_ < options_.spin * 10 ? options_.spin : options_.spin / 8;
   }
   busy_at_ = now_;
   counters_.frames_in += frames.size();
@@ -208,11 +216,10 @@ std::span<const RxFrame> ShmLink::receive(Instant now, std::size_t limit) noexce
 
 /// Nothing came: looks again for a while, then asks to be woken.
 void ShmLink::rest() noexcept {
-  if (asleep_ || now_ < busy_at_ + spin_) return;
+  if (asleep_ || now_ < busy_at_ + spin()) return;
   if (peer_->reader.sleep()) return;  // it came in this moment: the next turn takes it
   asleep_ = true;
   slept_at_ = now_;
-  spin_ = spin_ / 2;
 }
 
 void ShmLink::look() noexcept {

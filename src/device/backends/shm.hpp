@@ -15,9 +15,10 @@ struct ShmOptions {
   bool offloads = true;      ///< send super-segments and pending checksums; they arrive in any case
   std::uint32_t mtu = 1500;  ///< bytes of an IP packet; the side that listens decides for both
   std::size_t capacity = std::size_t{1} << 20;  ///< bytes in flight each way; likewise
-  /// How long to look into the memory again and again before asking to be woken. Waking a process
-  /// on another processor costs the other side ten microseconds and us thirty.
-  Duration spin = Duration::micros(30);
+  /// How long to look into the memory again and again before asking to be woken; an eighth of it
+  /// after a sleep of ten times this. With less than the other side needs to wake up and answer,
+  /// two that take turns never stay awake (bench/shm_bench: 50 us are not always enough).
+  Duration spin = Duration::micros(100);
 };
 
 struct ShmCounters {

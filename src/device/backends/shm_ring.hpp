@@ -45,6 +45,7 @@ struct ShmControl {
   alignas(128) std::atomic<std::uint64_t> tail;
   alignas(128) std::atomic<std::uint32_t> reader_sleeps;  ///< wake it when there is a record
   alignas(128) std::atomic<std::uint32_t> writer_waits;   ///< wake it when there is room
+  alignas(128) std::atomic<std::uint32_t> writer_place;   ///< its processor and 1: a hint
 };
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 
@@ -105,6 +106,12 @@ class ShmWriter {
   bool wait_for_room() noexcept;
   bool broken() const noexcept { return broken_; }
   std::uint64_t too_long() const noexcept { return too_long_; }
+  /// Tells the reader which processor we run on.
+  void tell_place(std::uint32_t place) noexcept {
+    if (place == place_) return;
+    place_ = place;
+    lane_.control->writer_place.store(place, std::memory_order_relaxed);
+  }
 
  private:
   std::size_t room() noexcept;
@@ -114,6 +121,7 @@ class ShmWriter {
   std::uint64_t shown_ = 0;  ///< what the reader was told
   std::uint64_t tail_ = 0;   ///< last seen
   std::uint64_t too_long_ = 0;
+  std::uint32_t place_ = 0;
   bool broken_ = false;
 };
 
@@ -132,6 +140,9 @@ class ShmReader {
   void stay_awake() noexcept;
   bool broken() const noexcept { return broken_; }
   std::uint64_t bad_metadata() const noexcept { return bad_metadata_; }
+  std::uint32_t writer_place() const noexcept {
+    return lane_.control->writer_place.load(std::memory_order_relaxed);
+  }
 
  private:
   bool see_head() noexcept;
