@@ -217,6 +217,29 @@ TEST(TcpForward, AcceptAnswersTheHeldSyn) {
   EXPECT_EQ(t.host.engine.forward_accept(event->flow).error(), SocketError::unknown_socket);
 }
 
+// A guest that uses a port again, to an address of ours as to a foreign one.
+TEST(TcpForward, AFlowInTimeWaitMayComeAgain) {
+  for (const bool local : {false, true}) {
+    Gateway t;
+    t.host.forwarding.include_local = local;
+    if (local) t.foreign = t.host.out.v4;
+    t.foreign_in("S 0(0) win 1000 <mss 1460>");
+    t.socket = t.host.engine.forward_accept(t.event()->flow).value();
+    t.out("S. 0(0) ack 1");
+    t.foreign_in(". 1(0) ack 1");
+    t.close();
+    t.out("F. 1(0) ack 1");
+    t.foreign_in("F. 1(0) ack 2");
+    t.out(". 2(0) ack 2");
+    while (t.event()) {
+    }
+    t.foreign_in("S 70000(0) win 1000 <mss 1460>");
+    const auto again = t.event();
+    ASSERT_TRUE(again && again->kind == Event::Kind::forward) << (local ? "local" : "foreign");
+    EXPECT_TRUE(t.host.engine.forward_accept(again->flow));
+  }
+}
+
 TEST(TcpForward, RejectAndDrop) {
   Gateway t;
   t.foreign_in("S 0(0) win 1000");

@@ -29,7 +29,8 @@ void Input::time_wait_arrives(TimeWait& tw, Segment& seg, const ip::Packet& pack
   if (opens_anew(tw, seg)) {
     // The new connection's numbers begin behind all that the old one can have used.
     const Seq floor = tw.snd_nxt + 65'537;
-    if (!packet.to_us || find_listener(seg) != nullptr) {
+    const bool forwarded = !packet.to_us || (forwarding.tcp && forwarding.include_local);
+    if (forwarded || find_listener(seg) != nullptr) {
       s.time_wait_release(tw);
       return stranger(seg, packet, forwarding, floor);
     }
