@@ -17,9 +17,10 @@ namespace {
 
 constexpr Medium kMedium = Medium::ip;
 constexpr int kGreetingMillis = 2000;
-constexpr Duration kLookEvery = Duration::millis(10);   // at the socket, while frames flow
-constexpr Duration kSeekEvery = Duration::millis(100);  // for another peer
-constexpr std::size_t kPublishBytes = 16 << 10;         // and earlier at the end of a turn
+constexpr Duration kLookEvery = Duration::millis(10);    // at the socket, while frames flow
+constexpr Duration kSeekEvery = Duration::millis(100);   // for another peer
+constexpr Duration kSleepAtMost = Duration::millis(50);  // a wake-up may go astray
+constexpr std::size_t kPublishBytes = 16 << 10;          // and earlier at the end of a turn
 
 std::uint32_t our_place() noexcept { return static_cast<std::uint32_t>(sched_getcpu()) + 1; }
 
@@ -113,6 +114,7 @@ class ShmLink final : public Shm {
   Instant now_;
   Instant next_look_;
   Instant busy_at_;          ///< when a frame last came or went, or we woke
+  Instant look_again_;       ///< though nobody woke us
   Instant slept_at_;         ///< when we last asked to be woken
   Duration patience_;        ///< how long to look again at most
   bool asleep_ = false;      ///< asked to be woken by a frame
@@ -177,7 +179,7 @@ bool ShmLink::writable() noexcept {
   if (!peer_ || !blocked_) return true;
   ShmWriter& writer = peer_->writer;
   bool room = writer.has_room();
-  if (!room && !room_asked_ && now_ >= busy_at_ + spin()) {
+  if (!room && now_ >= busy_at_ + spin()) {
     room = writer.wait_for_room();
     room_asked_ = !room;
   }
@@ -216,10 +218,11 @@ std::span<const RxFrame> ShmLink::receive(Instant now, std::size_t limit) noexce
 
 /// Nothing came: looks again for a while, then asks to be woken.
 void ShmLink::rest() noexcept {
-  if (asleep_ || now_ < busy_at_ + spin()) return;
-  if (peer_->reader.sleep()) return;  // it came in this moment: the next turn takes it
-  asleep_ = true;
-  slept_at_ = now_;
+  if (!asleep_ && now_ < busy_at_ + spin()) return;
+  // It came in this moment: the next turn takes it. A sleeper asks again each time it looks.
+  const bool was_asleep = std::exchange(asleep_, !peer_->reader.sleep());
+  if (!was_asleep) slept_at_ = now_;
+  look_again_ = now_ + kSleepAtMost;
 }
 
 void ShmLink::look() noexcept {
@@ -274,7 +277,7 @@ Instant ShmLink::next_deadline() noexcept {
   flush();
   if (!peer_) return next_look_;
   if (peer_->reader.has_unreleased() || !asleep_ || (blocked_ && !room_asked_)) return now_;
-  return Instant::never();
+  return look_again_;
 }
 
 std::string no_greeting(const std::string& path, ShmNoGreeting why) {
