@@ -113,6 +113,8 @@ void Sockets::pass_urgent(Connection& c) noexcept {
 SocketResult<std::size_t> Sockets::receive(Connection& c, MutBytes out,
                                            ReceiveOptions options) noexcept {
   if (options.urgent) return receive_urgent(c, out, options.peek);
+  // Whatever it was before: a listener may have been a connection.
+  if (c.state == TcpState::listen) return fail(SocketError::not_connected);
   RecvRing* ring = c.active != nullptr ? &c.active->rcv_ring : nullptr;
   if (c.connected && ring != nullptr && !ring->empty()) {
     auto mark = bytes_to_mark(c);
@@ -137,9 +139,7 @@ SocketResult<std::size_t> Sockets::receive(Connection& c, MutBytes out,
   }
   if (c.fin_received || c.read_shut) return std::size_t{0};
   if (c.state == TcpState::closed && c.connected) return std::size_t{0};
-  if (c.state == TcpState::closed || c.state == TcpState::listen) {
-    return fail(SocketError::not_connected);
-  }
+  if (c.state == TcpState::closed) return fail(SocketError::not_connected);
   return fail(SocketError::would_block);
 }
 
