@@ -178,17 +178,25 @@ TEST(TcpClose, TimeWaitAnswersAFinAndBeginsAnew) {
   EXPECT_EQ(t.states(), std::vector{listen});
 }
 
-TEST(TcpClose, TimeWaitIgnoresRst) {
+TEST(TcpClose, TimeWaitEndsWithAResetThatFits) {
   Trace t;
   t.accept();
   t.close();
   t.out("F. 1(0) ack 1");
   t.in("F. 1(0) ack 2");
   t.out(". 2(0) ack 2");
-  t.in("R. 2(0) ack 2");
   t.in("R 1(0)");
+  t.in("R. 3(0) ack 2");
   t.quiet();
   EXPECT_EQ(t.states(), (std::vector{listen, time_wait}));
+  // A peer that lost its memory and chose the same port; its numbers do not show that it is new.
+  t.in("S 1(0) win 1000");
+  t.out(". 2(0) ack 2");
+  t.in("R 2(0)");
+  t.quiet();
+  EXPECT_EQ(t.states(), std::vector{listen});
+  t.in("S 1(0) win 1000");
+  EXPECT_EQ(t.states(), (std::vector{listen, syn_received}));
 }
 
 // req: RFC9293-3.10.7.4-4 RFC9293-MAY-2 RFC6191-2-1

@@ -24,8 +24,13 @@ bool opens_anew(const TimeWait& tw, const Segment& seg) noexcept {
 //= RFC 9293 §3.10.7.4, TIME-WAIT
 void Input::time_wait_arrives(TimeWait& tw, Segment& seg, const ip::Packet& packet,
                               const ForwardPolicy& forwarding) noexcept {
-  // RFC 1337: a reset does not cut the wait short, or an old segment could end it.
-  if (seg.has(TcpFlag::rst)) return s.drop(DropReason::tcp_time_wait, seg);
+  if (seg.has(TcpFlag::rst)) {
+    //= RFC 1337 §3; RFC 5961 §3.2
+    // An old reset does not cut the wait short. One with the very next number answers our answer to
+    // a SYN: a peer that began anew, whose timestamps did not show it, need not wait for us.
+    if (seg.seq == tw.rcv_nxt) return s.time_wait_release(tw);
+    return s.drop(DropReason::tcp_time_wait, seg);
+  }
   if (opens_anew(tw, seg)) {
     // The new connection's numbers begin behind all that the old one can have used.
     const Seq floor = tw.snd_nxt + 65'537;
