@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <filesystem>
+#include <thread>
 #include <utility>
 
 #include "device/backends/af_xdp_program.hpp"
@@ -178,6 +180,24 @@ std::string with_way_out(std::string text, const XdpOptions& options, int error)
   }
 }
 
+/// Binds to the queue and says whether without copies; else why not. The kernel gives a queue back
+/// a little after the process that had it ended: it is asked again for a while.
+Result<bool, int> bind_queue(XdpRings& rings, unsigned index, const XdpOptions& options,
+                             bool zero_copy) {
+  constexpr int kTries = 100;
+  constexpr auto kBetween = std::chrono::milliseconds(20);
+  int error = 0;
+  for (int i = 0; i < kTries; ++i) {
+    if (i > 0) std::this_thread::sleep_for(kBetween);
+    error = zero_copy ? rings.bind(index, options.queue, true) : EOPNOTSUPP;
+    if (error == 0) return true;
+    if (error != EBUSY) error = rings.bind(index, options.queue, false);
+    if (error == 0) return false;
+    if (error != EBUSY) break;
+  }
+  return fail(error);
+}
+
 /// How many receive queues an interface has.
 unsigned queues_of(const std::string& interface) {
   unsigned count = 0;
@@ -226,19 +246,14 @@ Result<std::unique_ptr<Xdp>, std::string> open_xdp(const XdpOptions& options) {
   }
   auto program = put_program(options, index);
   if (!program) return fail(program.error());
-  bool zero_copy = options.zero_copy && program->native;
-  int error = zero_copy ? rings->bind(index, options.queue, true) : EOPNOTSUPP;
-  if (error != 0 && error != EBUSY) {
-    zero_copy = false;
-    error = rings->bind(index, options.queue, false);
-  }
+  const auto bound = bind_queue(*rings, index, options, options.zero_copy && program->native);
+  int error = bound ? 0 : bound.error();
   if (error == 0 && !give_queue_to(*program, options.queue, rings->socket.get())) error = errno;
   if (error != 0) {
     const std::string text = cannot("use a queue of", options, error);
     return fail(with_way_out(text, options, error));
   }
-  return std::make_unique<XdpSocket>(options, std::move(*rings), std::move(*program), can,
-                                     zero_copy);
+  return std::make_unique<XdpSocket>(options, std::move(*rings), std::move(*program), can, *bound);
 }
 
 }  // namespace tidewire::device
