@@ -15,6 +15,7 @@
 #include <string_view>
 
 #include "arguments.hpp"
+#include "cases.hpp"
 #include "kernel_side.hpp"
 
 namespace tidewire::bench {
@@ -258,20 +259,9 @@ int run(std::string_view name, double seconds, int cores) {
 
 int main(int argc, char** argv) {
   using namespace tidewire::bench;
-  const std::string_view wanted = argc > 1 ? argv[1] : "";
   const double seconds = seconds_argument(argc, argv);
   const int cores = cores_argument(argc, argv, 2);
-  bool found = wanted == "--list";
-  for (const char* name : {"bare_out", "bare_in"}) {
-    if (wanted == "--list") std::printf("%s\n", name);
-    if (wanted != "" && wanted != name) continue;
-    found = true;
-    const Child one([&] { std::exit(run(name, seconds, cores)); });
-    int status = 0;
-    waitpid(one.pid(), &status, 0);
-    if (status != 0) return 1;
-  }
-  if (found) return 0;
-  std::fprintf(stderr, "usage: bare_bench [--list | CASE [SECONDS [CORES]]]\n");
-  return 2;
+  const std::vector<std::string> names{"bare_out", "bare_in"};
+  return run_cases(argc, argv, names, "bare_bench [--list | CASE [SECONDS [CORES]]]",
+                   [&](std::size_t i) { return run(names[i], seconds, cores); });
 }

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "arguments.hpp"
+#include "cases.hpp"
 #include "kernel_side.hpp"
 
 namespace tidewire::bench {
@@ -210,24 +211,14 @@ int run(const Who& who, const What& what, double seconds, int cores) {
 
 int main(int argc, char** argv) {
   using namespace tidewire::bench;
-  const std::string_view wanted = argc > 1 ? argv[1] : "";
   const double seconds = seconds_argument(argc, argv);
   const int cores = cores_argument(argc, argv, 0);
-  signal(SIGPIPE, SIG_IGN);
-  bool found = wanted == "--list";
+  std::vector<std::string> names;
   for (const Who& who : kWho) {
-    for (const What& what : kWhat) {
-      const std::string name = std::string(who.name) + "_" + what.name;
-      if (wanted == "--list") std::printf("%s\n", name.c_str());
-      if (wanted != "" && wanted != name) continue;
-      found = true;
-      const Child one([&] { std::exit(run(who, what, seconds, cores)); });
-      int status = 0;
-      waitpid(one.pid(), &status, 0);
-      if (status != 0) return 1;
-    }
+    for (const What& what : kWhat) names.push_back(std::string(who.name) + "_" + what.name);
   }
-  if (found) return 0;
-  std::fprintf(stderr, "usage: gateway_bench [--list | CASE [SECONDS [CORES]]]\n");
-  return 2;
+  constexpr std::size_t kEach = std::size(kWhat);
+  return run_cases(
+      argc, argv, names, "gateway_bench [--list | CASE [SECONDS [CORES]]]",
+      [&](std::size_t i) { return run(kWho[i / kEach], kWhat[i % kEach], seconds, cores); });
 }

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "arguments.hpp"
+#include "cases.hpp"
 #include "core/stack.hpp"
 #include "device/backends/tap.hpp"
 #include "device/wrap/offload_emulator.hpp"
@@ -238,21 +239,8 @@ int run(const Case& what, double seconds, int cores) {
 
 int main(int argc, char** argv) {
   using namespace tidewire::bench;
-  const std::string_view wanted = argc > 1 ? argv[1] : "";
   const double seconds = seconds_argument(argc, argv);
   const int cores = cores_argument(argc, argv, 1);
-  signal(SIGPIPE, SIG_IGN);
-  bool found = false;
-  for (const Case& c : kCases) {
-    if (wanted == "--list") std::printf("%s\n", c.name);
-    if (wanted != "" && wanted != c.name) continue;
-    found = true;
-    const Child one([&] { std::exit(run(c, seconds, cores)); });
-    int status = 0;
-    waitpid(one.pid(), &status, 0);
-    if (status != 0) return 1;
-  }
-  if (found || wanted == "--list") return 0;
-  std::fprintf(stderr, "usage: link_bench [--list | CASE [SECONDS [CORES]]]\n");
-  return 2;
+  return run_cases(argc, argv, names_of(kCases), "link_bench [--list | CASE [SECONDS [CORES]]]",
+                   [&](std::size_t i) { return run(kCases[i], seconds, cores); });
 }

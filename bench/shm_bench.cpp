@@ -7,6 +7,8 @@
 #include <optional>
 #include <string_view>
 
+#include "arguments.hpp"
+#include "cases.hpp"
 #include "core/stack.hpp"
 #include "device/backends/shm.hpp"
 #include "device/wrap/offload_emulator.hpp"
@@ -59,6 +61,7 @@ class End : public runtime::StackOwner {
   }
 
  protected:
+  ~End() = default;
   /// A byte there, or back.
   bool take_byte(SocketId flow, Instant at) {
     return stack_.receive(flow, byte_, {}, at).value_or(0) == 1;
@@ -194,20 +197,7 @@ int run(const Case& what, double seconds) {
 
 int main(int argc, char** argv) {
   using namespace tidewire::bench;
-  const std::string_view wanted = argc > 1 ? argv[1] : "";
-  const double seconds = argc > 2 ? std::atof(argv[2]) : 1.0;
-  signal(SIGPIPE, SIG_IGN);
-  bool found = false;
-  for (const Case& c : kCases) {
-    if (wanted == "--list") std::printf("%s\n", c.name);
-    if (wanted != "" && wanted != c.name) continue;
-    found = true;
-    const Child one([&] { std::exit(run(c, seconds)); });
-    int status = 0;
-    waitpid(one.pid(), &status, 0);
-    if (status != 0) return 1;
-  }
-  if (found || wanted == "--list") return 0;
-  std::fprintf(stderr, "usage: shm_bench [--list | CASE [SECONDS]]\n");
-  return 2;
+  const double seconds = seconds_argument(argc, argv);
+  return run_cases(argc, argv, names_of(kCases), "shm_bench [--list | CASE [SECONDS]]",
+                   [&](std::size_t i) { return run(kCases[i], seconds); });
 }

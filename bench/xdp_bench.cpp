@@ -8,6 +8,8 @@
 #include <memory>
 #include <string_view>
 
+#include "arguments.hpp"
+#include "cases.hpp"
 #include "device/backends/af_xdp.hpp"
 #include "device/backends/af_xdp_program.hpp"
 #include "device/backends/af_xdp_rings.hpp"
@@ -195,19 +197,7 @@ int run(const Case& what, double seconds) {
 
 int main(int argc, char** argv) {
   using namespace tidewire::bench;
-  const std::string_view wanted = argc > 1 ? argv[1] : "";
-  const double seconds = argc > 2 ? std::atof(argv[2]) : 1.0;
-  bool found = false;
-  for (const Case& c : kCases) {
-    if (wanted == "--list") std::printf("%s\n", c.name);
-    if (wanted != "" && wanted != c.name) continue;
-    found = true;
-    const Child one([&] { std::exit(run(c, seconds)); });
-    int status = 0;
-    waitpid(one.pid(), &status, 0);
-    if (status != 0) return 1;
-  }
-  if (found || wanted == "--list") return 0;
-  std::fprintf(stderr, "usage: xdp_bench [--list | CASE [SECONDS]]\n");
-  return 2;
+  const double seconds = seconds_argument(argc, argv);
+  return run_cases(argc, argv, names_of(kCases), "xdp_bench [--list | CASE [SECONDS]]",
+                   [&](std::size_t i) { return run(kCases[i], seconds); });
 }
