@@ -201,9 +201,9 @@ class Shared {
     return c.fast_open_keys != nullptr ? *c.fast_open_keys : fast_open.keys();
   }
   /// The handshake of a connection that a SYN has made is over; `reset`: by the peer.
-  /// A connection in SYN-RECEIVED goes on, or ends.
-  void stray_over(Connection& c) noexcept;
   void fast_open_over(Connection& c, bool reset) noexcept;
+  /// A connection that its listener counts as a stray (Listener::strays) is none any more.
+  void stray_over(Connection& c) noexcept;
   void drop_syn_text(Connection& c) noexcept;
 
   // --- half-open ---
