@@ -145,11 +145,9 @@ TEST(TcpIdle, HistorySurvives) {
     t.skip();
     EXPECT_EQ(t.read(), 500U);
     const auto before = history(*t.host.engine.info(t.socket));
-    const std::size_t awake = t.host.memory.in_use();
     t.pass(10'000);
     EXPECT_TRUE(t.host.engine.next_deadline().is_never());
     EXPECT_EQ(history(*t.host.engine.info(t.socket)), before) << (lossy ? "lossy" : "clean");
-    EXPECT_LE(t.host.memory.in_use(), awake + 65'536);
     t.write(1);
     auto after = history(*t.host.engine.info(t.socket));
     EXPECT_EQ(after[2], before[2]);
