@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <compare>
 #include <cstdint>
 #include <optional>
@@ -33,10 +34,7 @@ class IpAddress {
   constexpr IpAddress() noexcept = default;  ///< 0.0.0.0
   static constexpr IpAddress v4(std::uint32_t host_order) noexcept {
     IpAddress a;
-    for (int i = 0; i < 4; ++i) {
-      a.octets_[static_cast<std::size_t>(i)] =
-          static_cast<std::uint8_t>(host_order >> (24 - 8 * i));
-    }
+    a.octets_ = std::bit_cast<Octets>(Words32{big_endian(host_order)});
     return a;
   }
   static constexpr IpAddress v4(std::uint8_t a, std::uint8_t b, std::uint8_t c,
@@ -70,10 +68,7 @@ class IpAddress {
   constexpr bool is_v6() const noexcept { return family_ == Family::v6; }
   /// The four octets of an IPv4 address as a number in host order; 0 for IPv6.
   constexpr std::uint32_t v4_value() const noexcept {
-    if (!is_v4()) return 0;
-    std::uint32_t value = 0;
-    for (std::size_t i = 0; i < 4; ++i) value = value << 8 | octets_[i];
-    return value;
+    return is_v4() ? big_endian(std::bit_cast<Words32>(octets_)[0]) : 0;
   }
   /// All 16 octets; of an IPv4 address the first four count.
   constexpr const std::array<std::uint8_t, 16>& octets() const noexcept { return octets_; }
@@ -95,28 +90,36 @@ class IpAddress {
                    : octets_[0] == 0xfe && (octets_[1] & 0xc0) == 0x80;
   }
   constexpr bool is_v4_mapped() const noexcept {
-    if (is_v4()) return false;
-    for (std::size_t i = 0; i < 10; ++i) {
-      if (octets_[i] != 0) return false;
-    }
-    return octets_[10] == 0xff && octets_[11] == 0xff;
+    const auto words = std::bit_cast<Words32>(octets_);
+    return is_v6() && (words[0] | words[1] | (words[2] ^ kMappedWord)) == 0;
   }
   /// The IPv4 address inside an IPv4-mapped IPv6 address; any other address as it is.
   constexpr IpAddress unmapped() const noexcept {
     if (!is_v4_mapped()) return *this;
-    return v4(octets_[12], octets_[13], octets_[14], octets_[15]);
+    IpAddress a;
+    a.octets_ = std::bit_cast<Octets>(Words32{std::bit_cast<Words32>(octets_)[3]});
+    return a;
   }
   /// ::ffff:a.b.c.d for an IPv4 address; an IPv6 address as it is.
   constexpr IpAddress mapped() const noexcept {
     if (is_v6()) return *this;
     return v6(
-        {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, octets_[0], octets_[1], octets_[2], octets_[3]});
+        std::bit_cast<Octets>(Words32{0, 0, kMappedWord, std::bit_cast<Words32>(octets_)[0]}));
   }
 
   friend constexpr auto operator<=>(const IpAddress&, const IpAddress&) noexcept = default;
 
  private:
-  std::array<std::uint8_t, 16> octets_{};
+  // Every packet converts addresses: by words, not octet by octet.
+  using Octets = std::array<std::uint8_t, 16>;
+  using Words32 = std::array<std::uint32_t, 4>;
+  static constexpr std::uint32_t big_endian(std::uint32_t value) noexcept {
+    return std::endian::native == std::endian::little ? std::byteswap(value) : value;
+  }
+  static constexpr std::uint32_t kMappedWord =
+      std::endian::native == std::endian::little ? 0xffff'0000U : 0x0000'ffffU;
+
+  Octets octets_{};
   Family family_ = Family::v4;
 };
 

@@ -19,6 +19,7 @@ class Checksum {
   constexpr Checksum() noexcept = default;
 
   void add(Bytes bytes) noexcept {
+    if (bytes.empty()) return;  // of the regions of a frame most are
     accumulate(kernel::sum(bytes.data(), bytes.size()), bytes.size());
   }
   /// Copies source to the front of target while adding it. Copies nothing if target is too short.
