@@ -54,12 +54,37 @@ class ChunkPool {
   ~ChunkPool();
 
   /// A chunk with uninitialised content; null: no memory, or over the limit.
-  [[nodiscard]] Chunk* acquire(ChunkSize size) noexcept;
+  [[nodiscard]] Chunk* acquire(ChunkSize size) noexcept {
+    const std::uint32_t bytes = chunk_bytes(size);
+    if (bytes > limit_ || in_use_ > limit_ - bytes) return nullptr;
+    Chunk*& first = free_[static_cast<std::size_t>(size)];
+    Chunk* chunk = first;
+    if (chunk == nullptr) [[unlikely]]
+      return make(size);
+    first = chunk->next;
+    kept_ -= bytes;
+    in_use_ += bytes;
+    chunk->next = nullptr;
+    chunk->prev = nullptr;
+    chunk->start = 0;
+    chunk->capacity = bytes;
+    return chunk;
+  }
   /// A chunk of this size, or a smaller one if memory is short; null if there is none at all.
   [[nodiscard]] Chunk* acquire_at_most(ChunkSize size) noexcept;
   /// A chunk over memory of the application, which must stay unchanged until release().
   [[nodiscard]] Chunk* borrow(Bytes bytes) noexcept;
-  void release(Chunk& chunk) noexcept;
+  void release(Chunk& chunk) noexcept {
+    const std::uint32_t bytes = chunk_bytes(chunk.size);
+    if (chunk.owner != ChunkOwner::slab) return chunks_.release(chunk);
+    in_use_ -= bytes;
+    if (kept_ + bytes > keep_) [[unlikely]]
+      return destroy(chunk);
+    Chunk*& first = free_[static_cast<std::size_t>(chunk.size)];
+    chunk.next = first;
+    first = &chunk;
+    kept_ += bytes;
+  }
 
   /// Gives unused chunks back to the provider.
   void trim() noexcept;
@@ -70,18 +95,15 @@ class ChunkPool {
   MemoryProvider& memory() noexcept { return *memory_; }
 
  private:
-  struct Free {
-    Free* next;
-  };
-  std::byte* take(ChunkSize size) noexcept;
-  void give(std::byte* data, ChunkSize size) noexcept;
+  Chunk* make(ChunkSize size) noexcept;
+  void destroy(Chunk& chunk) noexcept;
 
   MemoryProvider* memory_;
   std::size_t limit_;
   std::size_t keep_;
   std::size_t in_use_ = 0;
   std::size_t kept_ = 0;
-  std::array<Free*, 3> free_{};
+  std::array<Chunk*, 3> free_{};  // with their memory, linked by next
   Slab<Chunk> chunks_;
 };
 
