@@ -124,12 +124,7 @@ std::optional<Event> Stack::poll_event() noexcept {
   while (std::optional<Event> event = impl_->events.pop()) {
     if (event->kind == Event::Kind::forward) return event;
     const bool tcp = event->socket.kind == SocketKind::tcp;
-    EventSlot* slot =
-        tcp ? impl_->tcp.event_slot(event->socket) : impl_->datagrams.event_slot(event->socket);
-    if (slot == nullptr) continue;  // closed meanwhile
-    slot->queued = false;
-    event->bits = readiness(event->socket);
-    slot->reported = event->bits;
+    event->bits = tcp ? impl_->tcp.report(event->socket) : impl_->datagrams.report(event->socket);
     if (event->bits != 0) return event;
   }
   return std::nullopt;

@@ -22,7 +22,7 @@ struct Engine::Impl {
   template <typename F>
   static auto ask(Impl* impl, SocketId id, F&& f) noexcept
       -> decltype(f(std::declval<const Connection&>())) {
-    Connection copy;
+    std::optional<Connection> copy;
     const Connection* c = impl == nullptr ? nullptr : impl->shared.peek(id, copy);
     if (c == nullptr) return fail(SocketError::unknown_socket);
     return f(*c);
@@ -166,7 +166,7 @@ SocketResult<std::size_t> Engine::receive(SocketId socket, MutBytes out,
 }
 ReceivedBytes Engine::received(SocketId socket) const noexcept {
   if (impl_ == nullptr) return {};
-  Connection copy;
+  std::optional<Connection> copy;
   const Connection* c = impl_->shared.peek(socket, copy);
   return c == nullptr ? ReceivedBytes{} : impl_->sockets.received(*c);
 }
@@ -230,12 +230,12 @@ std::optional<SocketErrorInfo> Engine::take_error_info(SocketId socket) noexcept
   return c == nullptr ? std::nullopt : impl_->shared.take_error_info(*c);
 }
 std::uint16_t Engine::readiness(SocketId socket) const noexcept {
-  Connection copy;
+  std::optional<Connection> copy;
   const Connection* c = impl_ == nullptr ? nullptr : impl_->shared.peek(socket, copy);
   return c == nullptr ? std::uint16_t{0} : impl_->shared.bits(*c);
 }
-EventSlot* Engine::event_slot(SocketId socket) noexcept {
-  return impl_ == nullptr ? nullptr : impl_->shared.event_slot(socket);
+std::uint16_t Engine::report(SocketId socket) noexcept {
+  return impl_ == nullptr ? std::uint16_t{0} : impl_->shared.report(socket);
 }
 std::optional<SocketInfo> Engine::info(SocketId socket) const noexcept {
   if (impl_ == nullptr) return std::nullopt;

@@ -78,7 +78,8 @@ class Engine final : public TupleLookup {
   std::optional<SocketErrorInfo> take_error_info(SocketId socket) noexcept;
   std::uint16_t readiness(SocketId socket) const noexcept;
   /// For EventQueue: the slot of a socket, or nullptr if it is gone.
-  EventSlot* event_slot(SocketId socket) noexcept;
+  /// Its readiness, for an event that is being delivered; 0: nothing (any more).
+  std::uint16_t report(SocketId socket) noexcept;
   std::optional<SocketInfo> info(SocketId socket) const noexcept;
   std::optional<SocketInfo> next_socket(SocketId after) const noexcept;
 

@@ -264,7 +264,7 @@ Connection* Shared::find(SocketId id) noexcept {
   return c->owned ? c : nullptr;
 }
 
-const Connection* Shared::peek(SocketId id, Connection& copy) noexcept {
+const Connection* Shared::peek(SocketId id, std::optional<Connection>& copy) noexcept {
   if (id.kind != SocketKind::tcp) return nullptr;
   const SocketEntry* entry = entries.get({id.index, id.generation});
   if (entry == nullptr) return nullptr;
@@ -272,19 +272,27 @@ const Connection* Shared::peek(SocketId id, Connection& copy) noexcept {
   return c->owned ? c : nullptr;
 }
 
-EventSlot* Shared::event_slot(SocketId id) noexcept {
-  if (id.kind != SocketKind::tcp) return nullptr;
+std::uint16_t Shared::report(SocketId id) noexcept {
   const SocketEntry* entry = entries.get({id.index, id.generation});
-  if (entry == nullptr) return nullptr;
-  if (entry->record.kind == FlowKind::idle) return &idles.at_index(entry->record.index)->events;
-  Connection* c = connections.at_index(entry->record.index);
-  return c->owned ? &c->events : nullptr;
+  if (entry == nullptr) return 0;
+  if (entry->record.kind == FlowKind::idle) return report(*idles.at_index(entry->record.index));
+  Connection& c = *connections.at_index(entry->record.index);
+  if (!c.owned) return 0;
+  c.events.queued = false;
+  return c.events.reported = bits(c);
 }
 
-const Connection* Shared::peek(const SocketEntry& entry, Connection& copy) noexcept {
+std::uint16_t Shared::report(IdleConnection& idle) noexcept {
+  Connection copy;
+  unpack(idle, copy);
+  idle.events.queued = false;
+  return idle.events.reported = bits(copy);
+}
+
+const Connection* Shared::peek(const SocketEntry& entry, std::optional<Connection>& copy) noexcept {
   if (entry.record.kind != FlowKind::idle) return connections.at_index(entry.record.index);
-  unpack(*idles.at_index(entry.record.index), copy);
-  return &copy;
+  unpack(*idles.at_index(entry.record.index), copy.emplace());
+  return &*copy;
 }
 
 }  // namespace tidewire::tcp

@@ -128,7 +128,7 @@ SocketInfo Sockets::info(const Connection& c) const noexcept {
 }
 
 SocketInfo Sockets::info(const SocketEntry& entry) noexcept {
-  Connection copy;
+  std::optional<Connection> copy;
   SocketInfo result = info(*s.peek(entry, copy));
   if (entry.record.kind == FlowKind::idle) {
     const IdleConnection& idle = *s.idles.at_index(entry.record.index);
@@ -139,7 +139,7 @@ SocketInfo Sockets::info(const SocketEntry& entry) noexcept {
 }
 
 std::optional<SocketInfo> Sockets::info(SocketId id) noexcept {
-  Connection copy;
+  std::optional<Connection> copy;
   if (s.peek(id, copy) == nullptr) return std::nullopt;
   return info(*s.entries.get({id.index, id.generation}));
 }

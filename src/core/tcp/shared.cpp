@@ -44,8 +44,8 @@ Shared::Shared(Context& context, ip::Output& output, PortRegistry& port_registry
       timestamp_seed_(
           derive(context.seed, static_cast<std::uint64_t>(SeedPurpose::timestamp_offset))) {}
 
-FlowRef Shared::lookup(const Tuple& tuple) noexcept {
-  return flows.find(hash_of(tuple), [&](FlowRef ref) noexcept {
+FlowRef Shared::search(const Tuple& tuple) noexcept {
+  const FlowRef found = flows.find(hash_of(tuple), [&](FlowRef ref) noexcept {
     switch (ref.kind) {
       case FlowKind::connection:
         return connections.at_index(ref.index)->tuple == tuple;
@@ -60,6 +60,8 @@ FlowRef Shared::lookup(const Tuple& tuple) noexcept {
     }
     return false;
   });
+  if (found.kind == FlowKind::connection) last_found_ = found.index;
+  return found;
 }
 
 bool Shared::add_flow(Connection& c) noexcept {

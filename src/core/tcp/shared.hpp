@@ -81,13 +81,20 @@ class Shared {
   Connection* find(SocketId id) noexcept;
   /// The same without waking it, for questions: an idle one is written into `copy` (which has no
   /// Active).
-  const Connection* peek(SocketId id, Connection& copy) noexcept;
-  const Connection* peek(const SocketEntry& entry, Connection& copy) noexcept;
-  EventSlot* event_slot(SocketId id) noexcept;
+  const Connection* peek(SocketId id, std::optional<Connection>& copy) noexcept;
+  const Connection* peek(const SocketEntry& entry, std::optional<Connection>& copy) noexcept;
 
   // --- the flow table ---
   std::uint64_t hash_of(const Tuple& tuple) const noexcept { return hash(flow_seed_, tuple); }
-  FlowRef lookup(const Tuple& tuple) noexcept;
+  /// Nothing is hashed where the connection is that of the last lookup, as in a train of segments
+  /// or a conversation.
+  FlowRef lookup(const Tuple& tuple) noexcept {
+    const Connection* last = connections.at_index(last_found_);
+    if (last != nullptr && last->in_table && last->tuple == tuple) {
+      return {FlowKind::connection, last_found_};
+    }
+    return search(tuple);
+  }
   [[nodiscard]] bool add_flow(Connection& c) noexcept;
   void remove_flow(Connection& c) noexcept;
 
@@ -221,6 +228,9 @@ class Shared {
 
   // --- events ---
   std::uint16_t bits(const Connection& c) const noexcept;
+  /// The bits of a socket for an event that is being delivered, marked as reported; 0: none, or it
+  /// was closed meanwhile.
+  std::uint16_t report(SocketId id) noexcept;
   void update_events(Connection& c) noexcept {
     if (c.owned) ctx.events.update(id_of(c), c.events, bits(c));
   }
@@ -282,6 +292,9 @@ class Shared {
   bool tracing() const noexcept { return ctx.trace != nullptr; }
 
  private:
+  FlowRef search(const Tuple& tuple) noexcept;
+  std::uint16_t report(IdleConnection& idle) noexcept;
+  static std::uint16_t stream_bits(const Connection& c) noexcept;
   bool shed_out_of_order() noexcept;
   bool shed_excess() noexcept;
   bool shed_half_open() noexcept;
@@ -300,7 +313,8 @@ class Shared {
 
   std::array<Instant, static_cast<std::size_t>(Shed::count_)> shed_not_before_{};
   std::uint32_t shed_cursor_ = 0;
-  SlabHandle recent_settings_;  ///< SharedSettings kept last
+  std::uint32_t last_found_ = kNoIndex;  ///< a connection, if it still is one
+  SlabHandle recent_settings_;           ///< SharedSettings kept last
   RandomSeed flow_seed_;
   RandomSeed isn_seed_;
   RandomSeed timestamp_seed_;

@@ -291,9 +291,11 @@ std::uint16_t Sockets::readiness(SocketId id) const noexcept {
   return socket == nullptr ? std::uint16_t{0} : bits(*socket);
 }
 
-EventSlot* Sockets::event_slot(SocketId id) noexcept {
+std::uint16_t Sockets::report(SocketId id) noexcept {
   Socket* socket = get(id);
-  return socket == nullptr ? nullptr : &socket->events;
+  if (socket == nullptr) return 0;
+  socket->events.queued = false;
+  return socket->events.reported = bits(*socket);
 }
 
 SocketInfo Sockets::describe(const Socket& socket) const noexcept {

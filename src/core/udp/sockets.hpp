@@ -113,7 +113,8 @@ class Sockets {
   SocketError take_error(SocketId socket) noexcept;
   std::optional<SocketErrorInfo> take_error_info(SocketId socket) noexcept;
   std::uint16_t readiness(SocketId socket) const noexcept;
-  EventSlot* event_slot(SocketId socket) noexcept;
+  /// Its readiness, for an event that is being delivered; 0: nothing (any more).
+  std::uint16_t report(SocketId socket) noexcept;
   std::optional<SocketInfo> info(SocketId socket) const noexcept;
   std::optional<SocketInfo> next_socket(SocketId after) const noexcept;
   SocketResult<void> send(SocketId socket, std::span<const Bytes> data,

@@ -50,14 +50,17 @@ Sender::Step Sender::send_data(Connection& c) noexcept {
     return Step::nothing;
   const Room room = room_for(c);
   if (const Step r = retransmit(c, room); r != Step::nothing) return r;
-  // Less than a segment is left and the window has room: it is the application that limits.
-  if (room.unsent < c.snd.mss && room.allowed >= c.snd.mss) {
-    LossRecovery& recovery = c.active->recovery;
-    recovery.delivery_rate().mark_app_limited(recovery.in_flight());
-  }
+  note_if_app_limited(c, room);
   if (room.unsent > 0) return send_new(c, room);
   if (c.fin_queued && !c.fin_sent && c.syn_acked) return send_fin(c, room);
   return Step::nothing;
+}
+
+/// Less than a segment is left and the window has room: it is the application that limits.
+void Sender::note_if_app_limited(Connection& c, const Room& room) noexcept {
+  if (room.unsent >= c.snd.mss || room.allowed < c.snd.mss) return;
+  LossRecovery& recovery = c.active->recovery;
+  recovery.delivery_rate().mark_app_limited(recovery.in_flight());
 }
 
 //= RFC 6675 §5 (C); RFC 6298 §5.4

@@ -7,11 +7,6 @@ namespace tidewire::tcp {
 
 using wire::TcpFlag;
 
-namespace {
-/// Regions of the send ring in one packet. More would mean tiny chunks; then the packet is shorter.
-constexpr std::size_t kMostRegions = 40;
-}  // namespace
-
 WireWindow Sender::window_field(const Connection& c, ReceiveWindow& window,
                                 bool syn) const noexcept {
   const Shared::Space space = Shared::receive_space(c);
@@ -80,12 +75,11 @@ Sender::Step Sender::push(Connection& c, Outgoing& out) noexcept {
   ip::HeaderBuffer headers;
   Writer writer{headers.transport()};
   wire::emit(repr, writer, 0);
-  std::array<Bytes, kMostRegions> regions;
   std::size_t region_count = 0;
   if (out.text > 0) {
     const SendRing& ring = syn ? *c.syn_ring : c.active->snd_ring;
     const auto gathered =
-        ring.gather(syn ? 0 : ring_offset(c, out.seq), out.text, std::span{regions});
+        ring.gather(syn ? 0 : ring_offset(c, out.seq), out.text, std::span{regions_});
     region_count = gathered.regions;
     if (gathered.bytes < out.text) {
       // Too many small chunks: what fits goes now, the FIN with the rest.
@@ -101,7 +95,7 @@ Sender::Step Sender::push(Connection& c, Outgoing& out) noexcept {
   packet.ttl = c.settings.ttl;
   packet.dont_fragment = c.settings.mtu_discover != 0;
   packet.transport_header_len = writer.written();
-  packet.payload = std::span{regions}.first(region_count);
+  packet.payload = std::span{regions_}.first(region_count);
   packet.checksum_offset = wire::kTcpChecksumOffset;
   if (out.per_seg > 0 && out.text > out.per_seg) {
     packet.seg_size = out.per_seg;

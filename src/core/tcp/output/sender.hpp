@@ -47,6 +47,7 @@ class Sender {
 
   // sender.cpp
   void serve(Connection& c, TxBudget& budget) noexcept;
+  bool is_done(Connection& c) noexcept;
   Step step(Connection& c) noexcept;
   Step serve_half_open(HalfOpen& h, TxBudget& budget) noexcept;
   // segmenter.cpp
@@ -81,6 +82,7 @@ class Sender {
   Step send_new(Connection& c, const Room& room) noexcept;
   Step send_fin(Connection& c, const Room& room) noexcept;
   Room room_for(const Connection& c) const noexcept;
+  static void note_if_app_limited(Connection& c, const Room& room) noexcept;
   std::uint32_t length_to_send(Connection& c, const Room& room, std::uint32_t per_seg) noexcept;
   void note_limits(Connection& c, const Room& room, const Outgoing& out) noexcept;
   std::uint64_t burst_of(const Connection& c, std::uint32_t per_seg) const noexcept;
@@ -93,9 +95,14 @@ class Sender {
 
   static Seq acceptable_seq(const Connection& c) noexcept;
 
+  /// Regions of the send ring in one packet. More would mean tiny chunks; then the packet is
+  /// shorter.
+  static constexpr std::size_t kMostRegions = 40;
+
   Shared& s;
-  std::uint64_t left_ = 0;   ///< bytes the flow being served may still send
-  std::uint64_t spent_ = 0;  ///< bytes of the frame just taken
+  std::array<Bytes, kMostRegions> regions_;  ///< of the packet that is being made
+  std::uint64_t left_ = 0;                   ///< bytes the flow being served may still send
+  std::uint64_t spent_ = 0;                  ///< bytes of the frame just taken
 };
 
 }  // namespace tidewire::tcp

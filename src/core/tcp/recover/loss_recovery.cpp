@@ -24,11 +24,6 @@ LossRecovery::LossRecovery(MemoryProvider& memory, const RecoveryConfig& config,
   board_.reset(snd_nxt);
 }
 
-std::uint64_t LossRecovery::in_flight() const noexcept {
-  const std::uint64_t pipe = board_.pipe();
-  return pipe > dup_bytes_ ? pipe - dup_bytes_ : 0;
-}
-
 Instant LossRecovery::retransmission_stamp(const RttEstimator& rtt, Instant now) const noexcept {
   if (!uses_rack() || !rack_.reordering_seen()) return now;
   // Half a round trip leaves no doubt that the original was sent before.

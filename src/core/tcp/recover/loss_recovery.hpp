@@ -178,7 +178,14 @@ class LossRecovery {
   std::uint64_t allowance(std::uint64_t cwnd, bool uses_prr) const noexcept;
 
   /// Bytes in the network: the scoreboard's pipe, less what duplicate ACKs showed to have left.
-  std::uint64_t in_flight() const noexcept;
+  std::uint64_t in_flight() const noexcept {
+    const std::uint64_t pipe = board_.pipe();
+    return pipe > dup_bytes_ ? pipe - dup_bytes_ : 0;
+  }
+  /// False: next_retransmit(false) has nothing.
+  bool has_to_repair() const noexcept {
+    return board_.lost() != 0 || probe_due_ || phase_ == RecoveryPhase::recovery;
+  }
   RecoveryPhase phase() const noexcept { return phase_; }
   /// Fast recovery; after a timeout (RecoveryPhase::loss) the sender is in slow start instead.
   bool in_recovery() const noexcept { return phase_ == RecoveryPhase::recovery; }
