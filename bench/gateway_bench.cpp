@@ -42,7 +42,7 @@ constexpr std::array kWhat = {
     What{"connections", kOneByte, "connections/s"},
 };
 
-/// `build/release/tidewire` beside `build/release/bench/gateway_bench`.
+/// `build/lto/tidewire` beside `build/lto/bench/gateway_bench`.
 std::string tidewire_path() {
   std::array<char, 4096> own{};
   const ssize_t size = readlink("/proc/self/exe", own.data(), own.size() - 1);

@@ -21,10 +21,10 @@ case ${1:-} in
     rest=()
     for word in "$@"; do if [ "$word" = --kernel ]; then kernel=1; else rest+=("$word"); fi; done
     [ "$kernel" = 0 ] || exec python3 tools/grid_kernel.py "${rest[@]}"
-    exec build/release/bench/grid_bench "${rest[@]}"
+    exec build/lto/bench/grid_bench "${rest[@]}"
     ;;
   fairness)
-    if [ "${2:-}" = --kernel ]; then shift 2; exec build/release/bench/fairness_kernel_bench "$@"; fi
+    if [ "${2:-}" = --kernel ]; then shift 2; exec build/lto/bench/fairness_kernel_bench "$@"; fi
     ;;
   --json | --json=*) exec python3 tools/figures.py --all "$@" ;;
   quick) shift; exec python3 tools/figures.py --all --quick "$@" ;;
@@ -33,7 +33,7 @@ case ${1:-} in
 esac
 ran=0
 status=0
-for program in build/release/bench/*_bench bench/*.sh; do
+for program in build/lto/bench/*_bench bench/*.sh; do
   [ -x "$program" ] || continue
   name=$(basename "$program")
   case $name in grid_* | fairness_kernel_*) continue ;; esac  # these take long, and are asked for by name

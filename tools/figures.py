@@ -27,7 +27,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from bench_rows import JOBS  # noqa: E402
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
-BENCH = TOP / "build" / "release" / "bench"
+BENCH = TOP / "build" / "lto" / "bench"
 
 
 class Failed(Exception):
@@ -160,7 +160,7 @@ def arguments():
     parser.add_argument("--runs", type=int, help="rounds (default: 5)")
     parser.add_argument("--seconds", type=float, help="of each run (default: 2)")
     parser.add_argument("--programs", type=pathlib.Path, default=BENCH, metavar="FOLDER",
-                        help="where the programs are (default: build/release/bench)")
+                        help="where the programs are (default: build/lto/bench)")
     parser.add_argument("--list", action="store_true", help="print the ids and end")
     args = parser.parse_args()
     args.runs = args.runs or (2 if args.quick else 5)

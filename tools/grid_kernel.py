@@ -21,7 +21,7 @@ import sys
 import threading
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
-PROGRAM = TOP / "build" / "release" / "bench" / "grid_kernel_bench"
+PROGRAM = TOP / "build" / "lto" / "bench" / "grid_kernel_bench"
 KINDS = ("tidewire-kernel", "kernel-tidewire", "kernel-kernel")
 FRAME = 1514
 LEAST_QUEUE = 8  # packets

@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""The instruction counts as lines for tools/figures.py. Usage: instruction_rows.py"""
+"""The instruction counts as lines for tools/figures.py, of the build that is installed. Usage: instruction_rows.py"""
 import sys
 
 import instructions
 
+PROGRAM = instructions.TOP / "build" / "lto" / "bench" / "tidewire_instructions"
+
 
 def per_unit(kind):
     """(instructions, allocations) of one unit of work, as tools/instructions.py counts them."""
-    small, large = (instructions.run(kind, size) for size in instructions.WORK[kind])
+    small, large = (instructions.run(kind, size, PROGRAM) for size in instructions.WORK[kind])
     units = large[1] - small[1]
     return round((large[0] - small[0]) / units), max(0.0, round((large[2] - small[2]) / units, 2))
 
@@ -16,7 +18,7 @@ def main():
     if len(sys.argv) > 1:
         print(__doc__)
         return 0 if sys.argv[1] in ("-h", "--help") else 2
-    why = instructions.cannot_tell({})
+    why = instructions.cannot_tell({}, PROGRAM)
     if why:
         sys.exit(why)
     segment, trip = per_unit("data_segment"), per_unit("round_trip")

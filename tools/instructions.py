@@ -34,10 +34,10 @@ def compiler():
     return f"{pathlib.Path(path).name} {version.stdout.split('.')[0]}"
 
 
-def cannot_tell(committed):
+def cannot_tell(committed, program=PROGRAM):
     """Why the counts of this machine say nothing about the committed ones, or None."""
-    if not PROGRAM.exists():
-        return f"{PROGRAM.relative_to(TOP)} is not built"
+    if not program.exists():
+        return f"{program.relative_to(TOP)} is not built"
     if subprocess.run(["sh", "-c", "command -v valgrind"], capture_output=True).returncode != 0:
         return "valgrind is not installed"
     if " avx2" not in pathlib.Path("/proc/cpuinfo").read_text():
@@ -47,11 +47,11 @@ def cannot_tell(committed):
     return None
 
 
-def run(kind, size):
+def run(kind, size, program=PROGRAM):
     """(instructions, units, allocations) of one run."""
     with tempfile.NamedTemporaryFile(prefix="callgrind.") as out:
         done = subprocess.run(["valgrind", "--tool=callgrind", f"--callgrind-out-file={out.name}",
-                               str(PROGRAM), kind, str(size)], capture_output=True, text=True, timeout=300)
+                               str(program), kind, str(size)], capture_output=True, text=True, timeout=300)
         if done.returncode != 0:
             sys.exit(f"{kind} {size} failed:\n{done.stdout}{done.stderr}")
         total = re.search(r"^(?:summary|totals):\s*(\d+)", pathlib.Path(out.name).read_text(), re.M)
