@@ -1,5 +1,7 @@
 #include "device/wrap/flow_table.hpp"
 
+#include <bit>
+
 #include "base/random.hpp"
 
 namespace tidewire::device {
@@ -96,10 +98,10 @@ PacketKey parse_packet_key(Bytes frame, Medium medium) noexcept {
 }
 
 std::size_t FlowTable::KeyHash::operator()(const Key& key) const noexcept {
-  const std::uint64_t near = siphash13(kIdentityKey, key.near.bytes());
-  const std::uint64_t far = siphash13(kIdentityKey, key.far.bytes());
+  const auto near = std::bit_cast<std::array<std::uint64_t, 2>>(key.near.octets());
+  const auto far = std::bit_cast<std::array<std::uint64_t, 2>>(key.far.octets());
   return siphash13(
-      kIdentityKey, near, far,
+      kIdentityKey, siphash13(kIdentityKey, near[0], near[1], far[0], far[1]),
       std::uint64_t{key.near_port} << 32 | std::uint64_t{key.far_port} << 16 | key.kind);
 }
 
@@ -116,15 +118,13 @@ void FlowTable::open(Flow& flow, const PacketKey& packet, Direction direction) {
 }
 
 void FlowTable::forget_oldest() {
+  last_ = nullptr;
   flows_.erase(order_.front());
   order_.pop_front();
 }
 
-Flow& FlowTable::count(const PacketKey& packet, Direction direction) {
-  const bool up = direction == Direction::up;
-  const Key key{up ? packet.source : packet.destination, up ? packet.destination : packet.source,
-                up ? packet.source_port : packet.destination_port,
-                up ? packet.destination_port : packet.source_port, packet.kind};
+Flow& FlowTable::find(const Key& key, const PacketKey& packet, Direction direction) {
+  if (last_ != nullptr && last_->first == key) return last_->second;
   auto it = flows_.find(key);
   if (it == flows_.end()) {
     if (flows_.size() >= max_flows_) forget_oldest();
@@ -132,7 +132,16 @@ Flow& FlowTable::count(const PacketKey& packet, Direction direction) {
     order_.push_back(key);
     open(it->second, packet, direction);
   }
-  Flow& flow = it->second;
+  last_ = &*it;
+  return it->second;
+}
+
+Flow& FlowTable::count(const PacketKey& packet, Direction direction) {
+  const bool up = direction == Direction::up;
+  const Key key{up ? packet.source : packet.destination, up ? packet.destination : packet.source,
+                up ? packet.source_port : packet.destination_port,
+                up ? packet.destination_port : packet.source_port, packet.kind};
+  Flow& flow = find(key, packet, direction);
   // The same ports again with another SYN are another connection.
   if (packet.opens && direction == flow.first) {
     if (flow.opened && packet.opens_seq != flow.opened_seq) open(flow, packet, direction);

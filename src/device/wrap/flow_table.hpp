@@ -61,11 +61,15 @@ class FlowTable {
     std::size_t operator()(const Key& key) const noexcept;
   };
 
+  using Map = std::unordered_map<Key, Flow, KeyHash>;
+
+  Flow& find(const Key& key, const PacketKey& packet, Direction direction);
   void open(Flow& flow, const PacketKey& packet, Direction direction);
   void forget_oldest();
 
   std::size_t max_flows_;
-  std::unordered_map<Key, Flow, KeyHash> flows_;
+  Map flows_;
+  Map::value_type* last_ = nullptr;  ///< found last: packets of a flow follow each other
   RingQueue<Key> order_;
   std::unordered_map<std::uint64_t, std::uint32_t> numbers_;  ///< by hash of the destination
 };
