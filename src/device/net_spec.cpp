@@ -298,26 +298,6 @@ constexpr std::array<Key, 20> kKeys{{
      [](const LinkSpec& l) { return switch_text(l.red.gentle); }},
 }};
 
-constexpr Word kHelp =
-    "delay=T            one way, each direction: 20ms, 1.5s, 300us\n"
-    "jitter=T           up to T more, order kept: 5ms\n"
-    "jitter=T,reorder   up to T more, order not kept\n"
-    "loss=P             share of lost packets: 1%, 0.1%\n"
-    "burst=N            losses come in runs of N packets\n"
-    "rate=N{k,m,g}bit   bits per second: 50mbit\n"
-    "queue=N{packets,KB}  room in front of the rate: 100packets, 64KB\n"
-    "aqm=NAME           the queue drops early: codel or red; else droptail\n"
-    "ecn=on|off         such a queue marks ECT packets instead: on\n"
-    "codel.target=T, codel.interval=T  of CoDel: 5ms, 100ms\n"
-    "red.min=N, red.max=N, red.p=P, red.gentle=on|off  of RED: a sixth and half of the queue, 10%\n"
-    "reorder=P          overtaken by later packets: 1%\n"
-    "reorder.by=T       these are delayed by up to T: 5ms\n"
-    "dup=P              arrives twice: 1%\n"
-    "corrupt=P          one bit inverted: 0.1%\n"
-    "mtu=N              bytes of an IP packet: 1500\n"
-    "hole=N             longer IP packets vanish, and nobody is told: 1300\n"
-    "up.WORD, down.WORD the same for one direction: up.rate=5mbit\n";
-
 Word known_words() {
   return "delay jitter loss burst rate queue aqm ecn codel.target codel.interval red.min red.max "
          "red.p red.gentle reorder reorder.by dup corrupt mtu hole (each also as up.… or down.…)";
@@ -407,6 +387,19 @@ Error check(const LinkSpec& link) {
   return check_aqm(link);
 }
 
+/// Resets what depended on something that `before` had and `link` has not.
+void take_along(const LinkSpec& before, LinkSpec& link) {
+  const auto off = [](Probability was, Probability is) {
+    return was != Probability::never() && is == Probability::never();
+  };
+  if (off(before.loss, link.loss)) link.burst = 1;
+  if (off(before.reorder, link.reorder)) link.reorder_by = {};
+  if (before.aqm == link.aqm) return;
+  if (before.aqm == QueueKind::codel) link.codel = {};
+  if (before.aqm == QueueKind::red) link.red = {};
+  if (link.aqm == QueueKind::drop_tail) link.ecn = true;
+}
+
 bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
 
 Result<std::vector<Item>, std::string> split(Word text) {
@@ -450,9 +443,13 @@ RedSpec resolve_red(const LinkSpec& link) noexcept {
 }
 
 Result<NetSpec, std::string> parse_net_spec(std::string_view text) {
+  return change_net_spec({}, text);
+}
+
+Result<NetSpec, std::string> change_net_spec(const NetSpec& base, std::string_view text) {
   Result<std::vector<Item>, std::string> items = split(text);
   if (!items) return fail(std::move(items.error()));
-  NetSpec spec;
+  NetSpec spec = base;
   for (const bool general : {true, false}) {  // words for one direction win
     for (const Item& item : *items) {
       if ((item.direction == both) != general) continue;
@@ -460,6 +457,8 @@ Result<NetSpec, std::string> parse_net_spec(std::string_view text) {
       if (item.direction != up) kKeys[item.key].set(spec.down, item.value);
     }
   }
+  take_along(base.up, spec.up);
+  take_along(base.down, spec.down);
   for (const LinkSpec* link : {&spec.up, &spec.down}) {
     if (Error error = check(*link)) return fail(std::move(*error));
   }
@@ -487,7 +486,5 @@ std::string to_string(const NetSpec& spec) {
   }
   return text;
 }
-
-std::string_view net_spec_help() noexcept { return kHelp; }
 
 }  // namespace tidewire::device

@@ -118,6 +118,10 @@ RedSpec resolve_red(const LinkSpec& link) noexcept;
 /// form of the word at fault.
 Result<NetSpec, std::string> parse_net_spec(std::string_view text);
 
+/// The same for words that change `base`: what they do not name stays. Turning off what others
+/// depend on (loss=0%, reorder=0%, aqm=droptail) takes these along.
+Result<NetSpec, std::string> change_net_spec(const NetSpec& base, std::string_view text);
+
 /// The words that parse to `spec` again (losses by list and windows have no words and are left
 /// out).
 std::string to_string(const NetSpec& spec);

@@ -188,6 +188,26 @@ TEST(NetSpec, TextForms) {
   EXPECT_EQ(to_string(NetSpec{}), "");
 }
 
+TEST(NetSpec, ChangesKeepWhatTheyDoNotName) {
+  const auto changed = [](std::string_view base, std::string_view words) {
+    const Result<NetSpec, std::string> spec = change_net_spec(parsed(base), words);
+    return spec ? to_string(*spec) : "error: " + spec.error();
+  };
+  EXPECT_EQ(changed("delay=20ms loss=1%", "loss=5%"), "delay=20ms loss=5%");
+  EXPECT_EQ(changed("delay=20ms", ""), "delay=20ms");
+  EXPECT_EQ(changed("delay=20ms", "up.delay=1ms"), "up.delay=1ms down.delay=20ms");
+  // A word for both directions counts for both, whatever one of them had.
+  EXPECT_EQ(changed("up.delay=1ms down.delay=20ms", "delay=3ms"), "delay=3ms");
+  // What has nothing to depend on any more goes too, and only that.
+  EXPECT_EQ(changed("loss=1% burst=4 reorder=1% reorder.by=2ms", "loss=0%"),
+            "reorder=1% reorder.by=2ms");
+  EXPECT_EQ(changed("reorder=1% reorder.by=2ms loss=1% burst=4", "reorder=0%"), "loss=1% burst=4");
+  EXPECT_EQ(changed("rate=1mbit aqm=codel codel.target=9ms ecn=off", "aqm=droptail"), "rate=1mbit");
+  EXPECT_EQ(changed("rate=1mbit aqm=red red.p=3%", "aqm=codel"), "rate=1mbit aqm=codel");
+  EXPECT_THAT(changed("delay=20ms", "burst=4"), HasSubstr("error: burst=N"));
+  EXPECT_THAT(changed("delay=20ms", "los=5%"), HasSubstr("error: unknown word 'los=5%'"));
+}
+
 TEST(NetSpec, TextAndBack) {
   Rng rng{{1, 2}};
   for (int i = 0; i < 2000; ++i) {

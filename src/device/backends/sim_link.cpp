@@ -29,14 +29,13 @@ class SimLink::EndDevice final : public Device {
   Capabilities capabilities() const noexcept override {
     const Options& options = link_->options_;
     const LinkSpec& spec = end_ == End::a ? options.spec.up : options.spec.down;
-    const LinkSpec& other = end_ == End::a ? options.spec.down : options.spec.up;
     Capabilities can;
     can.medium = options.medium;
     can.mtu = spec.mtu != 0 ? spec.mtu : options.mtu;
     can.mac = end_ == End::a ? options.mac_a : options.mac_b;
-    const bool whole = options.offload && !spec.impairs();
+    const bool whole = end_ == End::a ? link_->up_whole_ : link_->down_whole_;
     can.tx_checksum = can.tx_segmentation = can.tx_udp_segmentation = whole;
-    can.rx_trusted = options.offload && !other.impairs();
+    can.rx_trusted = end_ == End::a ? link_->down_whole_ : link_->up_whole_;
     return can;
   }
   void advance(Instant now) noexcept override {
@@ -68,7 +67,15 @@ class SimLink::EndDevice final : public Device {
 SimLink::SimLink(const Options& options, ImpactObserver* observer)
     : options_(options),
       up_line_(line(options, Direction::up), pool_, flows_, observer),
-      down_line_(line(options, Direction::down), pool_, flows_, observer) {}
+      down_line_(line(options, Direction::down), pool_, flows_, observer),
+      up_whole_(options.offload && !options.spec.up.impairs()),
+      down_whole_(options.offload && !options.spec.down.impairs()) {}
+
+void SimLink::set_spec(const NetSpec& spec) {
+  options_.spec = spec;
+  up_line_.set_spec(spec.up);
+  down_line_.set_spec(spec.down);
+}
 
 std::shared_ptr<SimLink> SimLink::make(const Options& options, ImpactObserver* observer) {
   return std::shared_ptr<SimLink>(new SimLink(options, observer));

@@ -36,6 +36,11 @@ class SimLink : public std::enable_shared_from_this<SimLink> {
   /// Takes the cable out (or puts it back): frames that are pushed are lost, those under way
   /// arrive.
   void set_up(bool up) noexcept { up_ = up; }
+  /// Another description of both directions from now on; see Impairment::set_spec. The ends keep
+  /// what they were told of offloads; who drives them tells the stacks of another MTU.
+  void set_spec(const NetSpec& spec);
+  const NetSpec& spec() const noexcept { return options_.spec; }
+  bool up() const noexcept { return up_; }
   /// Another delay and rate (bits per second) for one direction from now on, as when a route or a
   /// radio changes. A direction with a rate keeps one, a direction without keeps none.
   void set_path(Direction direction, Duration delay, std::uint64_t rate_bps) noexcept {
@@ -63,6 +68,8 @@ class SimLink : public std::enable_shared_from_this<SimLink> {
   FlowTable flows_;
   ImpairedLine up_line_;
   ImpairedLine down_line_;
+  bool up_whole_;    ///< end A was told that it may send super-segments
+  bool down_whole_;  ///< end B was
   bool up_ = true;
 };
 

@@ -110,6 +110,35 @@ TEST(SimLink, CutsSuperSegmentsWhereItImpairs) {
   for (const RxFrame& frame : frames) EXPECT_TRUE(is_sound(frame.head));
 }
 
+TEST(SimLink, AnotherSpecUnderWay) {
+  SimLink::Options o = options("");
+  o.offload = true;
+  const auto link = SimLink::make(o);
+  const auto a = link->open(SimLink::End::a);
+  const auto b = link->open(SimLink::End::b);
+  Headers h;
+  const auto head = headers(h, 5000);
+  const auto data = pattern(5000);
+  const Bytes payload[] = {data};
+  const auto push = [&] {
+    EXPECT_EQ(a->push(frame_of(h, head, payload, 1460)), PushResult::taken);
+  };
+  link->set_spec(parse_net_spec("delay=5ms").value());
+  EXPECT_EQ(link->spec().up.delay, Duration::millis(5));
+  EXPECT_TRUE(a->capabilities().tx_segmentation) << "its stack was told so";
+  push();
+  link->set_spec({});
+  push();
+  EXPECT_TRUE(b->receive(at_ms(4), 10).empty());
+  const auto frames = b->receive(at_ms(5), 10);
+  ASSERT_EQ(frames.size(), 5U) << "four packets, then one whole that did not overtake them";
+  for (std::size_t i = 0; i < 4; ++i) EXPECT_TRUE(is_sound(frames[i].head));
+  EXPECT_EQ(frames[4].segs, 4);
+  link->set_spec(parse_net_spec("loss=100%").value());
+  push();
+  EXPECT_EQ(link->counters(Direction::up).of(Impact::lost), 4U);
+}
+
 TEST(SimLink, ReorderingLosesNothing) {
   Observer observer;
   const auto link = SimLink::make(options("delay=5ms reorder=20%"), &observer);

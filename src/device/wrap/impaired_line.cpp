@@ -20,6 +20,12 @@ ImpairedLine::ImpairedLine(const Options& options, FramePool& pool, FlowTable& f
       observer_(observer),
       impairment_(options.spec, options.direction, options.seed, flows, options.origin) {
   now_ = options.origin;
+  whole_ = options.offload;
+}
+
+void ImpairedLine::set_spec(const LinkSpec& spec) {
+  impairment_.set_spec(spec);
+  whole_ = options_.offload && !spec.impairs();
 }
 
 ImpairedLine::~ImpairedLine() {
@@ -44,7 +50,9 @@ PushResult ImpairedLine::push(const TxFrame& frame) {
     return PushResult::full;
   }
   said_full_ = false;
-  if (options_.offload && (frame.seg_size != 0 || frame.checksum_pending)) {
+  // What waits in a queue or is to be overtaken goes by packets.
+  const bool whole = whole_ && parked_.empty() && held_.empty();
+  if (whole && (frame.seg_size != 0 || frame.checksum_pending)) {
     push_whole(frame);
     return PushResult::taken;
   }
@@ -68,7 +76,7 @@ void ImpairedLine::push_whole(const TxFrame& frame) {
   if (!buffer) return report(Impact::no_memory, Fate{}, frame.headers);
   gather(frame, buffer.space());
   Entry entry;
-  entry.release = now_;
+  entry.release = later(now_, impairment_.last_release());
   entry.buffer = buffer;
   entry.seg_size = static_cast<std::uint16_t>(frame.seg_size);
   entry.segs = frame.segs;

@@ -40,6 +40,9 @@ class ImpairedLine {
   /// Takes one frame that another device received, as it is.
   void push(const RxFrame& frame);
   Duration queue_delay(Instant now) const noexcept { return impairment_.queue_delay(now); }
+  /// See Impairment::set_spec. A line that was made to carry super-segments whole cuts them while
+  /// it impairs.
+  void set_spec(const LinkSpec& spec);
   /// See Impairment::set_path.
   void set_path(Duration delay, std::uint64_t rate_bps) noexcept {
     impairment_.set_path(delay, rate_bps);
@@ -100,6 +103,7 @@ class ImpairedLine {
   std::vector<FrameBuffer> lent_;  ///< out with the caller of receive()
   std::vector<RxFrame> frames_;
   Instant now_ = Instant::from_nanos(INT64_MIN);
+  bool whole_ = false;  ///< super-segments are carried as they are now
   bool said_full_ = false;
 };
 

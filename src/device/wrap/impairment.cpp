@@ -69,6 +69,15 @@ Impairment::Impairment(const LinkSpec& spec, Direction direction, const RandomSe
       codel_(spec.codel),
       red_(resolve_red(spec)) {}
 
+void Impairment::set_spec(const LinkSpec& spec) {
+  if (spec.aqm != spec_.aqm || spec.codel != spec_.codel) codel_ = Codel(spec.codel);
+  const RedSpec red = resolve_red(spec);
+  if (spec.aqm != spec_.aqm || red != resolve_red(spec_)) red_ = Red(red);
+  spec_ = spec;
+  burst_start_ = start_chance(spec.loss, spec.burst);
+  limit_ = resolve_queue(spec);
+}
+
 std::uint64_t Impairment::draw(const Flow& flow, std::uint64_t purpose) const noexcept {
   return siphash13(seed_, flow.identity, flow.packets[static_cast<std::size_t>(direction_)],
                    purpose);
@@ -80,7 +89,9 @@ bool Impairment::loses(Flow& flow, Impact& why) const {
     why = Impact::lost_listed;
     return true;
   }
-  if (burst_start_ != Probability::never() && hit(draw(flow, kLoss), burst_start_)) {
+  if (burst_start_ == Probability::never()) {
+    flow.burst_left[side] = 0;
+  } else if (hit(draw(flow, kLoss), burst_start_)) {
     flow.burst_left[side] = spec_.burst;
   }
   if (flow.burst_left[side] == 0) return false;
@@ -96,6 +107,7 @@ bool Impairment::has_room(std::size_t size, std::size_t packets,
 }
 
 void Impairment::transmit(std::size_t size) noexcept {
+  if (spec_.rate_bps == 0) return;
   const std::uint64_t bit_nanos = std::uint64_t{size} * 8'000'000'000U;
   busy_until_ +=
       Duration::nanos(static_cast<std::int64_t>((bit_nanos + spec_.rate_bps - 1) / spec_.rate_bps));
@@ -164,8 +176,11 @@ std::optional<Fate> Impairment::next_leaving(Instant now) {
   parked_bytes_ -= packet.size;
   Fate fate = packet.fate;
   fate.waits = false;
-  const QueueVerdict verdict = codel_.leaves(busy_until_ - packet.since, packet.size, parked_bytes_,
-                                             packet.can_mark, busy_until_);
+  QueueVerdict verdict = QueueVerdict::pass;
+  if (spec_.aqm == QueueKind::codel) {
+    verdict = codel_.leaves(busy_until_ - packet.since, packet.size, parked_bytes_, packet.can_mark,
+                            busy_until_);
+  }
   if (parked_.empty()) codel_.on_empty();
   if (verdict == QueueVerdict::drop) {
     if (!fate.dropped) fate.why = Impact::queue_early;
@@ -210,7 +225,8 @@ Fate Impairment::decide(const PacketKey& packet, std::size_t frame_size, std::si
   if (spec_.aqm == QueueKind::red && !red_passes(fate, flow, packet, now)) {
     return dropped(Impact::queue_early);
   }
-  fate.waits = spec_.aqm == QueueKind::codel && (busy_until_ > now || !parked_.empty());
+  // Those that waited for CoDel leave first, even if the queue is another one by now.
+  fate.waits = !parked_.empty() || (spec_.aqm == QueueKind::codel && busy_until_ > now);
   if (!fate.waits && !enqueue(frame_size, now)) return dropped(Impact::queue_full);
   if (spec_.aqm == QueueKind::codel && !fate.waits) {
     codel_.leaves(Duration::zero(), frame_size, 0, false, now);

@@ -112,7 +112,11 @@ class Impairment {
   Direction direction() const noexcept { return direction_; }
   /// How long a packet that arrives `now` waits for those before it.
   Duration queue_delay(Instant now) const noexcept;
-  /// The path is another one from now on; what is under way keeps its time, and the order stays.
+  /// Another description from now on; what is under way keeps its time, and the order stays.
+  void set_spec(const LinkSpec& spec);
+  /// No packet that goes through decide() arrives before this.
+  Instant last_release() const noexcept { return last_release_; }
+  /// The path is another one from now on, likewise.
   /// `rate_bps` is not 0 where it was not, and 0 where it was.
   void set_path(Duration delay, std::uint64_t rate_bps) noexcept {
     spec_.delay = delay;

@@ -217,6 +217,51 @@ TEST(Impairment, ByteQueue) {
   EXPECT_FALSE(bench.send(key, kStart, 20).dropped);
 }
 
+TEST(Impairment, AnotherSpecCountsFromTheNextPacket) {
+  Bench bench{lossy(100, 8)};
+  const PacketKey key = key_of(from_port(1));
+  EXPECT_TRUE(bench.send(key).dropped);
+  LinkSpec slow;
+  slow.delay = Duration::millis(50);
+  bench.engine.set_spec(slow);
+  EXPECT_FALSE(bench.send(key).dropped) << "the run of losses is over with its cause";
+  slow.delay = Duration::millis(1);
+  slow.rate_bps = 8'000'000;
+  bench.engine.set_spec(slow);
+  EXPECT_EQ(bench.send(key).release, kStart + Duration::millis(50)) << "nobody is overtaken";
+  // Without a rate there is nothing to wait for.
+  bench.engine.set_spec(LinkSpec{});
+  EXPECT_EQ(bench.send(key, kStart + Duration::millis(60)).release, kStart + Duration::millis(60));
+  // The same packets are hit as if it had been so from the start.
+  Bench other{lossy(10)};
+  Bench late{LinkSpec{}};
+  for (int i = 0; i < 100; ++i) late.send(key_of(from_port(9)));
+  late.engine.set_spec(lossy(10));
+  std::vector<std::uint64_t> expected = lost_of(other, from_port(9), 300);
+  std::erase_if(expected, [](std::uint64_t ordinal) { return ordinal <= 100; });
+  EXPECT_EQ(lost_of(late, from_port(9), 200), expected);
+}
+
+TEST(Impairment, WhatWaitsForCodelLeavesFirstWhateverComesThen) {
+  LinkSpec spec;
+  spec.rate_bps = 8'000'000;
+  spec.aqm = QueueKind::codel;
+  Bench bench{spec};
+  const PacketKey key = key_of(from_port(1));
+  EXPECT_FALSE(bench.send(key, kStart, 986).waits);
+  EXPECT_TRUE(bench.send(key, kStart, 986).waits);
+  bench.engine.set_spec(LinkSpec{});
+  EXPECT_TRUE(bench.send(key, kStart, 986).waits);
+  const Instant later = kStart + Duration::millis(1);
+  for (int i = 0; i < 2; ++i) {
+    const auto fate = bench.engine.next_leaving(later);
+    ASSERT_TRUE(fate.has_value());
+    EXPECT_EQ(fate->release, later);
+  }
+  EXPECT_FALSE(bench.engine.next_leaving(later).has_value());
+  EXPECT_FALSE(bench.send(key, later, 986).waits);
+}
+
 TEST(Impairment, MtuBlackoutAndFullWindows) {
   LinkSpec spec;
   spec.mtu = 1400;
