@@ -6,6 +6,8 @@
 namespace tidewire::apps {
 
 void add_run(CLI::App& app, int& status);
+void add_ss(CLI::App& app, int& status);
+void add_net(CLI::App& app, int& status);
 void add_nc(CLI::App& app, int& status);
 void add_ping(CLI::App& app, int& status);
 void add_gateway(CLI::App& app, int& status);

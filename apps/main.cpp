@@ -28,6 +28,8 @@ int run_command_line(int argc, char** argv) {
   app.footer(kFooter);
   int status = 0;
   tidewire::apps::add_run(app, status);
+  tidewire::apps::add_ss(app, status);
+  tidewire::apps::add_net(app, status);
   tidewire::apps::add_nc(app, status);
   tidewire::apps::add_ping(app, status);
   tidewire::apps::add_gateway(app, status);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,7 @@ class Program final : public runtime::Task, public runtime::IoHandler {
   int run();
   /// After run(): bytes that programs wrote before they ended still wait for room in the stack.
   bool delivering() const { return interceptor_.delivering(); }
+  std::optional<posix::SocketUse> use_of(posix::SocketRef ref) { return interceptor_.use_of(ref); }
   /// After run(): a signal asked to stop.
   bool interrupted() const noexcept { return interrupted_; }
 

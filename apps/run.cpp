@@ -1,14 +1,19 @@
 // tidewire run: an unmodified program over a described network.
 #include <fmt/core.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <fstream>
 #include <memory>
+#include <optional>
 
 #include "apps/commands.hpp"
 #include "apps/failure.hpp"
+#include "apps/host_control.hpp"
 #include "apps/program.hpp"
 #include "apps/virtual_network.hpp"
+#include "front/control/claim.hpp"
+#include "front/control/server.hpp"
 #include "front/posix/kernel_backend.hpp"
 #include "runtime/clock.hpp"
 
@@ -38,6 +43,7 @@ struct RunOptions {
   std::string json;
   std::string backend = "stack";
   std::string without;
+  std::string host;
   bool quiet = false;
   bool io_uring = false;
 };
@@ -99,7 +105,40 @@ void write_json(const std::string& path, const report::RunReport& report) {
     fmt::print(stderr, "tidewire: {} could not be written: {}\n", path, std::strerror(errno));
 }
 
-int run_program(const RunOptions& options, VirtualNetwork& network) {
+void check_name(const std::string& name) {
+  if (!control::is_host_name(name)) {
+    throw Failure("--host " + name +
+                      " is no name: letters, digits, '.', '_' and '-', at most 64, the first a "
+                      "letter or a digit",
+                  kOwnFailure);
+  }
+  if (control::is_run_name(name)) {
+    throw Failure("--host " + name + ": such names are those of runs without a name", kOwnFailure);
+  }
+}
+
+/// The name that others find this host under. A run without one works without it, too.
+std::optional<control::Claim> claim_name(const RunOptions& options) {
+  const bool named = !options.host.empty();
+  if (named) check_name(options.host);
+  const auto place = control::open_place(control::PlaceOptions::of_this_process());
+  if (!place) {
+    if (named) throw Failure(place.error(), kOwnFailure);
+    return std::nullopt;
+  }
+  auto claim = control::Claim::take(*place, named ? options.host : control::name_of_run(getpid()));
+  if (!claim) {
+    if (named) throw Failure(claim.error(), kOwnFailure);
+    return std::nullopt;
+  }
+  if (!*claim && named) {
+    throw Failure("a host " + options.host + " is running already", kOwnFailure);
+  }
+  return std::move(*claim);
+}
+
+int run_program(const RunOptions& options, VirtualNetwork& network,
+                const std::optional<control::Claim>& claim) {
   const std::unique_ptr<posix::StackBackend> backend = make_backend(network);
   int status = kOwnFailure;
   {
@@ -109,6 +148,12 @@ int run_program(const RunOptions& options, VirtualNetwork& network) {
          .without = options.without,
          .allow_io_uring = options.io_uring,
          .hooks = make_hooks(network, *backend, options.network.published, options.quiet)});
+    HostControl control(network, *backend, program,
+                        {.name = claim ? claim->name() : "",
+                         .program = options.argv.front(),
+                         .quiet = options.quiet});
+    std::optional<control::Server> server;
+    if (claim) server.emplace(network.driver(), claim->listener(), control);
     status = program.run();
     // What the programs left in their sockets is still delivered, as a kernel would.
     network.drain(Duration::seconds(20), [&] {
@@ -129,8 +174,9 @@ int run_on_stack(RunOptions& options) {
       throw Failure("cannot write " + options.json + ": " + std::strerror(errno), kOwnFailure);
     }
   }
+  const std::optional<control::Claim> claim = claim_name(options);
   VirtualNetwork network(options.network, kOwnFailure);
-  const int status = run_program(options, network);
+  const int status = run_program(options, network, claim);
 
   report::RunReport report = network.report();
   report.command = options.argv;
@@ -161,6 +207,10 @@ void add_run(CLI::App& app, int& status) {
   command->add_option("--json", options->json, "Write the summary as JSON to FILE")
       ->type_name("FILE")
       ->group("Output");
+  command
+      ->add_option("--host", options->host,
+                   "Name of the virtual host, for `tidewire ss` and `tidewire net` (run-PID)")
+      ->type_name("NAME");
   command->add_flag("-q,--quiet", options->quiet, "Print no summary and no hints")->group("Output");
   command
       ->add_option("--backend", options->backend,

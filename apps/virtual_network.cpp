@@ -162,6 +162,7 @@ void VirtualNetwork::configure_gateway(const NetworkOptions& options, int status
                                                        .trusted = link.rx_trusted},
                                                       origin_);
   must(interface.has_value(), "gateway interface");
+  gateway_interface_ = *interface;
   for (const IpAddress& address : {kGatewayAddress, kResolverAddress}) {
     must(gateway_stack_.add_address(*interface, {address, kPrefix}, origin_).has_value(),
          "gateway address");
@@ -180,6 +181,34 @@ void VirtualNetwork::configure_gateway(const NetworkOptions& options, int status
   for (const gateway::PublishSpec& spec : options.published) {
     if (auto opened = gateway_->publish(spec); !opened) throw Failure(opened.error(), status);
   }
+}
+
+void VirtualNetwork::set_net(const device::NetSpec& spec) {
+  const auto tell = [this](Stack& stack, InterfaceId interface, std::uint32_t before,
+                           std::uint32_t mtu) {
+    if (mtu == before) return;
+    const LinkState state = link_->up() ? LinkState::up : LinkState::down;
+    stack.on_link(interface, state, mtu, runtime::Clock::now());
+  };
+  const std::uint32_t up_mtu = mtu();
+  const std::uint32_t down_mtu = gateway_device_->capabilities().mtu;
+  link_->set_spec(spec);
+  // The MTU is the only thing that the stacks know of a link.
+  tell(host_, host_interface_, up_mtu, mtu());
+  tell(gateway_stack_, gateway_interface_, down_mtu, gateway_device_->capabilities().mtu);
+  note_change();
+}
+
+void VirtualNetwork::set_link_up(bool up) {
+  link_->set_up(up);
+  note_change();
+}
+
+void VirtualNetwork::note_change() {
+  constexpr std::size_t kKept = 1000;
+  if (net_changes_.size() == kKept) return;
+  net_changes_.push_back(
+      {runtime::Clock::now() - origin_, device::to_string(link_->spec()), link_->up()});
 }
 
 bool VirtualNetwork::busy() {
@@ -211,6 +240,7 @@ report::RunReport VirtualNetwork::report() const {
   report::RunReport report;
   report.version = kVersion;
   report.net = options_.net;
+  report.net_changes = net_changes_;
   report.seed = *options_.seed;
   report.congestion_control = options_.congestion_control;
   report.started = origin_;

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "apps/file_sink.hpp"
 #include "apps/link_observer.hpp"
@@ -41,6 +42,17 @@ class VirtualNetwork {
   InterfaceId host_loopback() const noexcept { return host_loopback_; }
   /// Of the link, in bytes of an IP packet.
   std::uint32_t mtu() const noexcept { return host_device_->capabilities().mtu; }
+  std::uint64_t seed() const noexcept { return *options_.seed; }
+  /// What the link is now.
+  const device::NetSpec& net() const noexcept { return link_->spec(); }
+  bool link_up() const noexcept { return link_->up(); }
+  /// Another description from now on. The report tells of it.
+  void set_net(const device::NetSpec& spec);
+  /// Takes the cable out, or puts it back.
+  void set_link_up(bool up);
+  const device::LinkCounters& link_counters(device::Direction direction) const noexcept {
+    return link_->counters(direction);
+  }
   gateway::Gateway& gateway() noexcept { return *gateway_; }
   report::Recorder& recorder() noexcept { return recorder_; }
 
@@ -57,6 +69,7 @@ class VirtualNetwork {
  private:
   void make_link(const NetworkOptions& options);
   std::unique_ptr<device::Device> open_end(device::SimLink::End end, const NetworkOptions& options);
+  void note_change();
   void configure_host();
   void configure_gateway(const NetworkOptions& options, int status);
   bool busy();
@@ -82,8 +95,10 @@ class VirtualNetwork {
   std::unique_ptr<report::LinePrinter> printer_;
   std::unique_ptr<gateway::Gateway> gateway_;
   std::unique_ptr<runtime::Watchdog> watchdog_;
+  std::vector<report::NetChange> net_changes_;
   InterfaceId host_interface_ = kNoInterface;
   InterfaceId host_loopback_ = kNoInterface;
+  InterfaceId gateway_interface_ = kNoInterface;
 };
 
 }  // namespace tidewire::apps

@@ -65,6 +65,7 @@ RULES = [
     Rule("src/front/gateway/", [*OUTER, "device/device", "runtime/", "sim/", "front/gateway/", "front/async/"], world=True,
          system=True),
     Rule("src/front/async/", [*OUTER, "runtime/", "sim/", "front/async/"], world=True, system=True),
+    Rule("src/front/control/", [*OUTER, "runtime/", "front/control/"], world=True, system=True),
     Rule("src/front/abi/", [*OUTER, "front/abi/"], world=True, system=True),
     Rule("src/front/posix/", [*OUTER, "runtime/", "sim/", "front/posix/", "front/abi/"], world=True,
          system=True),

@@ -136,6 +136,16 @@ std::string to_json(const RunReport& report) {
   for (const std::string& word : report.command) json.value(std::string_view(word));
   json.end_array();
   json.member("net", std::string_view(report.net));
+  json.key("net_changes");
+  json.begin_array();
+  for (const NetChange& change : report.net_changes) {
+    json.begin_object();
+    json.member("at_us", change.at.count_micros());
+    json.member("net", std::string_view(change.net));
+    json.member("up", change.up);
+    json.end_object();
+  }
+  json.end_array();
   json.member("seed", report.seed);
   json.member("backend", std::string_view(report.backend));
   json.member("congestion_control", std::string_view(report.congestion_control));

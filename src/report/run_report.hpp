@@ -36,6 +36,13 @@ struct LinkDirectionReport {
   std::uint64_t events_total = 0;
 };
 
+/// The network was described anew under way.
+struct NetChange {
+  Duration at;  ///< since the start of the run
+  std::string net;
+  bool up = true;  ///< false: the cable is out
+};
+
 struct RunReport {
   std::string version;
   std::vector<std::string> command;  ///< the program and its arguments
@@ -49,6 +56,7 @@ struct RunReport {
   int exit_status = 0;
   std::deque<FlowRecord> flows;
   std::uint64_t flows_not_recorded = 0;
+  std::vector<NetChange> net_changes;  ///< the first ones
   LinkDirectionReport up, down;
   Counters host, gateway;
 };

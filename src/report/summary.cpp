@@ -58,6 +58,15 @@ std::string link_line(const char* name, const LinkDirectionReport& d) {
   return line;
 }
 
+std::string net_text(const std::string& net) {
+  return net.empty() ? "a perfect link" : "net '" + net + "'";
+}
+
+std::string change_line(const NetChange& change) {
+  return "  from " + format_duration(change.at) + ": " + net_text(change.net) +
+         (change.up ? "" : ", down");
+}
+
 }  // namespace
 
 std::string_view name_of(Protocol protocol) noexcept {
@@ -150,8 +159,8 @@ std::string summary(const RunReport& report, std::size_t flows_shown) {
   }
   std::string text = "tidewire: " + plural(report.flows.size(), "flow", "flows") + " in " +
                      format_duration(report.duration) + ", seed " + std::to_string(report.seed) +
-                     ", " + (report.net.empty() ? "a perfect link" : "net '" + report.net + "'") +
-                     "\n";
+                     ", " + net_text(report.net) + "\n";
+  for (const NetChange& change : report.net_changes) text += change_line(change) + "\n";
   for (const FlowRecord* flow : flows) {
     text += flow_line(*flow) + "\n";
     if (flow->up.bytes != 0 || flow->up.retransmitted_packets != 0) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -47,6 +48,8 @@ class Interceptor {
 
   /// Bytes of programs that have closed their sockets are not yet the backend's.
   bool delivering() const { return netd_->delivering(); }
+  /// See Netd.
+  std::optional<SocketUse> use_of(SocketRef ref) { return netd_->use_of(ref); }
 
   void forward_signal(int number) { launcher_.forward_signal(number); }
   /// Kills what is left of the run.

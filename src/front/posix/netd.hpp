@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -59,6 +60,15 @@ struct NetdHooks {
   std::function<void(SocketRef, const std::string& program)> on_open;
 };
 
+/// A socket as its program sees it.
+struct SocketUse {
+  std::string program;     ///< that opened it
+  pid_t pid = 0;           ///< of the process that last made a call on it, which may be gone
+  int fd = -1;             ///< the number it had there
+  std::size_t unread = 0;  ///< bytes handed over that the program has not read
+  std::size_t unsent = 0;  ///< bytes the program has written that the backend has not taken
+};
+
 class Netd {
  public:
   /// All processes of the run descend from `guard`.
@@ -73,6 +83,8 @@ class Netd {
   bool live() const noexcept { return notifier_.live(); }
   /// A socket that its program has closed still has bytes for the backend.
   bool delivering() const;
+  /// None: not a socket of a program (any more).
+  std::optional<SocketUse> use_of(SocketRef ref);
 
  private:
   // netd.cpp: the loop

@@ -51,6 +51,17 @@ std::optional<SocketId> StackBackend::socket_id(SocketRef socket) const {
   return found->second->id;
 }
 
+void StackBackend::set_mtu(InterfaceId interface, std::uint32_t mtu) {
+  for (std::size_t i = 0; i < shown_.size(); ++i) {
+    if (config_.interfaces[i].id == interface) shown_[i].mtu = mtu;
+  }
+}
+
+SocketRef StackBackend::socket_ref(SocketId id) const {
+  const auto found = by_id_.find(id);
+  return found == by_id_.end() ? 0 : found->second;
+}
+
 SocketRef StackBackend::add(SocketId id, Transport transport, Family family) {
   const SocketRef ref = ++last_;
   auto made = std::make_unique<Entry>();

@@ -36,6 +36,10 @@ class StackBackend final : public Backend, public runtime::StackOwner {
   bool has_events() const noexcept { return !events_.empty(); }
   /// The stack's name for a socket; none for a reference that is void.
   std::optional<SocketId> socket_id(SocketRef socket) const;
+  /// What SIOCGIFMTU says from now on.
+  void set_mtu(InterfaceId interface, std::uint32_t mtu);
+  /// Whose socket of the stack this is; 0: nobody's any more.
+  SocketRef socket_ref(SocketId id) const;
 
   int descriptor() const noexcept override { return -1; }
   void process(Instant now) override { now_ = later(now_, now); }

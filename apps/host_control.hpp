@@ -1,0 +1,44 @@
+// Answers others about a running host: `tidewire ss`, `tidewire net`.
+#pragma once
+
+#include <string>
+
+#include "apps/program.hpp"
+#include "apps/virtual_network.hpp"
+#include "core/stack.hpp"
+#include "front/control/server.hpp"
+#include "front/posix/stack_backend.hpp"
+
+namespace tidewire::apps {
+
+/// A request is a line (front/control/record.hpp), docs/hosts.md lists them.
+class HostControl final : public control::Handler {
+ public:
+  struct Facts {
+    std::string name;
+    std::string program;  ///< the first of the run
+    bool quiet = false;   ///< do not tell of changes on standard error
+  };
+  /// All of these outlive it.
+  HostControl(VirtualNetwork& network, posix::StackBackend& backend, Program& program, Facts facts);
+
+  control::Reply answer(control::Request& request, Instant now) override;
+  void gone(control::ConnectionId connection) override;
+
+ private:
+  control::Record about_host() const;
+  control::Record about_link(device::Direction direction) const;
+  control::Record about_socket(const SocketInfo& info, Instant now);
+  control::Reply list_sockets();
+  control::Reply show_net() const;
+  control::Reply change_net(const control::Record& request);
+  control::Reply set_link_up(bool up);
+  void tell(const std::string& what) const;
+
+  VirtualNetwork& network_;
+  posix::StackBackend& backend_;
+  Program& program_;
+  Facts facts_;
+};
+
+}  // namespace tidewire::apps
