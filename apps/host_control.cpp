@@ -81,8 +81,12 @@ control::Reply refusal(std::string why) {
 }  // namespace
 
 HostControl::HostControl(VirtualNetwork& network, posix::StackBackend& backend, Program& program,
-                         Facts facts)
-    : network_(network), backend_(backend), program_(program), facts_(std::move(facts)) {}
+                         const NetworkOptions& options, Facts facts)
+    : network_(network),
+      backend_(backend),
+      program_(program),
+      joining_(network, program, options),
+      facts_(std::move(facts)) {}
 
 control::Reply HostControl::answer(control::Request& request, Instant) {
   const control::Record& record = request.record;
@@ -94,10 +98,14 @@ control::Reply HostControl::answer(control::Request& request, Instant) {
     if (action == "set") return change_net(record);
     if (action == "up" || action == "down") return set_link_up(action == "up");
   }
-  return refusal("there is no such request; known are: host, sockets, net action=show|set|up|down");
+  if (record.kind() == "join") return joining_.ask(request, to_line(about_host()));
+  if (record.kind() == "program") return joining_.take_program(request);
+  return refusal(
+      "there is no such request; known are: host, sockets, net action=show|set|up|down, join, "
+      "program");
 }
 
-void HostControl::gone(control::ConnectionId) {}
+void HostControl::gone(control::ConnectionId connection) { joining_.gone(connection); }
 
 void HostControl::tell(const std::string& what) const {
   if (!facts_.quiet) fmt::print(stderr, "tidewire: {}\n", what);
@@ -108,6 +116,7 @@ control::Record HostControl::about_host() const {
   line.add("name", facts_.name).add("pid", static_cast<std::uint64_t>(getpid()));
   line.add("program", facts_.program).add("net", device::to_string(network_.net()));
   line.add("link", network_.link_up() ? "up" : "down").add("seed", network_.seed());
+  line.add("joined", std::uint64_t{joining_.joined()});
   return line;
 }
 

@@ -1,8 +1,9 @@
-// Answers others about a running host: `tidewire ss`, `tidewire net`.
+// Answers others about a running host: `tidewire ss`, `tidewire net`, `tidewire run --host`.
 #pragma once
 
 #include <string>
 
+#include "apps/joining.hpp"
 #include "apps/program.hpp"
 #include "apps/virtual_network.hpp"
 #include "core/stack.hpp"
@@ -20,7 +21,11 @@ class HostControl final : public control::Handler {
     bool quiet = false;   ///< do not tell of changes on standard error
   };
   /// All of these outlive it.
-  HostControl(VirtualNetwork& network, posix::StackBackend& backend, Program& program, Facts facts);
+  HostControl(VirtualNetwork& network, posix::StackBackend& backend, Program& program,
+              const NetworkOptions& options, Facts facts);
+
+  const std::string& name() const noexcept { return facts_.name; }
+  Joining& joining() noexcept { return joining_; }
 
   control::Reply answer(control::Request& request, Instant now) override;
   void gone(control::ConnectionId connection) override;
@@ -38,6 +43,7 @@ class HostControl final : public control::Handler {
   VirtualNetwork& network_;
   posix::StackBackend& backend_;
   Program& program_;
+  Joining joining_;
   Facts facts_;
 };
 

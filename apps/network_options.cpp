@@ -2,6 +2,7 @@
 
 #include <sys/random.h>
 
+#include <algorithm>
 #include <charconv>
 #include <string_view>
 #include <vector>
@@ -108,6 +109,23 @@ void NetworkOptions::add_to(CLI::App& command) {
                 "Print a line for every packet on standard error; retransmissions, changes of "
                 "state and drops are marked")
       ->group("Output");
+}
+
+void NetworkOptions::note_given(const CLI::App& command) {
+  const auto of_network = [](const CLI::Option* option) {
+    return option->count() != 0 && option->get_group() == "Network";
+  };
+  for (const CLI::Option* option : command.get_options(of_network)) {
+    for (const std::string& value : option->results()) {
+      given.push_back(option->get_name() + "=" + value);
+    }
+  }
+}
+
+bool NetworkOptions::is_given(std::string_view option) const {
+  return std::ranges::any_of(given, [option](const std::string& word) {
+    return word.starts_with(option) && word.substr(option.size()).starts_with('=');
+  });
 }
 
 EcnUse NetworkOptions::ecn_use() const noexcept {

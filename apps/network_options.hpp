@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -33,6 +34,9 @@ struct NetworkOptions {
   std::string pcap;
   bool print = false;
 
+  /// What the command line named, as --name=value; filled in by note_given().
+  std::vector<std::string> given;
+
   // Filled in by check().
   device::NetSpec spec;
   std::vector<gateway::PublishSpec> published;
@@ -43,6 +47,8 @@ struct NetworkOptions {
   EcnUse ecn_use() const noexcept;
 
   void add_to(CLI::App& command);
+  void note_given(const CLI::App& command);
+  bool is_given(std::string_view option) const;
   /// Parses the words and draws a seed if none was given. Throws Failure with `status`.
   void check(int status);
 };

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstring>
 #include <set>
 
@@ -13,14 +14,19 @@
 
 namespace tidewire::apps {
 
+bool asks_to_stop(int signal) {
+  return signal == SIGINT || signal == SIGTERM || signal == SIGHUP || signal == SIGQUIT;
+}
+
 Program::Program(runtime::Driver& driver, posix::Backend& backend, ProgramConfig config)
-    : driver_(driver), name_(config.argv.front()), interceptor_(backend) {
+    : driver_(driver), name_(config.argv.front()), wait_(config.wait), interceptor_(backend) {
   posix::InterceptorConfig start;
   start.argv = std::move(config.argv);
   start.features = posix::probe_features();
   if (const std::string unknown = switch_off(start.features, config.without); !unknown.empty()) {
     throw Failure("--without: there is no feature called " + unknown, kOwnFailure);
   }
+  features_ = start.features;
   start.allow_io_uring = config.allow_io_uring;
   start.hooks = std::move(config.hooks);
   if (auto started = interceptor_.start(std::move(start)); !started) {
@@ -41,22 +47,32 @@ Program::~Program() {
   driver_.poller().remove(signal_watch_);
 }
 
+void report_failed_start(const std::string& name, const posix::Ending& ending) {
+  if (ending.exec_errno == 0) return;
+  const char* hint = ending.exec_errno == ENOENT ? "; it is looked for in PATH" : "";
+  fmt::print(stderr, "tidewire: cannot execute {}: {}{}\n", name, std::strerror(ending.exec_errno),
+             hint);
+}
+
 int Program::run() {
   (void)driver_.run_until([this] { return interceptor_.program_ended(); });
   const posix::Ending& ending = interceptor_.ending();
-  if (ending.exec_errno != 0) {
-    const char* hint = ending.exec_errno == ENOENT ? "; it is looked for in PATH" : "";
-    fmt::print(stderr, "tidewire: cannot execute {}: {}{}\n", name_,
-               std::strerror(ending.exec_errno), hint);
+  report_failed_start(name_, ending);
+  if (wait_ == WaitFor::all) {
+    (void)driver_.run_until([this] { return interceptor_.all_ended() || interrupted_; });
   }
+  end_orphans();
+  interceptor_.process(runtime::Clock::now());
+  return ending.status;
+}
+
+void Program::end_orphans() {
   if (!interceptor_.all_ended()) {
     // Give what the program left behind the chance to end by itself, then end it.
     const Instant until = runtime::Clock::now() + Duration::millis(200);
     (void)driver_.run_until([this] { return interceptor_.all_ended(); }, until);
     interceptor_.end_all();
   }
-  interceptor_.process(runtime::Clock::now());
-  return ending.status;
 }
 
 Instant Program::next_deadline() { return interceptor_.next_deadline(); }
@@ -64,9 +80,12 @@ Instant Program::next_deadline() { return interceptor_.next_deadline(); }
 void Program::on_io(int fd, std::uint32_t, Instant) {
   // The interceptor is processed in every turn of the loop.
   if (fd != signals_->descriptor()) return;
-  while (const auto number = signals_->next()) {
-    interrupted_ = interrupted_ || interceptor_.program_ended();
-    interceptor_.forward_signal(*number);
+  while (const auto signal = signals_->next()) {
+    if (interceptor_.program_ended()) {
+      interrupted_ = interrupted_ || asks_to_stop(signal->number);
+    } else if (!signal->from_terminal) {
+      interceptor_.forward_signal(signal->number);
+    }
   }
 }
 

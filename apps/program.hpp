@@ -1,6 +1,8 @@
 // A program under interception, in the driver's loop.
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -16,12 +18,25 @@ namespace tidewire::apps {
 
 class VirtualNetwork;
 
+/// What the end of a run waits for, apart from the program itself.
+enum class WaitFor : std::uint8_t {
+  main,    ///< nothing
+  joined,  ///< programs of other commands that have joined
+  all,     ///< those, and everything that the program has left running
+};
+
 struct ProgramConfig {
   std::vector<std::string> argv;
   std::string without;  ///< kernel features not to use, comma separated
   bool allow_io_uring = false;
   posix::NetdHooks hooks;
+  WaitFor wait = WaitFor::joined;
 };
+
+/// True for signals that ask a command to end.
+bool asks_to_stop(int signal);
+/// Says on standard error why a program was not executed, if that is how it ended.
+void report_failed_start(const std::string& name, const posix::Ending& ending);
 
 /// Starts the program and drives it until it has ended.
 class Program final : public runtime::Task, public runtime::IoHandler {
@@ -32,12 +47,23 @@ class Program final : public runtime::Task, public runtime::IoHandler {
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
 
-  /// The exit status of the whole command.
+  /// Until the program has ended (with WaitFor::all: and what it has left running). Returns the
+  /// exit status of the whole command.
   int run();
+  /// After run(): goes on until `done` answers true or a signal asks to stop.
+  void wait_until(const std::function<bool()>& done) {
+    (void)driver_.run_until([&] { return done() || interrupted_; });
+  }
+  /// See Interceptor.
+  void take_in(posix::Fd listener, pid_t guard) {
+    interceptor_.take_in(std::move(listener), guard);
+  }
+  void let_go(pid_t guard) { interceptor_.let_go(guard); }
+  const posix::Features& features() const noexcept { return features_; }
   /// After run(): bytes that programs wrote before they ended still wait for room in the stack.
   bool delivering() const { return interceptor_.delivering(); }
   std::optional<posix::SocketUse> use_of(posix::SocketRef ref) { return interceptor_.use_of(ref); }
-  /// After run(): a signal asked to stop.
+  /// The program has ended, and a signal asked to stop since then.
   bool interrupted() const noexcept { return interrupted_; }
 
   Instant next_deadline() override;
@@ -46,8 +72,12 @@ class Program final : public runtime::Task, public runtime::IoHandler {
   void on_io(int fd, std::uint32_t ready, Instant now) override;
 
  private:
+  void end_orphans();
+
   runtime::Driver& driver_;
   std::string name_;
+  WaitFor wait_;
+  posix::Features features_;
   posix::Interceptor interceptor_;
   std::unique_ptr<posix::SignalRelay> signals_;
   runtime::WatchId watch_;

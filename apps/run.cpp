@@ -10,11 +10,14 @@
 #include "apps/commands.hpp"
 #include "apps/failure.hpp"
 #include "apps/host_control.hpp"
+#include "apps/join.hpp"
 #include "apps/program.hpp"
 #include "apps/virtual_network.hpp"
 #include "front/control/claim.hpp"
+#include "front/control/client.hpp"
 #include "front/control/server.hpp"
 #include "front/posix/kernel_backend.hpp"
+#include "report/units.hpp"
 #include "runtime/clock.hpp"
 
 namespace tidewire::apps {
@@ -28,13 +31,15 @@ constexpr const char* kFooter =
     "run,\n"
     "or else cross the network to this host's localhost.\n"
     "Exit status: the program's; 128+n if signal n ended it; 127 not found, 126 not executable,\n"
-    "125 failures of tidewire itself.\n"
+    "125 failures of tidewire itself, and the end of the host under a program that has joined.\n"
     "Examples:\n"
     "  tidewire run --net 'delay=20ms loss=1% rate=50mbit' --seed 7 -- curl -O "
     "http://localhost:8080/f\n"
     "  tidewire run --publish 8080:8000 -- python3 -m http.server 8000\n"
     "  tidewire run --net 'down.rate=1mbit up.rate=256kbit delay=150ms' --print -- wget "
     "example.org\n"
+    "  tidewire run --host h1 -- nginx -g 'daemon off;'     and elsewhere:\n"
+    "  tidewire run --host h1 -- curl http://localhost/\n"
     "  tidewire run -- sh -c 'redis-server --save \"\" & sleep 1; redis-benchmark -q -n 10000'";
 
 struct RunOptions {
@@ -44,9 +49,18 @@ struct RunOptions {
   std::string backend = "stack";
   std::string without;
   std::string host;
+  std::string wait = "joined";
   bool quiet = false;
   bool io_uring = false;
+
+  WaitFor wait_for() const {
+    if (wait == "all") return WaitFor::all;
+    return wait == "main" ? WaitFor::main : WaitFor::joined;
+  }
 };
+
+/// How long to wait for a name whose host is starting or ending.
+constexpr Duration kPatienceForName = Duration::seconds(30);
 
 /// Quoted for a shell where needed.
 std::string shell_word(const std::string& word) {
@@ -81,10 +95,10 @@ std::string repeat_command(const RunOptions& options) {
 
 int run_on_kernel(const RunOptions& options) {
   if (!options.network.net.empty() || !options.network.publish.empty() || !options.json.empty() ||
-      !options.network.pcap.empty() || options.network.print) {
+      !options.network.pcap.empty() || options.network.print || !options.host.empty()) {
     throw Failure(
-        "--backend kernel uses this host's own sockets: --net, --publish, --json, --pcap "
-        "and --print need the stack",
+        "--backend kernel uses this host's own sockets: --net, --publish, --json, --pcap, "
+        "--print and --host need the stack",
         kOwnFailure);
   }
   runtime::Driver driver;
@@ -93,7 +107,8 @@ int run_on_kernel(const RunOptions& options) {
                   {.argv = options.argv,
                    .without = options.without,
                    .allow_io_uring = options.io_uring,
-                   .hooks = {}});
+                   .hooks = {},
+                   .wait = options.wait_for()});
   return program.run();
 }
 
@@ -112,29 +127,96 @@ void check_name(const std::string& name) {
                       "letter or a digit",
                   kOwnFailure);
   }
-  if (control::is_run_name(name)) {
-    throw Failure("--host " + name + ": such names are those of runs without a name", kOwnFailure);
-  }
 }
 
 /// The name that others find this host under. A run without one works without it, too.
-std::optional<control::Claim> claim_name(const RunOptions& options) {
-  const bool named = !options.host.empty();
-  if (named) check_name(options.host);
-  const auto place = control::open_place(control::PlaceOptions::of_this_process());
+std::optional<control::Claim> claim_name(const std::string& name, bool needed) {
+  auto place = control::open_place(control::PlaceOptions::of_this_process());
   if (!place) {
-    if (named) throw Failure(place.error(), kOwnFailure);
+    if (needed) throw Failure(place.error(), kOwnFailure);
     return std::nullopt;
   }
-  auto claim = control::Claim::take(*place, named ? options.host : control::name_of_run(getpid()));
+  auto claim = control::Claim::take(*place, name);
   if (!claim) {
-    if (named) throw Failure(claim.error(), kOwnFailure);
+    if (needed) throw Failure(claim.error(), kOwnFailure);
     return std::nullopt;
-  }
-  if (!*claim && named) {
-    throw Failure("a host " + options.host + " is running already", kOwnFailure);
   }
   return std::move(*claim);
+}
+
+void check_joining(const RunOptions& options) {
+  const NetworkOptions& network = options.network;
+  const char* option = !options.json.empty()   ? "--json"
+                       : !network.pcap.empty() ? "--pcap"
+                       : network.print         ? "--print"
+                                               : nullptr;
+  if (option == nullptr) return;
+  throw Failure("host " + options.host + " is running already, and " + option +
+                    " belongs to the command that started it",
+                kOwnFailure);
+}
+
+std::optional<int> join(const RunOptions& options, control::Client host) {
+  check_joining(options);
+  return run_joined(std::move(host), options.network,
+                    {.argv = options.argv,
+                     .without = options.without,
+                     .allow_io_uring = options.io_uring,
+                     .wait = options.wait_for()});
+}
+
+/// The host's name, or the exit status after running on the host that has it.
+struct Standing {
+  std::optional<control::Claim> claim;
+  std::optional<int> status;
+};
+
+Standing stand(const RunOptions& options) {
+  if (options.host.empty()) return {claim_name(control::name_of_run(getpid()), false), {}};
+  check_name(options.host);
+  const auto place = control::open_place(control::PlaceOptions::of_this_process());
+  if (!place) throw Failure(place.error(), kOwnFailure);
+  const Instant until = runtime::Clock::now() + kPatienceForName;
+  while (runtime::Clock::now() < until) {
+    // Names of runs are not for others to start, only to join.
+    if (!control::is_run_name(options.host)) {
+      if (auto claim = claim_name(options.host, true)) return {std::move(claim), {}};
+    }
+    auto host = control::Client::connect(*place, options.host);
+    if (!host) throw Failure(host.error(), kOwnFailure);
+    if (*host) {
+      if (const auto status = join(options, std::move(**host))) return {{}, status};
+    } else if (control::is_run_name(options.host)) {
+      throw Failure("no host " + options.host +
+                        " is running, and such names are those of runs without a name",
+                    kOwnFailure);
+    }
+    // It is starting, or ending.
+    usleep(50'000);
+  }
+  throw Failure("host " + options.host + " is ending and does not come to its end; try again",
+                kOwnFailure);
+}
+
+/// Until the programs of others that have joined have ended as well.
+void wait_for_joined(const RunOptions& options, Program& program, HostControl& control,
+                     std::optional<control::Server>& server) {
+  Joining& joining = control.joining();
+  const bool waits = options.wait_for() != WaitFor::main && joining.joined() != 0;
+  if (waits) {
+    if (!options.quiet) {
+      fmt::print(stderr, "tidewire: {} has ended; host {} goes on for {}\n", options.argv.front(),
+                 control.name(),
+                 report::plural(joining.joined(), "joined program", "joined programs"));
+    }
+    program.wait_until([&] { return joining.joined() == 0; });
+  }
+  joining.close();
+  if (joining.joined() == 0) return;
+  control::Record end("end");
+  end.add("text", waits ? "it was interrupted" : "its first program has, --wait=main");
+  for (const control::ConnectionId id : joining.connections()) server->say(id, end);
+  server.reset();
 }
 
 int run_program(const RunOptions& options, VirtualNetwork& network,
@@ -147,14 +229,16 @@ int run_program(const RunOptions& options, VirtualNetwork& network,
         {.argv = options.argv,
          .without = options.without,
          .allow_io_uring = options.io_uring,
-         .hooks = make_hooks(network, *backend, options.network.published, options.quiet)});
-    HostControl control(network, *backend, program,
+         .hooks = make_hooks(network, *backend, options.network.published, options.quiet),
+         .wait = options.wait_for()});
+    HostControl control(network, *backend, program, options.network,
                         {.name = claim ? claim->name() : "",
                          .program = options.argv.front(),
                          .quiet = options.quiet});
     std::optional<control::Server> server;
     if (claim) server.emplace(network.driver(), claim->listener(), control);
     status = program.run();
+    wait_for_joined(options, program, control, server);
     // What the programs left in their sockets is still delivered, as a kernel would.
     network.drain(Duration::seconds(20), [&] {
       using enum VirtualNetwork::Wish;
@@ -174,9 +258,10 @@ int run_on_stack(RunOptions& options) {
       throw Failure("cannot write " + options.json + ": " + std::strerror(errno), kOwnFailure);
     }
   }
-  const std::optional<control::Claim> claim = claim_name(options);
+  const Standing standing = stand(options);
+  if (standing.status) return *standing.status;
   VirtualNetwork network(options.network, kOwnFailure);
-  const int status = run_program(options, network, claim);
+  const int status = run_program(options, network, standing.claim);
 
   report::RunReport report = network.report();
   report.command = options.argv;
@@ -209,8 +294,16 @@ void add_run(CLI::App& app, int& status) {
       ->group("Output");
   command
       ->add_option("--host", options->host,
-                   "Name of the virtual host, for `tidewire ss` and `tidewire net` (run-PID)")
+                   "Name of the virtual host: starts one, or joins the one that runs; also for "
+                   "`tidewire ss` and `tidewire net` (run-PID)")
       ->type_name("NAME");
+  command
+      ->add_option("--wait", options->wait,
+                   "When the host ends: main, with its first program; joined, when those that "
+                   "joined have ended too; all, when also nothing is left of what they started")
+      ->check(CLI::IsMember({"main", "joined", "all"}).description(""))
+      ->type_name("WHAT")
+      ->capture_default_str();
   command->add_flag("-q,--quiet", options->quiet, "Print no summary and no hints")->group("Output");
   command
       ->add_option("--backend", options->backend,
@@ -225,7 +318,8 @@ void add_run(CLI::App& app, int& status) {
       ->type_name("FEATURES")
       ->group("");
   command->positionals_at_end();
-  command->callback([options, &status] {
+  command->callback([options, command, &status] {
+    options->network.note_given(*command);
     status = options->backend == "kernel" ? run_on_kernel(*options) : run_on_stack(*options);
   });
 }

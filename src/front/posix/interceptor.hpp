@@ -46,6 +46,10 @@ class Interceptor {
   bool all_ended() const noexcept { return launcher_.all_ended(); }
   const Ending& ending() const noexcept { return launcher_.ending(); }
 
+  /// Serves the sockets of a program that another process has started, too; see Netd.
+  void take_in(Fd listener, pid_t guard) { netd_->take_in(std::move(listener), guard); }
+  void let_go(pid_t guard) { netd_->let_go(guard); }
+
   /// Bytes of programs that have closed their sockets are not yet the backend's.
   bool delivering() const { return netd_->delivering(); }
   /// See Netd.

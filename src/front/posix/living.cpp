@@ -73,9 +73,8 @@ void add_inodes_of(pid_t pid, std::unordered_set<std::uint64_t>& found) {
 
 }  // namespace
 
-Living::Living(bool copies, pid_t root)
+Living::Living(bool copies)
     : copies_(copies),
-      root_(root),
       epoll_(::epoll_create1(EPOLL_CLOEXEC)),
       slot_(::open("/dev/null", O_RDONLY | O_CLOEXEC)) {}
 
@@ -115,7 +114,7 @@ std::unordered_set<std::uint32_t> Living::listed() const {
 std::unordered_set<std::uint64_t> Living::held_inodes() const {
   std::unordered_set<std::uint64_t> found;
   std::vector<pid_t> family;
-  add_children(root_, family);
+  for (const pid_t root : roots_) add_children(root, family);
   for (std::size_t i = 0; i < family.size(); ++i) {
     add_inodes_of(family[i], found);
     add_children(family[i], family);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <unordered_map>
 #include <unordered_set>
+#include <vector>
 
 #include "front/posix/fd.hpp"
 
@@ -16,8 +17,11 @@ namespace tidewire::posix {
 /// them we hold a copy ourselves and look whether any process of the run holds the same inode.
 class Living {
  public:
-  /// All processes of the run descend from `root`.
-  Living(bool copies, pid_t root);
+  explicit Living(bool copies);
+
+  /// Processes that descend from `root` belong to the run.
+  void add_root(pid_t root) { roots_.push_back(root); }
+  void remove_root(pid_t root) { std::erase(roots_, root); }
 
   /// `app` is a copy of the program's end; without copies its `inode` is enough. Adding twice is
   /// harmless.
@@ -35,7 +39,7 @@ class Living {
   std::unordered_set<std::uint64_t> held_inodes() const;
 
   bool copies_;
-  pid_t root_;
+  std::vector<pid_t> roots_;
   Fd epoll_;
   Fd slot_;  // every copy is registered under this one number, so that it can be found again
   std::unordered_map<std::uint32_t, std::uint64_t> watched_;  // serial to inode

@@ -32,17 +32,22 @@ Netd::Netd(Backend& backend, const Features& features, Fd listener, pid_t guard,
       features_(features),
       hooks_(std::move(hooks)),
       epoll_(::epoll_create1(EPOLL_CLOEXEC)),
-      notifier_(std::move(listener), features),
+      notifier_(features),
       tasks_(features),
-      living_(features.pidfd_getfd, guard),
+      living_(features.pidfd_getfd),
       scratch_(scratch_bytes) {
-  watch(epoll_.get(), notifier_.descriptor(), EPOLLIN, tag_calls);
+  take_in(std::move(listener), guard);
   if (backend_.descriptor() >= 0) {
     watch(epoll_.get(), backend_.descriptor(), EPOLLIN, tag_backend);
   }
 }
 
 Netd::~Netd() = default;
+
+void Netd::take_in(Fd listener, pid_t guard) {
+  watch(epoll_.get(), notifier_.add(std::move(listener)), EPOLLIN, tag_calls);
+  living_.add_root(guard);
+}
 
 void Netd::process(Instant now) {
   now_ = later(now_, now);

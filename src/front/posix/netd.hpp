@@ -16,7 +16,7 @@
 #include "front/posix/features.hpp"
 #include "front/posix/living.hpp"
 #include "front/posix/message.hpp"
-#include "front/posix/notifier.hpp"
+#include "front/posix/notifiers.hpp"
 #include "front/posix/socket.hpp"
 #include "front/posix/task.hpp"
 #include "front/posix/twin.hpp"
@@ -71,11 +71,17 @@ struct SocketUse {
 
 class Netd {
  public:
-  /// All processes of the run descend from `guard`.
+  /// The processes of the first program descend from `guard`.
   Netd(Backend& backend, const Features& features, Fd listener, pid_t guard, NetdHooks hooks);
   ~Netd();
   Netd(const Netd&) = delete;
   Netd& operator=(const Netd&) = delete;
+
+  /// Serves one more program, whose processes descend from `guard`, through its notification
+  /// descriptor. The guard need not descend from this process; see reach.hpp.
+  void take_in(Fd listener, pid_t guard);
+  /// No process of that program is left.
+  void let_go(pid_t guard) { living_.remove_root(guard); }
 
   int descriptor() const noexcept { return epoll_.get(); }
   void process(Instant now);
@@ -198,7 +204,7 @@ class Netd {
   Instant now_;
   std::uint64_t turn_ = 0;
   Fd epoll_;
-  Notifier notifier_;
+  Notifiers notifier_;
   Tasks tasks_;
   Twins twins_;
   Living living_;

@@ -19,7 +19,8 @@ namespace tidewire::posix {
 /// A system call that waits for its answer.
 struct Call {
   std::uint64_t id = 0;
-  pid_t tid = 0;  ///< a thread, as this process sees it
+  std::uint32_t source = 0;  ///< which filter it came from (Notifiers)
+  pid_t tid = 0;             ///< a thread, as this process sees it
   int number = 0;
   std::array<std::uint64_t, 6> args{};
 };

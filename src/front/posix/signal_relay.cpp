@@ -16,13 +16,10 @@ SignalRelay::SignalRelay() {
 
 SignalRelay::~SignalRelay() { ::sigprocmask(SIG_SETMASK, &before_, nullptr); }
 
-std::optional<int> SignalRelay::next() {
+std::optional<SignalRelay::Taken> SignalRelay::next() {
   signalfd_siginfo info;
-  while (::read(fd_.get(), &info, sizeof info) == sizeof info) {
-    if (info.ssi_code == SI_KERNEL) continue;
-    return static_cast<int>(info.ssi_signo);
-  }
-  return std::nullopt;
+  if (::read(fd_.get(), &info, sizeof info) != sizeof info) return std::nullopt;
+  return Taken{static_cast<int>(info.ssi_signo), info.ssi_code == SI_KERNEL};
 }
 
 }  // namespace tidewire::posix

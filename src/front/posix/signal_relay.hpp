@@ -10,7 +10,7 @@
 namespace tidewire::posix {
 
 /// Takes the signals a user sends to `run`. What a terminal sends goes to the whole foreground
-/// group, the program included, and is not passed on a second time.
+/// group, the program included, and is not to be passed on a second time.
 class SignalRelay {
  public:
   /// Create after the program was started: the signals are blocked in this process from here on.
@@ -20,8 +20,11 @@ class SignalRelay {
   SignalRelay& operator=(const SignalRelay&) = delete;
 
   int descriptor() const noexcept { return fd_.get(); }
-  /// The next signal to pass on.
-  std::optional<int> next();
+  struct Taken {
+    int number = 0;
+    bool from_terminal = false;  ///< the program has got it, too
+  };
+  std::optional<Taken> next();
 
  private:
   Fd fd_;

@@ -1,0 +1,52 @@
+// The system calls of all programs of a host.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "front/posix/fd.hpp"
+#include "front/posix/features.hpp"
+#include "front/posix/notifier.hpp"
+
+namespace tidewire::posix {
+
+/// One notifier for each program that was started under a filter of its own; a call knows which it
+/// came from, and answers find their way back.
+class Notifiers {
+ public:
+  explicit Notifiers(const Features& features) : features_(features) {}
+  Notifiers(const Notifiers&) = delete;
+  Notifiers& operator=(const Notifiers&) = delete;
+
+  /// Takes the notification descriptor of one more program. What it returns is readable while calls
+  /// of that program wait, and closed once the program is over.
+  int add(Fd listener);
+  /// Takes one call; of one program oldest first, of several by turns.
+  bool next(Call& call);
+  /// False once no task with any of the filters is left.
+  bool live() const noexcept;
+
+  // As of Notifier.
+  bool give_value(const Call& call, std::int64_t value);
+  bool give_error(const Call& call, int error);
+  bool let_through(const Call& call);
+  int give_fd(const Call& call, int fd, bool close_on_exec);
+  bool replace_fd(const Call& call, int fd, int target, bool close_on_exec);
+  bool still_waiting(const Call& call) const;
+
+ private:
+  struct Source {
+    std::uint32_t number;
+    std::unique_ptr<Notifier> notifier;
+  };
+  Notifier* of(const Call& call) const noexcept;
+
+  Features features_;
+  std::vector<Source> sources_;
+  std::uint32_t last_ = 0;
+  std::size_t turn_ = 0;
+};
+
+}  // namespace tidewire::posix
