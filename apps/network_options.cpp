@@ -3,7 +3,11 @@
 #include <sys/random.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <string_view>
 #include <vector>
 
@@ -46,9 +50,10 @@ std::optional<Duration> parse_length(std::string_view text) {
 void NetworkOptions::add_to(CLI::App& command) {
   command
       .add_option("--net", net,
-                  "The network between the program and everything else, as words:\n" +
+                  "The network between the program and everything else, @FILE with a scenario, or "
+                  "words:\n" +
                       std::string(device::net_spec_help()))
-      ->type_name("WORDS")
+      ->type_name("WORDS|@FILE")
       ->group("Network");
   command
       .add_option("--seed", seed,
@@ -134,10 +139,45 @@ EcnUse NetworkOptions::ecn_use() const noexcept {
   return ecn == "off" ? EcnUse::never : EcnUse::accept;
 }
 
+device::FileReader files_in(const std::string& folder) {
+  return [folder](const std::string& name) -> Result<std::string, std::string> {
+    constexpr std::size_t kMost = std::size_t{64} << 20;
+    const std::filesystem::path path = std::filesystem::path(folder) / name;
+    std::ifstream file(path, std::ios::binary);
+    std::string text(kMost + 1, '\0');
+    file.read(text.data(), static_cast<std::streamsize>(text.size()));
+    text.erase(std::min(text.size(), static_cast<std::size_t>(file.gcount())));
+    if (!file.eof() || file.bad()) {
+      if (text.size() > kMost) return fail(path.string() + " is larger than 64 MiB");
+      return fail("cannot read " + path.string() + ": " + std::string(std::strerror(errno)));
+    }
+    return text;
+  };
+}
+
+/// `@FILE` is a scenario, all else are words.
+void NetworkOptions::check_net(int status) {
+  if (!net.starts_with('@')) {
+    auto parsed = device::parse_net_spec(net, files_in(""));
+    if (!parsed) throw Failure("--net: " + parsed.error(), status);
+    spec = *parsed;
+    return;
+  }
+  const std::string name = net.substr(1);
+  if (name.find_first_of(" \t") != std::string::npos && !std::filesystem::exists(name)) {
+    throw Failure("--net @FILE stands alone: words go into the file, as net = \"WORDS\"", status);
+  }
+  const auto text = files_in("")(name);
+  if (!text) throw Failure("--net: " + text.error(), status);
+  const std::string folder = std::filesystem::path(name).parent_path();
+  auto scenario = device::parse_scenario(*text, name, files_in(folder));
+  if (!scenario) throw Failure(scenario.error(), status);
+  spec = scenario->start;
+  events = std::move(scenario->events);
+}
+
 void NetworkOptions::check(int status) {
-  auto parsed = device::parse_net_spec(net);
-  if (!parsed) throw Failure("--net: " + parsed.error(), status);
-  spec = *parsed;
+  check_net(status);
   for (const std::string& text : publish) {
     auto one = gateway::parse_publish(text);
     if (!one) throw Failure(one.error(), status);

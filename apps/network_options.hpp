@@ -13,6 +13,7 @@
 #include "base/time.hpp"
 #include "core/config.hpp"
 #include "device/net_spec.hpp"
+#include "device/scenario.hpp"
 #include "front/gateway/publish.hpp"
 
 namespace tidewire::apps {
@@ -39,6 +40,7 @@ struct NetworkOptions {
 
   // Filled in by check().
   device::NetSpec spec;
+  std::vector<device::NetEvent> events;  ///< of a scenario file
   std::vector<gateway::PublishSpec> published;
   bool seed_drawn = false;
   std::optional<std::pair<std::uint16_t, std::uint16_t>> ephemeral_range;
@@ -51,7 +53,13 @@ struct NetworkOptions {
   bool is_given(std::string_view option) const;
   /// Parses the words and draws a seed if none was given. Throws Failure with `status`.
   void check(int status);
+
+ private:
+  void check_net(int status);
 };
+
+/// Reads what a description names (trace=FILE), in `folder` if that is not empty.
+device::FileReader files_in(const std::string& folder);
 
 /// 64 bits from the operating system.
 std::uint64_t draw_seed();

@@ -47,6 +47,23 @@ void must(bool done, const char* what) {
 
 }  // namespace
 
+class VirtualNetwork::Schedule final : public runtime::Task {
+ public:
+  Schedule(VirtualNetwork& network, std::vector<device::NetEvent> events, Instant start)
+      : network_(network), player_({{}, std::move(events)}, start) {}
+  Instant next_deadline() override { return player_.next(); }
+  void run(Instant now) override {
+    const device::NetEvent* event = player_.due(now);
+    if (event == nullptr) return;
+    if (event->spec != network_.net()) network_.set_net(event->spec);
+    if (event->up != network_.link_up()) network_.set_link_up(event->up);
+  }
+
+ private:
+  VirtualNetwork& network_;
+  device::ScenarioPlayer player_;
+};
+
 VirtualNetwork::VirtualNetwork(const NetworkOptions& options, int status)
     : origin_(runtime::Clock::now()),
       options_(options),
@@ -71,6 +88,10 @@ VirtualNetwork::VirtualNetwork(const NetworkOptions& options, int status)
   recorder_.observe(report::Side::host, host_);
   recorder_.observe(report::Side::gateway, gateway_stack_);
   driver_.add_task(recorder_);
+  if (!options_.events.empty()) {
+    schedule_ = std::make_unique<Schedule>(*this, options_.events, origin_);
+    driver_.add_task(*schedule_);
+  }
   if (options.print) {
     printer_ = std::make_unique<report::LinePrinter>(
         recorder_, origin_, [](const std::string& line) { fmt::print(stderr, "{}\n", line); });

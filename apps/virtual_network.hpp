@@ -13,6 +13,7 @@
 #include "apps/network_options.hpp"
 #include "device/backends/loopback.hpp"
 #include "device/backends/sim_link.hpp"
+#include "device/scenario.hpp"
 #include "front/gateway/gateway.hpp"
 #include "report/recorder.hpp"
 #include "report/run_report.hpp"
@@ -67,6 +68,9 @@ class VirtualNetwork {
   std::optional<std::string> capture_problem() const;
 
  private:
+  /// Changes the network when a scenario says so.
+  class Schedule;
+
   void make_link(const NetworkOptions& options);
   std::unique_ptr<device::Device> open_end(device::SimLink::End end, const NetworkOptions& options);
   void note_change();
@@ -95,6 +99,7 @@ class VirtualNetwork {
   std::unique_ptr<report::LinePrinter> printer_;
   std::unique_ptr<gateway::Gateway> gateway_;
   std::unique_ptr<runtime::Watchdog> watchdog_;
+  std::unique_ptr<Schedule> schedule_;
   std::vector<report::NetChange> net_changes_;
   InterfaceId host_interface_ = kNoInterface;
   InterfaceId host_loopback_ = kNoInterface;

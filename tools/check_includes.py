@@ -58,6 +58,7 @@ RULES = [
     Rule("src/core/", ["base/", "wire/", "core/"],
          boost=["boost/unordered", "boost/intrusive", "boost/container_hash"]),
     Rule("src/device/backends/", ["base/", "wire/", "device/"], world=True, system=True),
+    Rule("src/device/scenario.cpp", ["base/", "device/"], world=True, other=["toml++/"]),
     Rule("src/device/", ["base/", "wire/", "device/"], but_not=["device/backends/"], world=True),
     Rule("src/sim/", ["base/", "wire/", "device/", "sim/", CORE_PUBLIC], world=True),
     Rule("src/runtime/", ["base/", "wire/", "device/", "runtime/", CORE_PUBLIC], world=True,

@@ -5,181 +5,13 @@
 #include <optional>
 #include <span>
 
+#include "device/net_values.hpp"
+
 namespace tidewire::device {
 namespace {
 
-using Word = std::string_view;
+using namespace net_values;
 using Error = std::optional<std::string>;  // nothing: no error
-
-struct Unit {
-  Word name;
-  std::uint64_t factor;
-};
-
-constexpr std::array<Unit, 4> kTimeUnits{
-    {{"ns", 1}, {"us", 1'000}, {"ms", 1'000'000}, {"s", 1'000'000'000}}};
-constexpr std::array<Unit, 3> kRateUnits{
-    {{"kbit", 1'000}, {"mbit", 1'000'000}, {"gbit", 1'000'000'000}}};
-
-/// A decimal number as digits / 10^places, exactly.
-struct Decimal {
-  std::uint64_t digits = 0;
-  std::uint64_t scale = 1;
-};
-
-/// Splits "12.5ms" into 12.5 and "ms". Nothing if it does not start with a number or has more
-/// digits than a uint64 surely holds.
-std::optional<Decimal> take_decimal(Word& text) {
-  Decimal number;
-  std::size_t at = 0;
-  std::size_t count = 0;
-  bool point = false;
-  for (; at < text.size(); ++at) {
-    const char c = text[at];
-    if (c == '.' && !point && count > 0) {
-      point = true;
-    } else if (c >= '0' && c <= '9') {
-      if (++count > 15) return std::nullopt;
-      number.digits = number.digits * 10 + static_cast<std::uint64_t>(c - '0');
-      if (point) number.scale *= 10;
-    } else {
-      break;
-    }
-  }
-  if (count == 0 || text[at - 1] == '.') return std::nullopt;
-  text.remove_prefix(at);
-  return number;
-}
-
-/// number × factor (a power of 10) if that is a whole number that fits.
-std::optional<std::uint64_t> scaled(Decimal number, std::uint64_t factor) {
-  for (; number.scale > 1 && factor > 1; factor /= 10) number.scale /= 10;  // both powers of 10
-  std::uint64_t product = 0;
-  if (__builtin_mul_overflow(number.digits, factor, &product)) return std::nullopt;
-  if (product % number.scale != 0) return std::nullopt;
-  return product / number.scale;
-}
-
-std::optional<std::uint64_t> with_unit(Word value, std::span<const Unit> units) {
-  const std::optional<Decimal> number = take_decimal(value);
-  if (!number) return std::nullopt;
-  for (const Unit& unit : units) {
-    if (value == unit.name) return scaled(*number, unit.factor);
-  }
-  return std::nullopt;
-}
-
-std::optional<std::uint64_t> plain(Word value) {
-  const std::optional<Decimal> number = take_decimal(value);
-  if (!number || !value.empty() || number->scale != 1) return std::nullopt;
-  return number->digits;
-}
-
-std::optional<Probability> parse_probability(Word value) {
-  std::optional<Decimal> number = take_decimal(value);
-  if (!number || value != "%") return std::nullopt;
-  while (number->scale > 1 && number->digits % 10 == 0) {
-    number->digits /= 10;
-    number->scale /= 10;
-  }
-  if (number->digits > 100 * number->scale) return std::nullopt;
-  if (number->scale > 1'000'000'000) return std::nullopt;  // finer than a step of 2^-32
-  // digits / (100 × scale) × 2^32, in two parts so that nothing overflows.
-  const std::uint64_t divisor = 100 * number->scale;
-  const std::uint64_t high = (number->digits << 16) / divisor;
-  const std::uint64_t rest = (number->digits << 16) % divisor;
-  return Probability{(high << 16) + ((rest << 16) + divisor / 2) / divisor};
-}
-
-bool set_duration(Duration& target, Word value) {
-  const std::optional<std::uint64_t> ns = with_unit(value, kTimeUnits);
-  if (!ns || *ns > 3'600'000'000'000U) return false;
-  target = Duration::nanos(static_cast<std::int64_t>(*ns));
-  return true;
-}
-
-bool set_probability(Probability& target, Word value) {
-  const std::optional<Probability> p = parse_probability(value);
-  if (p) target = *p;
-  return p.has_value();
-}
-
-bool set_number(std::uint32_t& target, Word value, std::uint64_t least, std::uint64_t most) {
-  const std::optional<std::uint64_t> n = plain(value);
-  if (!n || *n < least || *n > most) return false;
-  target = static_cast<std::uint32_t>(*n);
-  return true;
-}
-
-bool set_rate(LinkSpec& link, Word value) {
-  const std::optional<std::uint64_t> bps = with_unit(value, kRateUnits);
-  if (!bps || *bps < 1'000 || *bps > 1'000'000'000'000U) return false;
-  link.rate_bps = *bps;
-  return true;
-}
-
-bool set_limit(QueueLimit& target, Word value) {
-  const std::optional<Decimal> n = take_decimal(value);
-  if (!n || n->scale != 1 || n->digits == 0 || n->digits > 1'000'000) return false;
-  target = {};
-  if (value == "packets") {
-    target.packets = static_cast<std::uint32_t>(n->digits);
-  } else if (value == "KB") {
-    target.bytes = n->digits * 1024;
-  } else {
-    return false;
-  }
-  return true;
-}
-
-std::string decimal(std::uint64_t value, std::uint64_t scale) {
-  std::string text = std::to_string(value / scale);
-  std::uint64_t rest = value % scale;
-  if (rest == 0) return text;
-  text += '.';
-  while (rest != 0) {
-    scale /= 10;
-    text += static_cast<char>('0' + rest / scale);
-    rest %= scale;
-  }
-  return text;
-}
-
-std::string unit_text(std::uint64_t value, std::span<const Unit> units) {
-  const Unit* best = &units.front();
-  for (const Unit& unit : units) {
-    if (value >= unit.factor) best = &unit;
-  }
-  return decimal(value, best->factor) + std::string(best->name);
-}
-
-std::string time_text(Duration d) {
-  return unit_text(static_cast<std::uint64_t>(d.count_nanos()), kTimeUnits);
-}
-
-/// The shortest percentage that rounds to this very step of 2^-32.
-std::string percent_text(Probability p) {
-  for (std::uint64_t scale = 1; scale <= 1'000'000'000; scale *= 10) {
-    // p × 100 × scale / 2^32, rounded; the product needs more than 64 bits: split p.
-    const std::uint64_t factor = 100 * scale;
-    const std::uint64_t high = (p.per_2_32 >> 16) * factor;
-    const std::uint64_t low = (p.per_2_32 & 0xffff) * factor;
-    const std::uint64_t digits = (high + (low >> 16) + (1U << 15)) >> 16;
-    const std::string text = decimal(digits, scale) + "%";
-    if (parse_probability(text) == p) return text;
-  }
-  return decimal(p.per_2_32 * 100 >> 32, 1) + "%";
-}
-
-bool set_wait(Duration& target, Word value) {
-  return set_duration(target, value) && target > Duration::zero();
-}
-
-bool set_switch(bool& target, Word value) {
-  if (value != "on" && value != "off") return false;
-  target = value == "on";
-  return true;
-}
 
 constexpr std::array<Word, 3> kQueueKinds{"droptail", "codel", "red"};
 
@@ -192,18 +24,11 @@ bool set_aqm(LinkSpec& link, Word value) {
   return false;
 }
 
-std::string switch_text(bool on) { return on ? "on" : "off"; }
-
 bool set_jitter(LinkSpec& link, Word value) {
   constexpr Word kReorder = ",reorder";
   link.jitter_reorders = value.ends_with(kReorder);
   if (link.jitter_reorders) value.remove_suffix(kReorder.size());
   return set_duration(link.jitter, value) && (!link.jitter_reorders || link.jitter != Duration{});
-}
-
-std::string limit_text(const QueueLimit& queue) {
-  return queue.packets != 0 ? std::to_string(queue.packets) + "packets"
-                            : std::to_string(queue.bytes / 1024) + "KB";
 }
 
 struct Key {
@@ -214,7 +39,88 @@ struct Key {
   std::string (*text)(const LinkSpec&);  ///< the value as a word
 };
 
-constexpr std::array<Key, 20> kKeys{{
+constexpr Word kPreset = "preset";
+constexpr Word kTrace = "trace";
+
+bool is_endless(const Window& window) { return window.until == kForEver; }
+
+/// `2s+500ms,10s+1s`: from and for how long.
+bool set_blackouts(LinkSpec& link, Word value) {
+  std::erase_if(link.blackouts, [](const Window& w) { return !is_endless(w); });
+  std::size_t count = 0;
+  return each_part(value, [&](Word part) {
+    const std::size_t plus = part.find('+');
+    Window window;
+    Duration length;
+    if (plus == Word::npos || ++count > 1000 || !set_duration(window.from, part.substr(0, plus)) ||
+        !set_wait(length, part.substr(plus + 1))) {
+      return false;
+    }
+    window.until = window.from + length;
+    link.blackouts.push_back(window);
+    return true;
+  });
+}
+
+std::string blackouts_text(const LinkSpec& link) {
+  std::string text;
+  for (const Window& w : link.blackouts) {
+    if (is_endless(w)) continue;
+    text += (text.empty() ? "" : ",") + time_text(w.from) + "+" + time_text(w.until - w.from);
+  }
+  return text;
+}
+
+/// From a time on, or after so many bytes.
+bool set_blackhole(LinkSpec& link, Word value) {
+  std::erase_if(link.blackouts, is_endless);
+  link.dead_after = 0;
+  if (set_size(link.dead_after, value)) return true;
+  Window window{{}, kForEver};
+  if (!set_duration(window.from, value)) return false;
+  link.blackouts.push_back(window);
+  return true;
+}
+
+std::string blackhole_text(const LinkSpec& link) {
+  if (link.dead_after != 0) return size_text(link.dead_after);
+  const auto found = std::ranges::find_if(link.blackouts, is_endless);
+  return found == link.blackouts.end() ? "" : time_text(found->from);
+}
+
+bool set_flap(Flap& flap, Word value) {
+  const std::size_t slash = value.find('/');
+  return slash != Word::npos && set_wait(flap.dead, value.substr(0, slash)) &&
+         set_wait(flap.period, value.substr(slash + 1)) && flap.dead < flap.period;
+}
+
+constexpr std::array<Key, 27> kKeys{{
+    {kPreset, "preset=NAME with one of the networks that --net knows by name",
+     [](LinkSpec&, Word v) { return !v.empty(); }, [](const LinkSpec&) { return false; },
+     [](const LinkSpec&) { return std::string(); }},
+    {kTrace, "trace=FILE with FILE in the format of mahimahi: a millisecond a line",
+     [](LinkSpec& l, Word v) {
+       l.rate_bps = 0;
+       return !v.empty();
+     },
+     [](const LinkSpec& l) { return static_cast<bool>(l.trace); },
+     [](const LinkSpec& l) { return l.trace ? l.trace->name() : std::string(); }},
+    {"ack.loss", "ack.loss=P with P like 10%, at most 100% (segments that only acknowledge)",
+     [](LinkSpec& l, Word v) { return set_probability(l.ack_loss, v); },
+     [](const LinkSpec& l) { return l.ack_loss != Probability{}; },
+     [](const LinkSpec& l) { return percent_text(l.ack_loss); }},
+    {"lose", "lose=N,N-N with ascending numbers from 1: those packets of each flow",
+     [](LinkSpec& l, Word v) { return set_ordinals(l.lose, v); },
+     [](const LinkSpec& l) { return !l.lose.empty(); },
+     [](const LinkSpec& l) { return ordinals_text(l.lose); }},
+    {"blackout", "blackout=T+T,T+T with from and for how long, like 2s+500ms", set_blackouts,
+     [](const LinkSpec& l) { return !blackouts_text(l).empty(); }, blackouts_text},
+    {"blackhole", "blackhole=T or blackhole=N{KB,MB,GB} like 10s or 1MB (nothing arrives any more)",
+     set_blackhole, [](const LinkSpec& l) { return !blackhole_text(l).empty(); }, blackhole_text},
+    {"flap", "flap=T/T like 1s/10s (dead for the last second of every ten)",
+     [](LinkSpec& l, Word v) { return set_flap(l.flap, v); },
+     [](const LinkSpec& l) { return l.flap != Flap{}; },
+     [](const LinkSpec& l) { return time_text(l.flap.dead) + "/" + time_text(l.flap.period); }},
     {"delay", "delay=T with T like 20ms, 1.5s or 300us, at most an hour (one way)",
      [](LinkSpec& l, Word v) { return set_duration(l.delay, v); },
      [](const LinkSpec& l) { return l.delay != Duration{}; },
@@ -232,9 +138,13 @@ constexpr std::array<Key, 20> kKeys{{
      [](LinkSpec& l, Word v) { return set_number(l.burst, v, 1, 1000); },
      [](const LinkSpec& l) { return l.burst != 1; },
      [](const LinkSpec& l) { return std::to_string(l.burst); }},
-    {"rate", "rate=N{k,m,g}bit like 50mbit, 512kbit or 1.5gbit", set_rate,
+    {"rate", "rate=N{k,m,g}bit like 50mbit, 512kbit or 1.5gbit",
+     [](LinkSpec& l, Word v) {
+       l.trace = {};
+       return set_rate(l.rate_bps, v);
+     },
      [](const LinkSpec& l) { return l.rate_bps != 0; },
-     [](const LinkSpec& l) { return unit_text(l.rate_bps, kRateUnits); }},
+     [](const LinkSpec& l) { return rate_text(l.rate_bps); }},
     {"queue", "queue=N{packets,KB} like 100packets or 64KB",
      [](LinkSpec& l, Word v) { return set_limit(l.queue, v); },
      [](const LinkSpec& l) { return l.queue != QueueLimit{}; },
@@ -299,8 +209,9 @@ constexpr std::array<Key, 20> kKeys{{
 }};
 
 Word known_words() {
-  return "delay jitter loss burst rate queue aqm ecn codel.target codel.interval red.min red.max "
-         "red.p red.gentle reorder reorder.by dup corrupt mtu hole (each also as up.… or down.…)";
+  return "delay jitter loss burst ack.loss lose rate trace queue aqm ecn codel.target "
+         "codel.interval red.min red.max red.p red.gentle reorder reorder.by dup corrupt mtu hole "
+         "blackout blackhole flap (each also as up.… or down.…) and preset";
 }
 
 std::string quoted(Word word) { return "'" + std::string(word) + "'"; }
@@ -313,9 +224,42 @@ struct Item {
   Direction direction = both;
   std::size_t key = 0;
   Word value;
+  SharedTrace trace;  ///< read
 };
 
-Result<Item, std::string> parse_word(Word word) {
+const NetPreset* find_preset(Word name) {
+  const auto presets = net_presets();
+  const auto found = std::ranges::find(presets, name, &NetPreset::name);
+  return found == presets.end() ? nullptr : &*found;
+}
+
+/// What a word asks for beyond its value: a preset that there is, a file that can be read.
+Error look_up(Item& item, const FileReader& files) {
+  const Word name = kKeys[item.key].name;
+  if (name == kPreset) {
+    if (item.direction != both) return "a preset is for both directions; write preset=NAME";
+    if (find_preset(item.value) != nullptr) return std::nullopt;
+    std::string known;
+    for (const NetPreset& preset : net_presets()) {
+      known += (known.empty() ? "" : ", ") + std::string(preset.name);
+    }
+    return quoted(item.word) + " names no preset; there are " + known;
+  }
+  if (name != kTrace) return std::nullopt;
+  if (!files) {
+    return quoted(item.word) +
+           " names a file, which can be read where --net or a scenario file "
+           "says so only";
+  }
+  const auto text = files(std::string(item.value));
+  if (!text) return text.error();
+  auto trace = RateTrace::parse(*text, std::string(item.value));
+  if (!trace) return std::move(trace.error());
+  item.trace = SharedTrace(std::move(*trace));
+  return std::nullopt;
+}
+
+Result<Item, std::string> parse_word(Word word, const FileReader& files) {
   Item item;
   item.word = word;
   Word rest = word;
@@ -343,11 +287,12 @@ Result<Item, std::string> parse_word(Word word) {
   if (!kKeys[item.key].set(scratch, item.value)) {
     return fail(quoted(word) + " is not understood; write " + std::string(kKeys[item.key].form));
   }
+  if (Error error = look_up(item, files)) return fail(std::move(*error));
   return item;
 }
 
 Error check_aqm(const LinkSpec& link) {
-  if (link.aqm != QueueKind::drop_tail && link.rate_bps == 0) {
+  if (link.aqm != QueueKind::drop_tail && link.average_bps() == 0) {
     return "aqm=codel and aqm=red manage the queue in front of a rate and need rate=N{k,m,g}bit "
            "beside them";
   }
@@ -377,14 +322,29 @@ Error check(const LinkSpec& link) {
   if (link.burst > 1 && link.loss == Probability::never()) {
     return "burst=N says how losses cluster and needs loss=P beside it";
   }
-  if (link.queue != QueueLimit{} && link.rate_bps == 0) {
-    return "queue=N{packets,KB} is the room in front of a rate and needs rate=N{k,m,g}bit beside "
-           "it";
+  if (link.queue != QueueLimit{} && link.average_bps() == 0) {
+    return "queue=N{packets,KB} is the room in front of a rate and needs rate=N{k,m,g}bit or "
+           "trace=FILE beside it";
   }
   if (link.reorder_by != Duration{} && link.reorder == Probability{}) {
     return "reorder.by=T says how late packets are out of order and needs reorder=P beside it";
   }
   return check_aqm(link);
+}
+
+/// A direction has a rate or a trace.
+Error check_pace(std::span<const Item> items) {
+  const auto has = [&](Word name, Direction direction) {
+    return std::ranges::any_of(items, [&](const Item& item) {
+      return kKeys[item.key].name == name && item.direction == direction;
+    });
+  };
+  for (const Direction direction : {both, up, down}) {
+    if (has(kTrace, direction) && has("rate", direction)) {
+      return "trace=FILE says when packets leave, and leaves nothing to rate=N{k,m,g}bit";
+    }
+  }
+  return std::nullopt;
 }
 
 /// Resets what depended on something that `before` had and `link` has not.
@@ -402,7 +362,7 @@ void take_along(const LinkSpec& before, LinkSpec& link) {
 
 bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
 
-Result<std::vector<Item>, std::string> split(Word text) {
+Result<std::vector<Item>, std::string> split(Word text, const FileReader& files) {
   std::vector<Item> items;
   std::array<std::array<bool, kKeys.size()>, 3> seen{};
   while (true) {
@@ -410,7 +370,7 @@ Result<std::vector<Item>, std::string> split(Word text) {
     if (text.empty()) return items;
     std::size_t end = 0;
     while (end < text.size() && !is_space(text[end])) ++end;
-    Result<Item, std::string> item = parse_word(text.substr(0, end));
+    Result<Item, std::string> item = parse_word(text.substr(0, end), files);
     if (!item) return fail(std::move(item.error()));
     bool& taken = seen[item->direction][item->key];
     if (taken) {
@@ -427,8 +387,9 @@ Result<std::vector<Item>, std::string> split(Word text) {
 
 QueueLimit resolve_queue(const LinkSpec& link) noexcept {
   constexpr std::uint64_t kLeast = 65536;
-  if (link.rate_bps == 0 || link.queue != QueueLimit{}) return link.queue;
-  return {0, std::max(link.rate_bps / 80, kLeast)};
+  const std::uint64_t rate = link.average_bps();
+  if (rate == 0 || link.queue != QueueLimit{}) return link.queue;
+  return {0, std::max(rate / 80, kLeast)};
 }
 
 RedSpec resolve_red(const LinkSpec& link) noexcept {
@@ -442,19 +403,27 @@ RedSpec resolve_red(const LinkSpec& link) noexcept {
   return red;
 }
 
-Result<NetSpec, std::string> parse_net_spec(std::string_view text) {
-  return change_net_spec({}, text);
+Result<NetSpec, std::string> parse_net_spec(std::string_view text, const FileReader& files) {
+  return change_net_spec({}, text, files);
 }
 
-Result<NetSpec, std::string> change_net_spec(const NetSpec& base, std::string_view text) {
-  Result<std::vector<Item>, std::string> items = split(text);
+Result<NetSpec, std::string> change_net_spec(const NetSpec& base, std::string_view text,
+                                             const FileReader& files) {
+  Result<std::vector<Item>, std::string> items = split(text, files);
   if (!items) return fail(std::move(items.error()));
+  if (Error error = check_pace(*items)) return fail(std::move(*error));
   NetSpec spec = base;
+  for (const Item& item : *items) {
+    if (kKeys[item.key].name == kPreset) spec = *parse_net_spec(find_preset(item.value)->words);
+  }
   for (const bool general : {true, false}) {  // words for one direction win
     for (const Item& item : *items) {
       if ((item.direction == both) != general) continue;
-      if (item.direction != down) kKeys[item.key].set(spec.up, item.value);
-      if (item.direction != up) kKeys[item.key].set(spec.down, item.value);
+      for (LinkSpec* link : {&spec.up, &spec.down}) {
+        if (item.direction == (link == &spec.up ? down : up)) continue;
+        kKeys[item.key].set(*link, item.value);
+        if (item.trace) link->trace = item.trace;
+      }
     }
   }
   take_along(base.up, spec.up);
@@ -463,6 +432,11 @@ Result<NetSpec, std::string> change_net_spec(const NetSpec& base, std::string_vi
     if (Error error = check(*link)) return fail(std::move(*error));
   }
   return spec;
+}
+
+std::optional<std::string> check_net_word(std::string_view word, const FileReader& files) {
+  Result<Item, std::string> item = parse_word(word, files);
+  return item ? std::nullopt : std::optional(std::move(item.error()));
 }
 
 std::string to_string(const NetSpec& spec) {

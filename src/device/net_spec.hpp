@@ -3,12 +3,17 @@
 
 #include <compare>
 #include <cstdint>
+#include <functional>
+#include <limits>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/result.hpp"
 #include "base/time.hpp"
+#include "device/rate_trace.hpp"
 
 namespace tidewire::device {
 
@@ -27,6 +32,9 @@ struct Probability {
   }
   friend constexpr auto operator<=>(Probability, Probability) noexcept = default;
 };
+
+/// The end of a Window that has none.
+inline constexpr Duration kForEver = Duration::nanos(std::numeric_limits<std::int64_t>::max());
 
 /// A stretch of the link's time line, [from, until), counted from the link's origin.
 struct Window {
@@ -62,6 +70,13 @@ struct RedSpec {
   friend constexpr bool operator==(const RedSpec&, const RedSpec&) noexcept = default;
 };
 
+/// A link that comes and goes: dead for the last `dead` of every `period` since the origin.
+struct Flap {
+  Duration period;  ///< zero: it does not
+  Duration dead;
+  friend constexpr bool operator==(const Flap&, const Flap&) noexcept = default;
+};
+
 /// What one direction of a link does to packets. The default is a perfect link.
 struct LinkSpec {
   Duration delay;                ///< one way
@@ -69,7 +84,9 @@ struct LinkSpec {
   bool jitter_reorders = false;  ///< the jitter of each packet stands alone: order is not kept
   Probability loss;              ///< share of the packets that are lost
   std::uint32_t burst = 1;       ///< losses come in runs of this many packets of a flow
+  Probability ack_loss;          ///< share of the TCP segments that only acknowledge, lost as well
   std::uint64_t rate_bps = 0;    ///< bits per second; 0: unlimited
+  SharedTrace trace;             ///< instead of a rate: when packets may leave
   QueueLimit queue;              ///< in front of the rate; what finds no room is dropped
   QueueKind aqm = QueueKind::drop_tail;
   CodelSpec codel;                  ///< counts for `QueueKind::codel`
@@ -83,7 +100,12 @@ struct LinkSpec {
   std::uint32_t hole = 0;           ///< longer IP packets are lost, and no interface knows; 0: none
   std::vector<std::uint64_t> lose;  ///< ordinals (from 1) in each flow that are lost, ascending
   std::vector<Window> blackouts;    ///< everything sent in these is lost
-  std::vector<Window> full;         ///< the device takes nothing in these
+  Flap flap;
+  std::uint64_t dead_after = 0;  ///< bytes of IP packets; what is sent after them is lost; 0: never
+  std::vector<Window> full;      ///< the device takes nothing in these
+
+  /// The rate, or that of the trace on average; 0: unlimited.
+  std::uint64_t average_bps() const noexcept { return trace ? trace->average_bps() : rate_bps; }
 
   /// True if packets may be delayed, dropped or changed.
   bool impairs() const noexcept { return !(*this == LinkSpec{}) && !only_mtu(); }
@@ -116,17 +138,32 @@ RedSpec resolve_red(const LinkSpec& link) noexcept;
 /// Parses words such as `delay=20ms loss=1% up.rate=5mbit`. A word with `up.` or `down.` counts for
 /// that direction and wins over the same word without. The error is one line that names the right
 /// form of the word at fault.
-Result<NetSpec, std::string> parse_net_spec(std::string_view text);
+/// `files` reads what a word names (trace=FILE): the text, or why not. Without it such words are
+/// refused.
+using FileReader = std::function<Result<std::string, std::string>(const std::string& name)>;
+Result<NetSpec, std::string> parse_net_spec(std::string_view text, const FileReader& files = {});
 
 /// The same for words that change `base`: what they do not name stays. Turning off what others
 /// depend on (loss=0%, reorder=0%, aqm=droptail) takes these along.
-Result<NetSpec, std::string> change_net_spec(const NetSpec& base, std::string_view text);
+Result<NetSpec, std::string> change_net_spec(const NetSpec& base, std::string_view text,
+                                             const FileReader& files = {});
 
-/// The words that parse to `spec` again (losses by list and windows have no words and are left
-/// out).
+/// What is wrong with one word, whatever stands beside it; nothing: nothing.
+std::optional<std::string> check_net_word(std::string_view word, const FileReader& files = {});
+
+/// The words that parse to `spec` again (windows in which a device takes nothing have no words and
+/// are left out).
 std::string to_string(const NetSpec& spec);
 
 /// What --net accepts, one word a line, for help texts.
 std::string_view net_spec_help() noexcept;
+
+/// A network with a name, for `preset=NAME`.
+struct NetPreset {
+  std::string_view name;
+  std::string_view words;   ///< as in a description
+  std::string_view source;  ///< of the numbers
+};
+std::span<const NetPreset> net_presets() noexcept;
 
 }  // namespace tidewire::device

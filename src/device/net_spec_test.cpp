@@ -241,5 +241,59 @@ TEST(NetSpec, TextAndBack) {
   }
 }
 
+TEST(NetSpec, TroubleHasWordsAndReadsBack) {
+  const std::string words =
+      "ack.loss=10% lose=3,7-9 blackout=2s+500ms,10s+1s blackhole=60s flap=1s/10s loss=1%";
+  const auto spec = parse_net_spec(words);
+  ASSERT_TRUE(spec) << spec.error();
+  EXPECT_EQ(spec->up.lose, (std::vector<std::uint64_t>{3, 7, 8, 9}));
+  ASSERT_EQ(spec->up.blackouts.size(), 3U);
+  EXPECT_EQ(spec->up.blackouts[1].until, Duration::seconds(11));
+  EXPECT_EQ(spec->up.blackouts[2].until, kForEver);
+  EXPECT_EQ(*parse_net_spec(to_string(*spec)), *spec) << to_string(*spec);
+  const auto bytes = parse_net_spec("down.blackhole=3MB");
+  EXPECT_EQ(bytes->down.dead_after, 3U << 20);
+  EXPECT_EQ(to_string(*bytes), "down.blackhole=3MB");
+}
+
+TEST(NetSpec, RefusesTroubleThatIsNone) {
+  for (const char* word : {"lose=0", "lose=3,3", "lose=9-7", "lose=", "lose=1-99999", "flap=2s/1s",
+                           "flap=1s", "blackout=2s", "blackout=2s+0s", "blackhole=1XB",
+                           "blackhole=0KB", "up.preset=lte", "preset=dialup", "trace=x"}) {
+    EXPECT_FALSE(parse_net_spec(word)) << word;
+  }
+  EXPECT_EQ(parse_net_spec("preset=dialup").error(),
+            "'preset=dialup' names no preset; there are cafe-wifi, 3g, lte, satellite, "
+            "transatlantic, datacenter-incast");
+}
+
+TEST(NetSpec, PresetsAreWordsThatOthersChange) {
+  for (const NetPreset& preset : net_presets()) {
+    const auto plain = parse_net_spec(preset.words);
+    ASSERT_TRUE(plain) << preset.name << ": " << plain.error();
+    EXPECT_EQ(*parse_net_spec("preset=" + std::string(preset.name)), *plain) << preset.name;
+    EXPECT_FALSE(preset.source.empty());
+    EXPECT_NE(net_spec_help().find(preset.name), std::string_view::npos) << preset.name;
+  }
+  EXPECT_EQ(*parse_net_spec("loss=2% preset=lte"),
+            *parse_net_spec("delay=35ms rate=12mbit loss=2%"));
+}
+
+TEST(NetSpec, ARateReplacesATraceAndTheOtherWayRound) {
+  const FileReader files = [](const std::string&) -> Result<std::string, std::string> {
+    return std::string("1\n");
+  };
+  const auto traced = parse_net_spec("up.trace=f", files);
+  ASSERT_TRUE(traced) << traced.error();
+  EXPECT_TRUE(traced->up.trace);
+  EXPECT_FALSE(traced->down.trace);
+  EXPECT_EQ(to_string(*traced), "up.trace=f");
+  EXPECT_EQ(to_string(*change_net_spec(*traced, "rate=1mbit")), "rate=1mbit");
+  EXPECT_EQ(to_string(*change_net_spec(*parse_net_spec("rate=1mbit"), "trace=f", files)),
+            "trace=f");
+  EXPECT_FALSE(parse_net_spec("trace=f rate=1mbit", files));
+  EXPECT_TRUE(parse_net_spec("trace=f queue=10packets", files));
+}
+
 }  // namespace
 }  // namespace tidewire::device

@@ -81,6 +81,16 @@ World::Attached World::connect(Host& host, const IpCidr& address, Switch& to,
   return {link, host.attach(link->open(device::SimLink::End::a), address), kNoInterface};
 }
 
+void World::play(const std::shared_ptr<device::SimLink>& link, const device::Scenario& scenario) {
+  link->set_spec(scenario.start);
+  for (const device::NetEvent& event : scenario.events) {
+    after(event.at, [link, event] {
+      link->set_spec(event.spec);
+      link->set_up(event.up);
+    });
+  }
+}
+
 void World::at(Instant at, std::function<void()> action) {
   actions_.push_back({at, sequence_++, std::move(action)});
   std::ranges::push_heap(actions_, [](const Action& x, const Action& y) {

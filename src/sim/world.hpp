@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "device/backends/sim_link.hpp"
+#include "device/scenario.hpp"
 #include "sim/host.hpp"
 #include "sim/switch.hpp"
 
@@ -55,6 +56,9 @@ class World {
   /// Calls `action` when the clock reaches `at`.
   void at(Instant at, std::function<void()> action);
   void after(Duration delay, std::function<void()> action) { at(now_ + delay, std::move(action)); }
+
+  /// Makes `link` what the scenario says at its start and, counted from now, at its events.
+  void play(const std::shared_ptr<device::SimLink>& link, const device::Scenario& scenario);
 
   /// Runs until `finished` answers true (asked after every turn), nothing is left to happen, or
   /// `limit` has passed. The clock jumps from deadline to deadline.

@@ -1,5 +1,6 @@
 #include "device/wrap/flow_table.hpp"
 
+#include <algorithm>
 #include <bit>
 
 #include "base/random.hpp"
@@ -16,16 +17,19 @@ constexpr std::uint8_t kIcmpv6 = 58;
 constexpr std::uint16_t kFragments = 255;                 // fragments without ports share a flow
 constexpr RandomSeed kIdentityKey{0x666c6f77, 0x6b6579};  // identities are no secret
 
-void parse_transport(PacketKey& key, std::uint8_t protocol, Reader in) noexcept {
+/// `size`: bytes from the transport header to the end of the packet.
+void parse_transport(PacketKey& key, std::uint8_t protocol, Reader in, std::size_t size) noexcept {
   key.kind = protocol;
   if (protocol == kTcp || protocol == kUdp) {
     key.source_port = in.u16();
     key.destination_port = in.u16();
     if (protocol != kTcp) return;
     const std::uint32_t seq = in.u32();
-    in.skip(5);
+    in.skip(4);
+    const std::size_t header = std::size_t{in.u8() / 16U} * 4;
     const std::uint8_t flags = in.u8();
     key.opens = in.ok() && (flags & 0x12) == 0x02;
+    key.only_acks = in.ok() && (flags & 0x17) == 0x10 && header == size;
     key.opens_seq = seq;
   } else if (protocol == kIcmp || protocol == kIcmpv6) {
     const std::uint8_t type = in.u8();
@@ -41,23 +45,26 @@ void parse_transport(PacketKey& key, std::uint8_t protocol, Reader in) noexcept 
 void parse_v4(PacketKey& key, Bytes packet) noexcept {
   Reader in{packet};
   const std::size_t header = std::size_t{in.u8() & 0xfU} * 4;
-  in.skip(5);
+  in.skip(1);
+  const std::size_t total = std::min<std::size_t>(in.u16(), packet.size());
+  in.skip(2);
   const bool later_fragment = (in.u16() & 0x1fff) != 0;
   in.skip(1);
   const std::uint8_t protocol = in.u8();
   in.skip(2);
   key.source = IpAddress::v4(in.u32());
   key.destination = IpAddress::v4(in.u32());
-  if (later_fragment || !in.ok() || header < 20 || header > packet.size()) {
+  if (later_fragment || !in.ok() || header < 20 || header > total) {
     key.kind = kFragments;
     return;
   }
-  parse_transport(key, protocol, Reader{packet.subspan(header)});
+  parse_transport(key, protocol, Reader{packet.subspan(header)}, total - header);
 }
 
 void parse_v6(PacketKey& key, Bytes packet) noexcept {
   Reader in{packet};
-  in.skip(6);
+  in.skip(4);
+  const std::size_t size = std::min<std::size_t>(in.u16(), packet.size() - 40);
   const std::uint8_t next = in.u8();
   in.skip(1);
   for (IpAddress* address : {&key.source, &key.destination}) {
@@ -65,7 +72,7 @@ void parse_v6(PacketKey& key, Bytes packet) noexcept {
     for (std::uint8_t& octet : octets) octet = in.u8();
     *address = IpAddress::v6(octets);
   }
-  parse_transport(key, next, in);
+  parse_transport(key, next, in, size);
 }
 
 }  // namespace

@@ -21,6 +21,7 @@ struct PacketKey {
   std::uint16_t source_port = 0, destination_port = 0;
   std::uint16_t kind = 0;          ///< IP protocol, or 256 and more: EtherType
   bool opens = false;              ///< a TCP SYN without ACK
+  bool only_acks = false;          ///< a TCP segment without text, SYN, FIN and RST
   std::uint32_t opens_seq = 0;     ///< its sequence number
   std::size_t network_offset = 0;  ///< of the IP header in the frame; 0 as well if not IP
   bool is_ip = false;

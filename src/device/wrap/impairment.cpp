@@ -15,7 +15,8 @@ enum Purpose : std::uint64_t {
   kCorruptBit,
   kJitter,
   kLate,
-  kRed
+  kRed,
+  kAckLoss
 };
 
 bool hit(std::uint64_t hash, Probability p) noexcept { return (hash >> 32) < p.per_2_32; }
@@ -73,6 +74,7 @@ void Impairment::set_spec(const LinkSpec& spec) {
   if (spec.aqm != spec_.aqm || spec.codel != spec_.codel) codel_ = Codel(spec.codel);
   const RedSpec red = resolve_red(spec);
   if (spec.aqm != spec_.aqm || red != resolve_red(spec_)) red_ = Red(red);
+  if (spec.trace != spec_.trace) opportunities_ = opportunity_left_ = 0;
   spec_ = spec;
   burst_start_ = start_chance(spec.loss, spec.burst);
   limit_ = resolve_queue(spec);
@@ -100,13 +102,49 @@ bool Impairment::loses(Flow& flow, Impact& why) const {
   return true;
 }
 
+bool Impairment::loses_ack(const Flow& flow, Impact& why) const noexcept {
+  if (!falls(flow, spec_.ack_loss, kAckLoss)) return false;
+  why = Impact::lost;
+  return true;
+}
+
+/// Counts the packet.
+bool Impairment::is_dead(std::size_t ip_size, Instant now) noexcept {
+  const Duration at = now - origin_;
+  offered_ += ip_size;
+  if (spec_.dead_after != 0 && offered_ > spec_.dead_after) return true;
+  if (spec_.flap.period > Duration::zero()) {
+    const std::int64_t period = spec_.flap.period.count_nanos();
+    if (at.count_nanos() % period >= period - spec_.flap.dead.count_nanos()) return true;
+  }
+  return std::ranges::any_of(spec_.blackouts, [at](const Window& w) { return inside(w, at); });
+}
+
 bool Impairment::has_room(std::size_t size, std::size_t packets,
                           std::uint64_t bytes) const noexcept {
   if (limit_.packets != 0 && packets >= limit_.packets) return false;
   return limit_.bytes == 0 || bytes + size <= limit_.bytes;
 }
 
+/// What is left of an opportunity is for the next packet, if it is there in time.
+void Impairment::transmit_by_trace(std::size_t size) noexcept {
+  const RateTrace& trace = *spec_.trace;
+  const std::uint64_t first = trace.first_from(busy_until_ - origin_);
+  if (first >= opportunities_) {
+    opportunities_ = first + 1;
+    opportunity_left_ = RateTrace::kBytes;
+  }
+  while (size > opportunity_left_) {
+    size -= opportunity_left_;
+    ++opportunities_;
+    opportunity_left_ = RateTrace::kBytes;
+  }
+  opportunity_left_ -= static_cast<std::uint32_t>(size);
+  busy_until_ = origin_ + trace.opportunity(opportunities_ - 1);
+}
+
 void Impairment::transmit(std::size_t size) noexcept {
+  if (spec_.trace) return transmit_by_trace(size);
   if (spec_.rate_bps == 0) return;
   const std::uint64_t bit_nanos = std::uint64_t{size} * 8'000'000'000U;
   busy_until_ +=
@@ -121,7 +159,7 @@ void Impairment::forget_sent(Instant now) {
 }
 
 bool Impairment::enqueue(std::size_t size, Instant now) {
-  if (spec_.rate_bps == 0) {
+  if (spec_.average_bps() == 0) {
     busy_until_ = now;
     return true;
   }
@@ -152,7 +190,7 @@ bool Impairment::red_passes(Fate& fate, const Flow& flow, const PacketKey& packe
   std::uint64_t idle_packets = 0;
   if (busy_until_ <= now) {
     const auto idle = static_cast<std::uint64_t>((now - busy_until_).count_nanos());
-    idle_packets = 1 + mul_div(idle, spec_.rate_bps, kTypicalBits * 1'000'000'000U);
+    idle_packets = 1 + mul_div(idle, spec_.average_bps(), kTypicalBits * 1'000'000'000U);
   }
   const std::uint64_t length = red_.in_packets() ? waiting_.size() : waiting_bytes_;
   const bool can_mark = spec_.ecn && packet.ecn != wire::Ecn::not_ect;
@@ -214,7 +252,8 @@ Fate Impairment::decide(const PacketKey& packet, std::size_t frame_size, std::si
   fate.flow_number = flow.number;
   fate.ordinal = flow.packets[static_cast<std::size_t>(direction_)];
   // A run of losses goes on even if its packets die of something else.
-  const bool lost = loses(flow, fate.why);
+  const bool lost = loses(flow, fate.why) || (packet.only_acks && loses_ack(flow, fate.why));
+  const bool dead = is_dead(ip_size, now);
   const auto dropped = [&fate](Impact why) {
     fate.dropped = true;
     fate.why = why;
@@ -232,9 +271,7 @@ Fate Impairment::decide(const PacketKey& packet, std::size_t frame_size, std::si
     codel_.leaves(Duration::zero(), frame_size, 0, false, now);
   }
   fate.dropped = lost;
-  for (const Window& window : spec_.blackouts) {
-    if (inside(window, now - origin_)) dropped(Impact::blackout);
-  }
+  if (dead) dropped(Impact::blackout);
   if (!fate.dropped) draw_fate(fate, flow, packet);
   if (fate.waits && !park(fate, packet, frame_size, now)) {
     fate.waits = false;
@@ -260,8 +297,9 @@ void Impairment::draw_fate(Fate& fate, const Flow& flow, const PacketKey& packet
 }
 
 Duration Impairment::queue_delay(Instant now) const noexcept {
-  if (spec_.rate_bps == 0) return {};
-  const std::uint64_t nanos = mul_div(parked_bytes_ * 8, 1'000'000'000, spec_.rate_bps);
+  const std::uint64_t rate = spec_.average_bps();
+  if (rate == 0) return {};
+  const std::uint64_t nanos = mul_div(parked_bytes_ * 8, 1'000'000'000, rate);
   const Duration sending = busy_until_ > now ? busy_until_ - now : Duration::zero();
   return sending + Duration::nanos(static_cast<std::int64_t>(nanos));
 }

@@ -138,12 +138,15 @@ class Impairment {
 
   std::uint64_t draw(const Flow& flow, std::uint64_t purpose) const noexcept;
   bool loses(Flow& flow, Impact& why) const;
+  bool loses_ack(const Flow& flow, Impact& why) const noexcept;
+  bool is_dead(std::size_t ip_size, Instant now) noexcept;
   /// Whether the packet finds room, and when it will have left.
   bool enqueue(std::size_t size, Instant now);
   bool falls(const Flow& flow, Probability p, std::uint64_t purpose) const noexcept;
   Duration up_to(const Flow& flow, Duration most, std::uint64_t purpose) const noexcept;
   bool has_room(std::size_t size, std::size_t packets, std::uint64_t bytes) const noexcept;
   void transmit(std::size_t size) noexcept;
+  void transmit_by_trace(std::size_t size) noexcept;
   void forget_sent(Instant now);
   /// RED's word on an arriving packet; false: dropped.
   bool red_passes(Fate& fate, const Flow& flow, const PacketKey& packet, Instant now);
@@ -164,6 +167,9 @@ class Impairment {
   std::uint64_t parked_bytes_ = 0;
   RingQueue<Waiting> waiting_;  ///< for the transmitter
   std::uint64_t waiting_bytes_ = 0;
+  std::uint64_t offered_ = 0;           ///< bytes of IP packets
+  std::uint64_t opportunities_ = 0;     ///< of the trace: all before and the one in use
+  std::uint32_t opportunity_left_ = 0;  ///< bytes the one in use still carries
   Instant busy_until_ = Instant::from_nanos(INT64_MIN);
   Instant last_release_ = Instant::from_nanos(INT64_MIN);
 };

@@ -298,5 +298,74 @@ TEST(FlowTable, IsBounded) {
   }
 }
 
+TEST(Impairment, LosesAcksOnly) {
+  LinkSpec spec;
+  spec.ack_loss = Probability::always();
+  Bench bench{spec};
+  const Headers h = from_port(1000);
+  const auto sent = [&](std::uint8_t flags, std::size_t text) {
+    auto bytes = headers(h, static_cast<std::uint16_t>(text));
+    bytes.resize(bytes.size() + text);
+    bytes[14 + 20 + 13] = std::byte{flags};
+    return !bench.send(parse_packet_key(bytes, Medium::ethernet)).dropped;
+  };
+  EXPECT_FALSE(sent(0x10, 0));
+  EXPECT_TRUE(sent(0x10, 1));
+  EXPECT_TRUE(sent(0x11, 0));  // FIN
+  EXPECT_TRUE(sent(0x12, 0));  // SYN
+  EXPECT_TRUE(sent(0x14, 0));  // RST
+}
+
+TEST(Impairment, BlackHoleAfterBytes) {
+  LinkSpec spec;
+  spec.dead_after = 3500;
+  Bench bench{spec};
+  const PacketKey key = key_of(from_port(1000));
+  for (int i = 0; i < 3; ++i) EXPECT_FALSE(bench.send(key).dropped) << i;
+  const Fate fate = bench.send(key, kStart + Duration::seconds(60));
+  EXPECT_TRUE(fate.dropped);
+  EXPECT_EQ(fate.why, Impact::blackout);
+}
+
+TEST(Impairment, FlapsAtTheEndOfEachPeriod) {
+  LinkSpec spec;
+  spec.flap = {Duration::seconds(10), Duration::seconds(1)};
+  Bench bench{spec};
+  const PacketKey key = key_of(from_port(1000));
+  for (int half = 0; half < 60; ++half) {
+    const bool dead = half % 20 >= 18;
+    EXPECT_EQ(bench.send(key, kStart + Duration::millis(500 * half)).dropped, dead) << half;
+  }
+}
+
+TEST(Impairment, LeavesAtTheOpportunitiesOfATrace) {
+  LinkSpec spec;
+  spec.trace = SharedTrace(*RateTrace::parse("10\n20\n20\n100\n", "t"));
+  Bench bench{spec};
+  const PacketKey key = key_of(from_port(1000));
+  const auto leaves = [&](std::int64_t at_ms, std::size_t ip_size) {
+    const Fate fate = bench.send(key, kStart + Duration::millis(at_ms), ip_size - 14);
+    return fate.dropped ? -1 : (fate.release - kStart).count_micros() / 1000;
+  };
+  EXPECT_EQ(leaves(0, 700), 10);
+  EXPECT_EQ(leaves(0, 700), 10);     // both fit into one opportunity
+  EXPECT_EQ(leaves(0, 700), 20);     // 100 bytes there, the rest at the next
+  EXPECT_EQ(leaves(0, 1500), 20);    // the rest of that and a part of its twin
+  EXPECT_EQ(leaves(50, 1500), 100);  // what was left at 20 is gone
+  EXPECT_EQ(leaves(100, 1500), 110);
+  EXPECT_EQ(leaves(100, 3000), 120);
+  EXPECT_EQ(leaves(1000, 1500), 1000);
+}
+
+TEST(Impairment, ATraceHasAQueueOfItsAverageRate) {
+  LinkSpec spec;
+  spec.trace = SharedTrace(*RateTrace::parse("1000\n", "t"));  // 12 kbit/s
+  Bench bench{spec};
+  const PacketKey key = key_of(from_port(1000));
+  int taken = 0;
+  while (!bench.send(key, kStart, 1486).dropped) ASSERT_LT(++taken, 1000);
+  EXPECT_NEAR(taken, 65536 / 1500, 2);
+}
+
 }  // namespace
 }  // namespace tidewire::device
