@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "base/time.hpp"
+#include "wire/shard_map.hpp"
 
 namespace tidewire {
 
@@ -127,11 +128,19 @@ struct PortConfig {
   std::uint16_t ephemeral_last = 60'999;
 };
 
+/// One of several stacks with the same addresses, each with its part of the flows. Whoever gives it
+/// frames gives it those of its own flows (wire/steering.hpp).
+struct ShardConfig {
+  std::uint32_t index = 0;  ///< below map.count
+  wire::ShardMap map;  ///< the same in all of them; its ephemeral ports are those of PortConfig
+};
+
 struct StackConfig {
   TcpConfig tcp;
   IpConfig ip;
   UdpConfig udp;
   PortConfig ports;
+  ShardConfig shard;
   std::uint32_t sockets_max = 1U << 20;
   std::uint32_t flows_pending_max = 4096;      ///< forward flows that wait for a decision
   Duration timer_accuracy = Duration::zero();  ///< how late on_timeout may come (pacing bursts)

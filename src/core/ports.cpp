@@ -96,6 +96,17 @@ struct PortRegistry::Impl {
     if (*head == nullptr) (void)by_port.erase(key(bind.protocol, bind.local.port));
     binds.release(bind);
   }
+  bool port_is_ours(const Bind& wanted) const noexcept {
+    const ShardConfig& shard = context.config.shard;
+    if (shard.map.count <= 1 || wanted.protocol == Protocol::tcp) return true;
+    return shard.map.port_owner(static_cast<std::uint8_t>(wanted.protocol), wanted.local.port) ==
+           shard.index;
+  }
+  bool comes_here(Protocol protocol, const Endpoint& local, const Endpoint& remote) const noexcept {
+    const ShardConfig& shard = context.config.shard;
+    if (shard.map.count <= 1) return true;
+    return shard.map.owner(static_cast<std::uint8_t>(protocol), local, remote) == shard.index;
+  }
   BindId id_of(const Bind& bind) const noexcept { return binds.index_of(bind) + 1; }
   Bind* get(BindId id) noexcept { return id == 0 ? nullptr : binds.at_index(id - 1); }
 
@@ -172,6 +183,7 @@ Result<BindId, SocketError> PortRegistry::bind_ephemeral(BindRequest& request) n
     if (share && !request.reuse_address && !request.reuse_port) break;
     for (std::uint32_t i = 0; i < range.count; ++i) {
       wanted.local.port = static_cast<std::uint16_t>(range.first + (start + i) % range.count);
+      if (!impl_->port_is_ours(wanted)) continue;
       if (!(share ? impl_->free_for(wanted) : impl_->unshared(wanted))) continue;
       request.local.port = wanted.local.port;
       return impl_->add(wanted);
@@ -197,6 +209,7 @@ Result<BindId, SocketError> PortRegistry::bind_for_connect(BindRequest& request,
   for (std::uint32_t i = 0; i < range.count; ++i) {
     const std::uint32_t step = counter++;
     wanted.local.port = static_cast<std::uint16_t>(range.first + (offset + step) % range.count);
+    if (!impl_->comes_here(wanted.protocol, wanted.local, remote)) continue;
     Bind* same = nullptr;
     bool taken = false;
     for (Bind* b = impl_->holders(wanted.protocol, wanted.local.port); b != nullptr; b = b->next) {
@@ -214,6 +227,11 @@ Result<BindId, SocketError> PortRegistry::bind_for_connect(BindRequest& request,
     return impl_->id_of(*same);
   }
   return fail(SocketError::address_not_available);
+}
+
+bool PortRegistry::comes_here(Protocol protocol, const Endpoint& local,
+                              const Endpoint& remote) const noexcept {
+  return impl_ == nullptr || impl_->comes_here(protocol, local, remote);
 }
 
 Result<void, SocketError> PortRegistry::set_listening(BindId id, bool listening) noexcept {

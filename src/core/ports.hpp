@@ -47,12 +47,16 @@ class PortRegistry {
   /// address_in_use, no_buffers.
   Result<BindId, SocketError> bind(const BindRequest& request) noexcept;
   /// bind() to port 0: a free port of the ephemeral range in the order of RFC 6056 §3.3.3;
-  /// address_in_use when there is none. The port is written to request.local.port.
+  /// address_in_use when there is none. The port is written to request.local.port. Of several
+  /// shards, each gets those datagram ports that belong to it.
   Result<BindId, SocketError> bind_ephemeral(BindRequest& request) noexcept;
   /// connect() without bind: a port whose tuple to `remote` is free, shared with connections to
-  /// other peers but not with explicit binds; address_not_available when there is none.
+  /// other peers but not with explicit binds; address_not_available when there is none. Of several
+  /// shards, each gets ports to which the peer's answers come to it.
   Result<BindId, SocketError> bind_for_connect(BindRequest& request, const Endpoint& remote,
                                                const TupleLookup& tuples) noexcept;
+  /// True if what `remote` sends to `local` comes to this shard.
+  bool comes_here(Protocol protocol, const Endpoint& local, const Endpoint& remote) const noexcept;
   /// The holder starts (or stops) to listen; address_in_use if somebody else listens already.
   Result<void, SocketError> set_listening(BindId bind, bool listening) noexcept;
   /// One more connection uses the same port (an accepted one, or TIME-WAIT that outlives a socket).

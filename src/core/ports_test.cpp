@@ -223,6 +223,79 @@ TEST(Ports, SuccessivePortsToOnePeerDoNotRepeatSoon) {
   EXPECT_EQ(seen.size(), 1000U);
 }
 
+/// One of `count` shards; all of them have the same seed, so that only the map tells them apart.
+struct Shard : Registry {
+  Shard(std::uint32_t index, std::uint32_t count, PortConfig range = {}) : Registry(range) {
+    config.shard = {index, {.count = count, .key = {21, 22}}};
+    config.shard.map.ephemeral_first = range.ephemeral_first;
+    config.shard.map.ephemeral_last = range.ephemeral_last;
+  }
+};
+
+TEST(Ports, AnswersToEveryChosenPortComeToTheShardThatChoseIt) {
+  const auto protocol = static_cast<std::uint8_t>(Protocol::tcp);
+  for (const std::uint32_t count : {2U, 3U, 8U, 64U}) {
+    for (std::uint32_t index = 0; index < count; index += 1 + count / 5) {
+      Shard shard{index, count};
+      NoTuples tuples;
+      for (std::uint16_t peer = 1; peer <= 300; ++peer) {
+        const Endpoint remote{ip("10.0.0.2"), peer, 0};
+        BindRequest request = shard.request("10.0.0.1:0");
+        ASSERT_TRUE(shard.ports.bind_for_connect(request, remote, tuples));
+        EXPECT_EQ(shard.config.shard.map.owner(protocol, request.local, remote), index);
+        EXPECT_TRUE(shard.ports.comes_here(Protocol::tcp, request.local, remote));
+      }
+    }
+  }
+}
+
+TEST(Ports, TheShardsShareOutAllTuplesOfARange) {
+  std::set<std::uint16_t> seen;
+  for (std::uint32_t index = 0; index < 4; ++index) {
+    Shard shard{index, 4, {40'000, 40'099}};
+    NoTuples tuples;
+    for (;;) {
+      BindRequest request = shard.request("10.0.0.1:0");
+      const auto bind = shard.ports.bind_for_connect(request, at("10.0.0.2:80"), tuples);
+      if (!bind) {
+        EXPECT_EQ(bind.error(), SocketError::address_not_available);
+        break;
+      }
+      EXPECT_TRUE(tuples.taken.insert({request.local.port, 80}).second);
+      EXPECT_TRUE(seen.insert(request.local.port).second) << request.local.port;
+    }
+    EXPECT_FALSE(tuples.taken.empty());
+  }
+  EXPECT_EQ(seen.size(), 100U);
+}
+
+TEST(Ports, EphemeralDatagramPortsAreSharedOutToo) {
+  std::set<std::uint16_t> seen;
+  for (std::uint32_t index = 0; index < 4; ++index) {
+    Shard shard{index, 4, {40'000, 40'099}};
+    for (;;) {
+      BindRequest request = shard.request("0.0.0.0:0");
+      request.protocol = Protocol::udp;
+      const auto bind = shard.ports.bind_ephemeral(request);
+      if (!bind) {
+        EXPECT_EQ(bind.error(), SocketError::address_in_use);
+        break;
+      }
+      EXPECT_TRUE(seen.insert(request.local.port).second);
+    }
+  }
+  EXPECT_EQ(seen.size(), 100U);
+}
+
+TEST(Ports, AListenerMayStandOnAnyPortOfEveryShard) {
+  for (std::uint32_t index = 0; index < 3; ++index) {
+    Shard shard{index, 3};
+    const auto bind = shard.ports.bind(shard.request("0.0.0.0:45000"));
+    ASSERT_TRUE(bind);
+    EXPECT_TRUE(shard.ports.set_listening(*bind, true));
+  }
+}
+
 TEST(Ports, NoMemoryIsAnAnswer) {
   Registry r;
   r.memory.set_failing(true);

@@ -18,7 +18,8 @@ enum class SocketError : std::uint8_t {
   unknown_socket,  ///< the id is stale
   not_supported,   ///< this kind of socket has no such call or option
   address_in_use,
-  address_not_available,  ///< not an address of this host, or no ephemeral port is left
+  address_not_available,  ///< not an address of this host, no ephemeral port is left, or answers
+                          ///< to the port that was bound would come to another shard
   address_family,         ///< IPv6 address on an IPv4 socket or the other way round
   access_denied,          ///< broadcast without the broadcast option
   no_buffers,             ///< out of memory or over a limit

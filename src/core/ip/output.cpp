@@ -272,9 +272,13 @@ std::uint16_t Layer::next_identification(const IpAddress& source, const IpAddres
   const std::uint64_t pair = std::uint64_t{source.v4_value()} << 32 | destination.v4_value();
   const std::uint64_t hash = siphash13(identification_key_, pair, protocol);
   std::uint16_t& next = identifications_[hash % identifications_.size()];
-  const std::uint16_t first = next;
-  next = static_cast<std::uint16_t>(next + count);
-  return first;
+  // The shards of a host send from one address: each has a part of the numbers for itself.
+  const ShardConfig& shard = context_.config.shard;
+  const std::uint32_t part = 65'536 / std::max<std::uint32_t>(1, shard.map.count);
+  std::uint32_t first = next % part;
+  if (part < 65'536 && first + count > part) first = 0;
+  next = static_cast<std::uint16_t>(first + count);
+  return static_cast<std::uint16_t>(shard.index * part + first);
 }
 
 }  // namespace tidewire::ip

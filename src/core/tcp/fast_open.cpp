@@ -8,6 +8,13 @@ namespace tidewire::tcp {
 
 namespace {
 
+/// A client's next connection may be another shard's: all of a host have one key.
+RandomSeed first_key(const Context& context) noexcept {
+  const ShardConfig& shard = context.config.shard;
+  return derive(shard.map.count > 1 ? shard.map.key : context.seed,
+                static_cast<std::uint64_t>(SeedPurpose::fast_open_key));
+}
+
 RandomSeed read_key(Bytes octets) noexcept {
   return {wire::load_native<std::uint64_t>(octets.data()),
           wire::load_native<std::uint64_t>(octets.data() + 8)};
@@ -53,7 +60,7 @@ std::uint64_t FastOpen::KeyHash::operator()(const RandomSeed& seed, const Key& k
 
 FastOpen::FastOpen(Context& context) noexcept
     : context_(context),
-      keys_{derive(context.seed, static_cast<std::uint64_t>(SeedPurpose::fast_open_key)), {}},
+      keys_{first_key(context), {}},
       entries_(context.memory),
       index_(context.memory,
              derive(context.seed, static_cast<std::uint64_t>(SeedPurpose::fast_open_table))) {}

@@ -127,11 +127,19 @@ SocketResult<void> Sockets::choose_local(Connection& c, const Endpoint& remote,
     if (!bound) return fail(bound.error());
     c.bind = *bound;
     c.tuple.local_port = request.local.port;
-  } else if (tuples.in_use(Protocol::tcp, {from, c.tuple.local_port, 0}, remote)) {
+  } else if (tuples.in_use(Protocol::tcp, {from, c.tuple.local_port, 0}, remote) ||
+             belongs_elsewhere(c, from, remote)) {
     return fail(SocketError::address_not_available);
   }
   c.tuple = Tuple::of(from, c.tuple.local_port, remote.address, remote.port);
   return {};
+}
+
+/// The answers would go to another shard of this host.
+bool Sockets::belongs_elsewhere(const Connection& c, const IpAddress& from,
+                                const Endpoint& remote) const noexcept {
+  return !s.out.is_local(remote.address) &&
+         !s.ports.comes_here(Protocol::tcp, {from, c.tuple.local_port, 0}, remote);
 }
 
 //= RFC 9293 §3.10.1

@@ -58,6 +58,8 @@ class Sockets {
   IpAddress shown(const Connection& c, const IpAddress& address) const noexcept;
   SocketResult<void> choose_local(Connection& c, const Endpoint& remote,
                                   const TupleLookup& tuples) noexcept;
+  bool belongs_elsewhere(const Connection& c, const IpAddress& from,
+                         const Endpoint& remote) const noexcept;
   SocketResult<void> prepare_connect(Connection& c, const std::optional<Endpoint>& remote,
                                      const TupleLookup& tuples) noexcept;
   void launch_syn(Connection& c) noexcept;

@@ -203,6 +203,9 @@ SocketResult<void> Sockets::connect(SocketId id, const std::optional<Endpoint>& 
   const auto source = ip_.source_for(inside->address, out);
   if (!source) return fail(source.error());
   if (auto bound = bind_implicitly(*socket); !bound) return bound;
+  if (belongs_elsewhere(*socket, *source, *inside)) {
+    return fail(SocketError::address_not_available);
+  }
   unhash(*socket);
   if (!socket->connected) socket->wildcard_before_connect = socket->local.address.is_unspecified();
   if (socket->wildcard_before_connect) socket->local.address = *source;
@@ -210,6 +213,15 @@ SocketResult<void> Sockets::connect(SocketId id, const std::optional<Endpoint>& 
   socket->connected = true;
   socket->error = SocketError::none;
   return hash(*socket);
+}
+
+/// What `remote` answers would go to another shard of this host.
+bool Sockets::belongs_elsewhere(const Socket& socket, const IpAddress& source,
+                                const Endpoint& remote) const noexcept {
+  const IpAddress& to = remote.address;
+  if (socket.protocol != Protocol::udp || to.is_multicast() || ip_.is_broadcast(to)) return false;
+  return !ip_.is_local(to) &&
+         !ports_.comes_here(Protocol::udp, {source, socket.local.port, 0}, remote);
 }
 
 SocketResult<void> Sockets::shutdown(SocketId id, ShutdownHow how) noexcept {

@@ -182,6 +182,8 @@ class Sockets {
   Endpoint shown(const Socket& socket, Endpoint endpoint) const noexcept;
   SocketResult<Endpoint> accepted(const Socket& socket, const Endpoint& endpoint) const noexcept;
   SocketResult<void> bind_implicitly(Socket& socket) noexcept;
+  bool belongs_elsewhere(const Socket& socket, const IpAddress& source,
+                         const Endpoint& remote) const noexcept;
   void leave_all(Socket& socket) noexcept;
   SocketInfo describe(const Socket& socket) const noexcept;
   SocketResult<void> set_buffers(Socket& socket, SocketOption option, std::int64_t value) noexcept;
