@@ -7,7 +7,7 @@
 namespace tidewire::runtime {
 
 /// One device and the interface it belongs to.
-class Driver::Port final : public IoHandler {
+class alignas(64) Driver::Port final : public IoHandler {
  public:
   Port(Stack& stack, InterfaceId interface, device::Device& device, Poller& poller)
       : stack_(stack), interface_(interface), device_(device), poller_(poller) {
@@ -48,7 +48,7 @@ class Driver::Port final : public IoHandler {
 };
 
 /// A stack, its owner and where its frames go.
-struct Driver::Host final : TxSink {
+struct alignas(64) Driver::Host final : TxSink {
   Host(Stack& s, StackOwner* o) : stack(s), owner(o) {}
 
   PushResult push(const TxFrame& frame) noexcept override {
