@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.hpp"
 #include "device/device.hpp"
@@ -26,5 +27,13 @@ Result<void, std::string> check_description(std::string_view description);
 /// offload emulator in front. The error is one line that says why and what to do.
 Result<std::unique_ptr<Device>, std::string> open_device(std::string_view description,
                                                          const OpenOptions& options = {});
+
+/// An error (as of open_queues) if devices of this form never have `count` queues. Opens nothing.
+Result<void, std::string> check_queues(std::string_view description, std::size_t count);
+
+/// As open_device(), `count` times: the queues of one "tap:NAME" or "tun:NAME", each for a thread
+/// of its own. Other devices have one.
+Result<std::vector<std::unique_ptr<Device>>, std::string> open_queues(
+    std::string_view description, std::size_t count, const OpenOptions& options = {});
 
 }  // namespace tidewire::device

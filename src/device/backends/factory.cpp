@@ -20,6 +20,7 @@ struct Kind {
   std::string_view form;
   std::string_view help;
   Opened (*open)(std::string name, const OpenOptions& options);
+  bool queues = false;  ///< there may be several
 };
 
 Opened open_tap_or_tun(std::string name, const OpenOptions& options, bool tun) {
@@ -44,11 +45,13 @@ constexpr std::array<Kind, 5> kKinds{{
     {"tap", "tap:NAME", "a TAP interface of this host",
      [](std::string name, const OpenOptions& o) {
        return open_tap_or_tun(std::move(name), o, false);
-     }},
+     },
+     true},
     {"tun", "tun:NAME", "a TUN interface of this host",
      [](std::string name, const OpenOptions& o) {
        return open_tap_or_tun(std::move(name), o, true);
-     }},
+     },
+     true},
     {"veth", "veth:INTERFACE", "one end of a veth pair, through a packet socket",
      [](std::string name, const OpenOptions& o) -> Opened {
        return open_packet({std::move(name), o.offloads});
@@ -108,6 +111,33 @@ Opened open_device(std::string_view description, const OpenOptions& options) {
   Opened device = (*kind)->open(std::string(description.substr((*kind)->name.size() + 1)), options);
   if (!device) return device;
   return with_offloads(std::move(*device));
+}
+
+Result<void, std::string> check_queues(std::string_view description, std::size_t count) {
+  const auto kind = find_kind(description);
+  if (!kind) return fail(kind.error());
+  if (count <= 1 || (*kind)->queues) return {};
+  return fail(std::string(description) +
+              " has one queue, and each shard needs one of its own: use tap:NAME or tun:NAME");
+}
+
+Result<std::vector<std::unique_ptr<Device>>, std::string> open_queues(std::string_view description,
+                                                                      std::size_t count,
+                                                                      const OpenOptions& options) {
+  if (const auto known = check_queues(description, count); !known) return fail(known.error());
+  std::vector<std::unique_ptr<Device>> queues;
+  if (count <= 1) {
+    auto device = open_device(description, options);
+    if (!device) return fail(device.error());
+    queues.push_back(std::move(*device));
+    return queues;
+  }
+  const bool tun = description.starts_with("tun:");
+  auto opened = open_tap_queues(
+      {std::string(description.substr(4)), tun, options.offloads, options.mac}, count);
+  if (!opened) return fail(opened.error());
+  for (auto& queue : *opened) queues.push_back(with_offloads(std::move(queue)));
+  return queues;
 }
 
 }  // namespace tidewire::device

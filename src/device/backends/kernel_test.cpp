@@ -10,6 +10,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdlib>
 #include <functional>
@@ -225,6 +227,70 @@ TEST(Kernel, TapWithoutOffloads) {
     OpenOptions plain;
     plain.offloads = false;
     return with_kernel("tap:tw0", "tw0", plain);
+  }));
+}
+
+/// Where a datagram from the kernel's `socket` comes out.
+int queue_of(int socket, std::vector<std::unique_ptr<Device>>& queues) {
+  (void)!send(socket, "x", 1, 0);
+  for (int tries = 0; tries < 1000; ++tries) {
+    for (std::size_t i = 0; i < queues.size(); ++i) {
+      for (const RxFrame& frame : queues[i]->receive(clock_now(), 16)) {
+        const auto layers = find_layers(frame.head, Medium::ethernet);
+        if (layers && layers->protocol == 17) return static_cast<int>(i);
+      }
+    }
+    usleep(1000);
+  }
+  return -1;
+}
+
+std::string queues_of_one_interface() {
+  auto queues = open_queues("tap:tw0", 3);
+  if (!queues) return queues.error();
+  if (queues->size() != 3) return "not three queues";
+  const std::string mac = to_string((*queues)[2]->capabilities().mac);
+  if (mac != to_string((*queues)[0]->capabilities().mac)) return "addresses differ";
+  if (!shell("ip addr add 10.9.0.1/24 dev tw0") || !shell("ip link set tw0 up") ||
+      !shell("ip neigh add 10.9.0.2 lladdr " + mac + " dev tw0")) {
+    return std::string(kSkip) + "ip (iproute2) cannot set up tw0";
+  }
+  std::array<int, 3> flows{};
+  for (std::uint16_t port = 1; port <= 60; ++port) {
+    const OwnedFd fd{socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(port);
+    to.sin_addr.s_addr = htonl(kOurs.v4_value());
+    if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) return "connect";
+    const int queue = queue_of(fd.get(), *queues);
+    if (queue < 0) return "a datagram was lost";
+    ++flows.at(static_cast<std::size_t>(queue));
+  }
+  return std::ranges::count(flows, 0) == 0 ? "" : "a queue was never used";
+}
+
+TEST(Kernel, TapOfSeveralQueues) {
+  if (geteuid() != 0) GTEST_SKIP() << "a TAP device needs root";
+  if (access("/dev/net/tun", R_OK | W_OK) != 0) GTEST_SKIP() << "there is no /dev/net/tun";
+  expect_success(in_namespace(false, queues_of_one_interface));
+}
+
+TEST(Kernel, QueuesThatAreNotThereSaySo) {
+  if (geteuid() != 0) GTEST_SKIP() << "a TAP device needs root";
+  if (access("/dev/net/tun", R_OK | W_OK) != 0) GTEST_SKIP() << "there is no /dev/net/tun";
+  expect_success(in_namespace(false, []() -> std::string {
+    const auto one = open_device("tap:tw0");
+    if (!one) return one.error();
+    const auto more = open_queues("tap:tw0", 2);
+    if (more) return "queues of an interface that has one";
+    if (more.error().find("no tap device of several queues") == std::string::npos) {
+      return more.error();
+    }
+    const auto single = open_queues("tap:tw1", 1);
+    if (!single || single->size() != 1) return "one queue";
+    const auto veth = open_queues("veth:lo", 2);
+    return veth ? "two queues of a packet socket" : std::string();
   }));
 }
 

@@ -37,18 +37,21 @@ class Tap final : public VnetDevice {
   }
 };
 
-std::string way_out(const TapOptions& options) {
+std::string way_out(const TapOptions& options, bool queues) {
   const std::string mode = options.tun ? "tun" : "tap";
+  const std::string more = queues ? " multi_queue" : "";
   switch (errno) {
     case EPERM:
       return "it needs CAP_NET_ADMIN or a device that belongs to you: sudo ip tuntap add dev " +
-             options.name + " mode " + mode + " user $USER";
+             options.name + " mode " + mode + more + " user $USER";
     case EBUSY:
       return "another program has it open";
+    case E2BIG:
+      return "other programs have its queues open";
     case EINVAL:
-      return "an interface of that name exists and is no " + mode +
-             " device of one queue; choose another name or: sudo ip tuntap del dev " +
-             options.name + " mode " + (options.tun ? "tap" : "tun");
+      return "an interface of that name exists and is no " + mode + " device of " +
+             (queues ? "several queues" : "one queue") +
+             "; choose another name, or delete it with: sudo ip link del " + options.name;
     default:
       return "see ip link show " + options.name;
   }
@@ -93,21 +96,26 @@ void bring_up(const ifreq& named) {
   ioctl(control.get(), SIOCSIFFLAGS, &request);
 }
 
-}  // namespace
-
-Result<std::unique_ptr<Device>, std::string> open_tap(const TapOptions& options) {
+/// One more queue of an interface, or its only one.
+Result<OwnedFd, std::string> open_queue(const TapOptions& options, bool queues) {
   if (options.name.empty() || options.name.size() >= IFNAMSIZ) {
     return fail("'" + options.name + "' is no interface name: 1 to 15 characters");
   }
   const bool exists = if_nametoindex(options.name.c_str()) != 0;
   OwnedFd fd{open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC)};
   if (!fd) return fail(no_tun_device());
+  unsigned features = 0;
+  if (queues && (ioctl(fd.get(), TUNGETFEATURES, &features) != 0 ||
+                 (features & unsigned{IFF_MULTI_QUEUE}) == 0)) {
+    return fail("the TAP devices of this kernel have one queue: several need Linux 3.8");
+  }
   ifreq request{};
   std::memcpy(request.ifr_name, options.name.data(), options.name.size());
-  const int mode = (options.tun ? IFF_TUN : IFF_TAP) | IFF_NO_PI | IFF_VNET_HDR;
+  const int mode =
+      (options.tun ? IFF_TUN : IFF_TAP) | IFF_NO_PI | IFF_VNET_HDR | (queues ? IFF_MULTI_QUEUE : 0);
   request.ifr_flags = static_cast<short>(mode);
   if (ioctl(fd.get(), TUNSETIFF, &request) != 0) {
-    const std::string out = way_out(options);
+    const std::string out = way_out(options, queues);
     return fail("cannot use " + options.name + ": " + error_text(errno) + "; " + out);
   }
   int header = sizeof(VnetHeader);
@@ -115,6 +123,10 @@ Result<std::unique_ptr<Device>, std::string> open_tap(const TapOptions& options)
     return fail("cannot use " + options.name + ": " + error_text(errno) + " for its header size");
   }
   if (!exists) bring_up(request);
+  return fd;
+}
+
+std::unique_ptr<Device> device_of(OwnedFd fd, const TapOptions& options) {
   Capabilities can;
   can.medium = options.tun ? Medium::ip : Medium::ethernet;
   can.mtu = interface_mtu(options.name);
@@ -124,6 +136,25 @@ Result<std::unique_ptr<Device>, std::string> open_tap(const TapOptions& options)
   can.tx_checksum = can.tx_segmentation = options.offloads;
   can.rx_trusted = true;
   return std::make_unique<Tap>(std::move(fd), options.name, can);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Device>, std::string> open_tap(const TapOptions& options) {
+  auto fd = open_queue(options, false);
+  if (!fd) return fail(fd.error());
+  return device_of(std::move(*fd), options);
+}
+
+Result<std::vector<std::unique_ptr<Device>>, std::string> open_tap_queues(const TapOptions& options,
+                                                                          std::size_t count) {
+  std::vector<std::unique_ptr<Device>> queues;
+  for (std::size_t i = 0; i < count; ++i) {
+    auto fd = open_queue(options, true);
+    if (!fd) return fail(fd.error());
+    queues.push_back(device_of(std::move(*fd), options));
+  }
+  return queues;
 }
 
 }  // namespace tidewire::device

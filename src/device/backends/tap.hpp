@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/result.hpp"
 #include "device/device.hpp"
@@ -19,5 +20,11 @@ struct TapOptions {
 
 /// The error is one line that says why and what to do.
 Result<std::unique_ptr<Device>, std::string> open_tap(const TapOptions& options);
+
+/// `count` queues of one interface, each a device of its own that a thread of its own may drive.
+/// The kernel sends a flow's packets through the queue that sent it one last, and others by a hash
+/// of its own. An interface of one queue has no more than that.
+Result<std::vector<std::unique_ptr<Device>>, std::string> open_tap_queues(const TapOptions& options,
+                                                                          std::size_t count);
 
 }  // namespace tidewire::device
