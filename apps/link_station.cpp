@@ -16,7 +16,9 @@ namespace {
 
 constexpr std::size_t kStackMemory = std::size_t{1} << 30;
 
-StackConfig stack_config(const NetworkOptions& options) {
+}  // namespace
+
+StackConfig link_stack_config(const NetworkOptions& options) {
   StackConfig config;
   config.timer_accuracy = Duration::micros(250);
   config.tcp.congestion_control = options.congestion_control;
@@ -24,12 +26,9 @@ StackConfig stack_config(const NetworkOptions& options) {
   return config;
 }
 
-/// On a real link strangers look on: the stack's secrets come from the operating system.
 RandomSeed secret_seed() {
   return {draw_seed() << 32 ^ draw_seed(), draw_seed() << 32 ^ draw_seed()};
 }
-
-}  // namespace
 
 LinkDevice::LinkDevice(const StationOptions& options, Instant origin, int status) {
   const NetworkOptions& network = options.network;
@@ -84,6 +83,17 @@ InterfaceId attach_link(runtime::Driver& driver, Stack& stack, device::Device& d
   return *interface;
 }
 
+void attach_loopback(runtime::Driver& driver, Stack& stack, device::Device& device, Instant now) {
+  const auto loopback = stack.add_interface({.name = "lo",
+                                             .medium = Medium::ip,
+                                             .mac = {},
+                                             .mtu = 65'535,
+                                             .loopback = true,
+                                             .trusted = true},
+                                            now);
+  if (loopback) driver.attach(stack, *loopback, device);
+}
+
 LinkNews::LinkNews(runtime::Driver& driver, const device::Device& device)
     : driver_(driver), device_(device) {
   driver_.add_task(*this);
@@ -103,17 +113,10 @@ LinkStation::LinkStation(const StationOptions& options, int status)
     : origin_(runtime::Clock::now()),
       options_(options),
       memory_(kStackMemory),
-      stack_(stack_config(options_.network), memory_, secret_seed(), origin_),
+      stack_(link_stack_config(options_.network), memory_, secret_seed(), origin_),
       device_(options_, origin_, status) {
   driver_.add_stack(stack_, nullptr);
-  const auto loopback = stack_.add_interface({.name = "lo",
-                                              .medium = Medium::ip,
-                                              .mac = {},
-                                              .mtu = 65'535,
-                                              .loopback = true,
-                                              .trusted = true},
-                                             origin_);
-  if (loopback) driver_.attach(stack_, *loopback, loopback_);
+  attach_loopback(driver_, stack_, loopback_, origin_);
   (void)attach_link(driver_, stack_, *device_, "link0", options_.address, options_.gateway, origin_,
                     status);
   news_ = std::make_unique<LinkNews>(driver_, *device_);

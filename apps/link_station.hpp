@@ -71,6 +71,15 @@ InterfaceId attach_link(runtime::Driver& driver, Stack& stack, device::Device& d
                         const char* name, const IpCidr& address,
                         const std::optional<IpAddress>& gateway, Instant now, int status);
 
+/// Adds a loopback interface.
+void attach_loopback(runtime::Driver& driver, Stack& stack, device::Device& device, Instant now);
+
+/// What --cc, --ecn and a real clock make of a stack.
+StackConfig link_stack_config(const NetworkOptions& options);
+
+/// On a real link strangers look on: a stack's secrets come from the operating system.
+RandomSeed secret_seed();
+
 /// True while connections of the stack still have something to deliver.
 bool has_unfinished_connections(const Stack& stack);
 

@@ -1,5 +1,6 @@
 #include "apps/station.hpp"
 
+#include <fmt/core.h>
 #include <netdb.h>
 
 #include "apps/failure.hpp"
@@ -7,6 +8,7 @@
 #include "apps/virtual_network.hpp"
 #include "device/factory.hpp"
 #include "runtime/sockaddr.hpp"
+#include "runtime/steered_device.hpp"
 
 namespace tidewire::apps {
 
@@ -36,6 +38,24 @@ class VirtualStation final : public Station {
   std::vector<gateway::PublishSpec> published_;
 };
 
+void check_shards(const StationOptions& options, int status) {
+  const std::uint32_t shards = options.shards;
+  if (shards == 0 || shards > runtime::kShardsMax) {
+    throw Failure(fmt::format("--shards {}: from 1 to {}", shards, runtime::kShardsMax), status);
+  }
+  if (shards == 1) return;
+  if (!options.on_link()) {
+    throw Failure("--shards needs a link with queues: --device tap:NAME or tun:NAME", status);
+  }
+  if (const auto fits = device::check_queues(options.device_description(), shards); !fits) {
+    throw Failure("--shards: " + fits.error(), status);
+  }
+  if (options.network.spec.impairs() || !options.network.pcap.empty() || options.network.print) {
+    throw Failure("--net, --pcap and --print are for links of one queue; leave out --shards",
+                  status);
+  }
+}
+
 }  // namespace
 
 void StationOptions::add_to(CLI::App& command) {
@@ -57,11 +77,22 @@ void StationOptions::add_to(CLI::App& command) {
       ->group("Link");
 }
 
+void StationOptions::add_shards_to(CLI::App& command) {
+  command
+      .add_option("--shards", shards,
+                  "Stacks on cores of their own that share the address and the flows (1 to 64); "
+                  "needs --device tap:NAME or tun:NAME")
+      ->type_name("N")
+      ->capture_default_str()
+      ->group("Link");
+}
+
 void StationOptions::check(int status) {
   network.check(status);
   if (!device.empty() + !tap.empty() + !veth.empty() > 1) {
     throw Failure("choose one of --device, --tap and --veth", status);
   }
+  check_shards(*this, status);
   if (!on_link()) {
     if (!addr.empty() || !gw.empty()) {
       throw Failure("--addr and --gw need --device KIND:NAME (or --tap NAME, --veth NAME)", status);

@@ -16,8 +16,11 @@ struct StationOptions {
   std::string device, tap, veth;
   std::string addr, gw;
   bool no_offload = false;
+  std::uint32_t shards = 1;  ///< stacks, each with a queue of the device and a thread
 
   void add_to(CLI::App& command);
+  /// --shards, for commands that can have several stacks.
+  void add_shards_to(CLI::App& command);
   void check(int status);
   bool on_link() const noexcept { return !device.empty() || !tap.empty() || !veth.empty(); }
   /// What open_device() takes; --tap and --veth are short forms of it.
