@@ -25,7 +25,8 @@ struct Capabilities {
 ///
 /// push() copies or sends the frame before it returns; `full` means nothing was taken, and the
 /// device reports `writable()` once it has room again. A device may hold frames back, to send
-/// several in one go, until flush() at the latest.
+/// several in one go, until flush() at the latest: as copies, but for payload that stays. Who calls
+/// Stack::poll_transmit calls flush() before anything else of the stack that made the frames.
 class Device : public TxSink {
  public:
   Device() = default;

@@ -39,7 +39,8 @@ struct RxFrame {
 /// offload emulator before it) cuts the transport payload into packets of `seg_size` bytes, repeats
 /// the headers, increments the IPv4 identification, advances the sequence number, and puts CWR on
 /// the first and FIN and PSH on the last only.
-/// Spans are valid for the duration of TxSink::push only; a sink that holds a frame copies it.
+/// Spans are valid for the duration of TxSink::push only; a sink that holds a frame copies it. The
+/// exception is what the regions of `payload` point to when `payload_stays` is set.
 struct TxFrame {
   InterfaceId interface = kNoInterface;
   Bytes headers;                      ///< link, network and transport headers, built once
@@ -55,6 +56,11 @@ struct TxFrame {
   bool checksum_pending = false;
   std::uint8_t checksum_offset =
       0;  ///< of the checksum field from the start of the transport header
+
+  /// The bytes of the payload (not the list of regions, nor the headers) stay where and what they
+  /// are until whoever pulls the stack calls it again: TCP's text, in its send buffer. A device may
+  /// refer to them until its flush(). What passes on bytes of its own leaves this false.
+  bool payload_stays = false;
 
   constexpr std::size_t payload_size() const noexcept {
     std::size_t total = 0;

@@ -210,6 +210,7 @@ SendResult Layer::push_direct(HeaderBuffer& headers, const OutPacket& packet, Pa
   frame.headers = Bytes{headers.bytes}.subspan(
       start, HeaderBuffer::kTransportOffset - start + packet.transport_header_len);
   frame.payload = packet.payload;
+  frame.payload_stays = packet.payload_stays;
   frame.seg_size = packet.seg_size;
   frame.segs = packet.segs;
   frame.network_offset = static_cast<std::uint8_t>(network - start);

@@ -45,6 +45,7 @@ struct OutPacket {
   bool dont_fragment = true;
   std::size_t transport_header_len = 0;  ///< bytes written to HeaderBuffer::transport()
   std::span<const Bytes> payload;
+  bool payload_stays = false;  ///< as in TxFrame
   std::uint32_t seg_size = 0;  ///< as in TxFrame
   std::uint16_t segs = 1;
   /// Of the checksum field in the transport header. IP fills in the pseudo-header sum and marks the

@@ -1,6 +1,8 @@
 // TCP through whole stacks: ARP before the first SYN, loopback, IPv6 and mapped addresses.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "core/testing.hpp"
 
 namespace tidewire {
@@ -44,6 +46,47 @@ std::size_t drain(Host& host, SocketId id) {
     if (!n || *n == 0) return total;
     total += *n;
   }
+}
+
+/// Refers to the payload that stays, as a device does that sends at its flush().
+class Referring final : public TxSink {
+ public:
+  PushResult push(const TxFrame& frame) noexcept override {
+    if (!frame.payload_stays) {
+      ++others;
+      return PushResult::taken;
+    }
+    for (const Bytes part : frame.payload) {
+      regions.push_back(part);
+      copies.emplace_back(part.begin(), part.end());
+    }
+    return PushResult::taken;
+  }
+  std::vector<Bytes> regions;
+  std::vector<Frame> copies;
+  std::size_t others = 0;
+};
+
+TEST(TcpStack, TextStaysWhereItIsUntilTheStackIsCalledAgain) {
+  testing::Pair net;
+  (void)listen(net.b, "10.0.0.2:80");
+  const SocketId client = net.a.stack.open(SocketKind::tcp, Family::v4).value();
+  ASSERT_TRUE(net.a.stack.connect(client, at("10.0.0.2:80"), net.a.now));
+  net.run();
+  Frame data(10'000);
+  for (std::size_t i = 0; i < data.size(); ++i) data[i] = static_cast<std::byte>(i * 7);
+  ASSERT_EQ(net.a.stack.send(client, data, {}, net.a.now), data.size());
+  const SocketId datagrams = net.a.udp("0.0.0.0:5000");
+  ASSERT_TRUE(net.a.send_to(datagrams, "a datagram", "10.0.0.2:7"));
+  Referring sink;
+  (void)net.a.stack.poll_transmit(sink, net.a.now, {1000, 1U << 20});
+  Frame text;
+  for (std::size_t i = 0; i < sink.regions.size(); ++i) {
+    EXPECT_TRUE(std::ranges::equal(sink.regions[i], sink.copies[i]));
+    text.insert(text.end(), sink.regions[i].begin(), sink.regions[i].end());
+  }
+  EXPECT_EQ(text, data);
+  EXPECT_EQ(sink.others, 1U) << "a datagram is freed when it was pushed";
 }
 
 TEST(TcpStack, TransferOverEthernetStartsWithArp) {

@@ -96,6 +96,9 @@ Sender::Step Sender::push(Connection& c, Outgoing& out) noexcept {
   packet.dont_fragment = c.settings.mtu_discover != 0;
   packet.transport_header_len = writer.written();
   packet.payload = std::span{regions_}.first(region_count);
+  // The send ring gives bytes up to acknowledgements and calls of the socket, never while it is
+  // polled. A SYN's are another matter: they go when the connection fails.
+  packet.payload_stays = !syn;
   packet.checksum_offset = wire::kTcpChecksumOffset;
   if (out.per_seg > 0 && out.text > out.per_seg) {
     packet.seg_size = out.per_seg;
