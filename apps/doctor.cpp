@@ -1,9 +1,11 @@
 // tidewire doctor: what this machine allows, and what to do about what it does not.
 #include <fcntl.h>
 #include <fmt/core.h>
+#include <linux/io_uring.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -129,6 +131,45 @@ void check_devices(std::vector<Finding>& findings, const std::string& container)
   }
 }
 
+void check_io_uring(std::vector<Finding>& findings, const std::string& container) {
+  io_uring_params parameters{};
+  const runtime::Fd ring(static_cast<int>(syscall(SYS_io_uring_setup, 2U, &parameters)));
+  if (ring) {
+    findings.push_back({Grade::good, "io_uring (for --io-uring with TAP and TUN)", ""});
+    return;
+  }
+  const int error = errno;
+  const std::string failure = std::string("no io_uring: ") + std::strerror(error);
+  std::string advice = "--io-uring is not possible; ";
+  if (!container.empty()) {
+    advice += "allow it in the seccomp profile (docker run --security-opt seccomp=unconfined)";
+  } else if (error == EPERM) {
+    advice += "as root: sysctl -w kernel.io_uring_disabled=0";
+  } else {
+    advice += "it needs a kernel with CONFIG_IO_URING";
+  }
+  findings.push_back({Grade::limited, failure, advice});
+}
+
+void check_af_xdp(std::vector<Finding>& findings, const std::string& container) {
+  const runtime::Fd socket_of_xdp(socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0));
+  if (socket_of_xdp) {
+    findings.push_back(
+        {Grade::good,
+         "AF_XDP sockets (for --device xdp:; the program in front needs CAP_NET_ADMIN and CAP_BPF)",
+         ""});
+  } else if (errno == EAFNOSUPPORT) {
+    findings.push_back({Grade::limited, "no AF_XDP sockets",
+                        "--device xdp: needs a kernel with CONFIG_XDP_SOCKETS"});
+  } else {
+    findings.push_back(
+        {Grade::limited, std::string("AF_XDP sockets: ") + std::strerror(errno),
+         container.empty() ? "--device xdp: needs root (CAP_NET_RAW, CAP_NET_ADMIN, CAP_BPF)"
+                           : "--device xdp: needs docker run --cap-add NET_RAW --cap-add NET_ADMIN "
+                             "--cap-add BPF"});
+  }
+}
+
 void check_sockets(std::vector<Finding>& findings) {
   const runtime::Fd echo(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, IPPROTO_ICMP));
   if (echo) {
@@ -162,6 +203,8 @@ int examine() {
   check_interception(findings, container);
   check_yama(findings);
   check_devices(findings, container);
+  check_io_uring(findings, container);
+  check_af_xdp(findings, container);
   check_sockets(findings);
   bool usable = true;
   for (const Finding& finding : findings) {

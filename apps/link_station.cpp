@@ -33,8 +33,9 @@ RandomSeed secret_seed() {
 LinkDevice::LinkDevice(const StationOptions& options, Instant origin, int status) {
   const NetworkOptions& network = options.network;
   const bool impaired = network.spec.impairs();
-  auto opened = device::open_device(options.device_description(),
-                                    {.offloads = !impaired && !options.no_offload, .mac = {}});
+  auto opened = device::open_device(
+      options.device_description(),
+      {.offloads = !impaired && !options.no_offload, .mac = {}, .io_uring = options.io_uring});
   if (!opened) throw Failure(opened.error(), status);
   device_ = std::move(*opened);
   if (impaired) {

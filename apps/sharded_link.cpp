@@ -46,8 +46,9 @@ class ShardedLink::OneStation final : public Station {
 
 ShardedLink::ShardedLink(const StationOptions& options, int status) {
   const Instant now = runtime::Clock::now();
-  auto queues = device::open_queues(options.device_description(), options.shards,
-                                    {.offloads = !options.no_offload, .mac = {}});
+  auto queues = device::open_queues(
+      options.device_description(), options.shards,
+      {.offloads = !options.no_offload, .mac = {}, .io_uring = options.io_uring});
   if (!queues) throw Failure(queues.error(), status);
   runtime::ShardsOptions shards;
   shards.config = link_stack_config(options.network);

@@ -75,6 +75,10 @@ void StationOptions::add_to(CLI::App& command) {
   command.add_option("--gw", gw, "The router there")->type_name("A")->group("Link");
   command.add_flag("--no-offload", no_offload, "One packet a frame, checksums computed here")
       ->group("Link");
+  command
+      .add_flag("--io-uring", io_uring,
+                "TAP and TUN: hand the kernel many frames with one system call (io_uring)")
+      ->group("Link");
 }
 
 void StationOptions::add_shards_to(CLI::App& command) {
@@ -97,6 +101,7 @@ void StationOptions::check(int status) {
     if (!addr.empty() || !gw.empty()) {
       throw Failure("--addr and --gw need --device KIND:NAME (or --tap NAME, --veth NAME)", status);
     }
+    if (io_uring) throw Failure("--io-uring needs --device tap:NAME or tun:NAME", status);
     return;
   }
   if (const auto known = device::check_description(device_description()); !known) {

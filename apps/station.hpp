@@ -17,6 +17,7 @@ struct StationOptions {
   std::string addr, gw;
   bool no_offload = false;
   std::uint32_t shards = 1;  ///< stacks, each with a queue of the device and a thread
+  bool io_uring = false;
 
   void add_to(CLI::App& command);
   /// --shards, for commands that can have several stacks.

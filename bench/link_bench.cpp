@@ -28,6 +28,7 @@ struct Case {
   bool copy = false;    ///< bytes come from, and go to, a buffer of the application
   bool kernel = false;  ///< the kernel with itself
   int in_flight = 1;    ///< connections at a time
+  bool uring = false;   ///< frames are written in batches
 };
 
 constexpr Case kCases[] = {
@@ -40,6 +41,15 @@ constexpr Case kCases[] = {
     {"tap_round_trips", kEcho},
     {"tap_connections", kOneByte},
     {"tap_connections_32", kOneByte, true, false, false, 32},
+    {"tap_out_uring", kSink, true, false, false, 1, true},
+    {"tap_out_copy_uring", kSink, true, true, false, 1, true},
+    {"tap_in_uring", kSource, true, false, false, 1, true},
+    {"tap_in_copy_uring", kSource, true, true, false, 1, true},
+    {"tap_plain_out_uring", kSink, false, false, false, 1, true},
+    {"tap_plain_in_uring", kSource, false, false, false, 1, true},
+    {"tap_round_trips_uring", kEcho, true, false, false, 1, true},
+    {"tap_connections_uring", kOneByte, true, false, false, 1, true},
+    {"tap_connections_32_uring", kOneByte, true, false, false, 32, true},
     {"veth_out", kSink, true, true, true},
     {"veth_in", kSource, true, true, true},
     {"veth_plain_out", kSink, false, true, true},
@@ -159,8 +169,8 @@ void serve_case(const Case& what) {
 
 double run_tidewire(const Case& what, double seconds, int cores) {
   enter_namespace();
-  auto opened =
-      device::open_tap({.name = "tw0", .tun = false, .offloads = what.offload, .mac = {}});
+  auto opened = device::open_tap(
+      {.name = "tw0", .tun = false, .offloads = what.offload, .mac = {}, .io_uring = what.uring});
   if (!opened) {
     std::fprintf(stderr, "bench: %s\n", opened.error().c_str());
     std::exit(1);

@@ -15,6 +15,7 @@ namespace tidewire::device {
 struct OpenOptions {
   bool offloads = true;           ///< super-segments and pending checksums both ways
   std::optional<MacAddress> mac;  ///< of our end (TAP only)
+  bool io_uring = false;          ///< one system call for many frames (TAP and TUN only)
 };
 
 /// What open_device() understands, one form a line, for help texts.

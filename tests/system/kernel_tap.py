@@ -76,6 +76,41 @@ def impaired(words, count=SOME):
         peer.client_both(US, PORT, count)
 
 
+def io_uring_is_permitted():
+    """What doctor says of it; where it is not, --io-uring ends with one line."""
+    said = peer.tidewire("doctor", ok=False).stdout
+    if "ok      io_uring" in said:
+        return True
+    done = peer.tidewire("nc", *LINK, "--io-uring", THEM, "9", ok=False, stdin=subprocess.DEVNULL)
+    assert done.returncode != 0 and "leave --io-uring away" in done.stderr, done.stderr
+    return False
+
+
+def in_batches():
+    """Frames written with io_uring: bulk, requests, connections, datagrams, a bad path, no offloads."""
+    io_uring = ["--io-uring"]
+    client_of_kernel("both", BULK, options=io_uring)
+    client_of_kernel("connect", 1000, 100, options=io_uring)
+    client_of_kernel("rr", 500, 1, options=io_uring)
+    both_roles(SOME, *io_uring, "--no-offload")
+    both_roles(SOME, *io_uring, "--net", WORST, "--seed", "7")
+    with serving(*io_uring), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(5)
+        sock.connect((US, PORT))
+        for size in (0, 1, 1472, 1473, 20_000, 65_507):
+            message = peer.BLOCK[:size]
+            sock.send(message)
+            assert sock.recv(65_536) == message, size
+
+
+def io_uring_elsewhere():
+    done = peer.tidewire("nc", "--veth", "lo", "--addr", f"{US}/24", "--io-uring", THEM, "9", ok=False,
+                         stdin=subprocess.DEVNULL)
+    assert done.returncode != 0 and "tap:NAME and tun:NAME" in done.stderr, done.stderr
+    done = peer.tidewire("nc", "--io-uring", THEM, "9", ok=False, stdin=subprocess.DEVNULL)
+    assert done.returncode == 2 and "--io-uring needs" in done.stderr, (done.returncode, done.stderr)
+
+
 def many_connections():
     client_of_kernel("connect", 1000, 1)
     client_of_kernel("connect", 1000, 100)
@@ -243,6 +278,11 @@ def main():
     tally.case(f"{BULK >> 20} MiB one way, the other and both, both roles", bulk_both_ways)
     tally.case("round trips", round_trips)
     tally.case("without offloads", both_roles, SOME, "--no-offload")
+    if io_uring_is_permitted():
+        tally.case("frames written with io_uring", in_batches)
+    else:
+        tally.skip("frames written with io_uring", "not permitted here")
+    tally.case("io_uring without a TAP device", io_uring_elsewhere)
     tally.case("1,000 connections", many_connections)
     tally.case("half-close", half_close)
     tally.case("simultaneous close", simultaneous_close)

@@ -24,19 +24,6 @@ void raise_limit() noexcept {
 
 }  // namespace
 
-Mapping::Mapping(Mapping&& other) noexcept
-    : at_(std::exchange(other.at_, nullptr)), size_(other.size_) {}
-
-Mapping& Mapping::operator=(Mapping&& other) noexcept {
-  std::swap(at_, other.at_);
-  std::swap(size_, other.size_);
-  return *this;
-}
-
-Mapping::~Mapping() {
-  if (at_ != nullptr) munmap(at_, size_);
-}
-
 Result<XdpRings, const char*> XdpRings::create(std::uint32_t frame_size) {
   XdpRings rings;
   rings.frame_size = frame_size;

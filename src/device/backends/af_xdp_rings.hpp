@@ -15,23 +15,6 @@
 
 namespace tidewire::device {
 
-/// An mmap of ours.
-class Mapping {
- public:
-  Mapping() = default;
-  Mapping(void* at, std::size_t size) noexcept : at_(at), size_(size) {}
-  Mapping(Mapping&& other) noexcept;
-  Mapping& operator=(Mapping&& other) noexcept;
-  ~Mapping();
-  std::byte* data() const noexcept { return static_cast<std::byte*>(at_); }
-  std::size_t size() const noexcept { return size_; }
-  explicit operator bool() const noexcept { return at_ != nullptr; }
-
- private:
-  void* at_ = nullptr;
-  std::size_t size_ = 0;
-};
-
 /// One ring. Producer calls on those that we fill (fill, transmit), consumer calls on those that
 /// the kernel fills (completion, receive). Entry is a frame's address or an xdp_desc.
 template <typename Entry>

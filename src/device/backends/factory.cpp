@@ -24,7 +24,7 @@ struct Kind {
 };
 
 Opened open_tap_or_tun(std::string name, const OpenOptions& options, bool tun) {
-  return open_tap({std::move(name), tun, options.offloads, options.mac});
+  return open_tap({std::move(name), tun, options.offloads, options.mac, options.io_uring});
 }
 
 /// INTERFACE or INTERFACE:QUEUE.
@@ -108,7 +108,12 @@ Result<void, std::string> check_description(std::string_view description) {
 Opened open_device(std::string_view description, const OpenOptions& options) {
   const auto kind = find_kind(description);
   if (!kind) return fail(kind.error());
-  Opened device = (*kind)->open(std::string(description.substr((*kind)->name.size() + 1)), options);
+  const std::string_view name = (*kind)->name;
+  if (options.io_uring && name != "tap" && name != "tun") {
+    return fail("--io-uring is for tap:NAME and tun:NAME; leave it away with " + std::string(name) +
+                ":");
+  }
+  Opened device = (*kind)->open(std::string(description.substr(name.size() + 1)), options);
   if (!device) return device;
   return with_offloads(std::move(*device));
 }
@@ -134,7 +139,8 @@ Result<std::vector<std::unique_ptr<Device>>, std::string> open_queues(std::strin
   }
   const bool tun = description.starts_with("tun:");
   auto opened = open_tap_queues(
-      {std::string(description.substr(4)), tun, options.offloads, options.mac}, count);
+      {std::string(description.substr(4)), tun, options.offloads, options.mac, options.io_uring},
+      count);
   if (!opened) return fail(opened.error());
   for (auto& queue : *opened) queues.push_back(with_offloads(std::move(queue)));
   return queues;

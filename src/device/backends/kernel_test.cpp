@@ -145,6 +145,7 @@ std::string kernel_sends_super_segments(Device& device, const MacAddress& kernel
   wire::store_u32(head.data() + 42, wire::load_u32(syn.data() + 38) + 1);
   wire::store_u16(head.data() + 48, 65535);
   if (device.push(frame_of(h, head, {})) != PushResult::taken) return "push said full";
+  device.flush();
   pollfd writable{client.get(), POLLOUT, 0};
   poll(&writable, 1, 2000);
   const auto data = pattern(30'000);
@@ -174,6 +175,7 @@ std::string kernel_receives_datagrams(Device& device, const MacAddress& kernel_m
   const auto data = pattern(3500);
   const Bytes payload[] = {Bytes{data}.first(100), Bytes{data}.subspan(100)};
   if (device.push(frame_of(h, head, payload, 1000)) != PushResult::taken) return "push said full";
+  device.flush();
   std::vector<std::byte> got;
   for (const std::size_t expected : {1000U, 1000U, 1000U, 500U}) {
     pollfd ready{server.get(), POLLIN, 0};
@@ -227,6 +229,17 @@ TEST(Kernel, TapWithoutOffloads) {
     OpenOptions plain;
     plain.offloads = false;
     return with_kernel("tap:tw0", "tw0", plain);
+  }));
+}
+
+TEST(Kernel, TapInBatches) {
+  if (geteuid() != 0) GTEST_SKIP() << "a TAP device needs root";
+  if (access("/dev/net/tun", R_OK | W_OK) != 0) GTEST_SKIP() << "there is no /dev/net/tun";
+  expect_success(in_namespace(false, [] {
+    OpenOptions batches;
+    batches.io_uring = true;
+    const std::string result = with_kernel("tap:tw0", "tw0", batches);
+    return result.starts_with("cannot use io_uring") ? std::string(kSkip) + result : result;
   }));
 }
 

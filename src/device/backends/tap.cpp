@@ -6,6 +6,7 @@
 #include <net/if.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -26,6 +27,7 @@ class Tap final : public VnetDevice {
  public:
   Tap(OwnedFd fd, std::string name, const Capabilities& can)
       : VnetDevice(std::move(fd), std::move(name), can) {}
+  using VnetDevice::write_in_batches;
 
  protected:
   std::ptrdiff_t read_frame(MutBytes out) noexcept override {
@@ -87,6 +89,14 @@ bool set_offloads(int fd, bool on) {
   return udp;
 }
 
+/// True if writes to TAP devices can be told not to wait, as io_uring wants it. One that is shorter
+/// than its header has no effect.
+bool can_write_without_waiting(int fd) noexcept {
+  std::byte one{};
+  const iovec piece{&one, 1};
+  return pwritev2(fd, &piece, 1, -1, RWF_NOWAIT) >= 0 || errno != EOPNOTSUPP;
+}
+
 /// Brings an interface up that this open created; one that existed is its owner's business.
 void bring_up(const ifreq& named) {
   const OwnedFd control{socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
@@ -126,7 +136,7 @@ Result<OwnedFd, std::string> open_queue(const TapOptions& options, bool queues) 
   return fd;
 }
 
-std::unique_ptr<Device> device_of(OwnedFd fd, const TapOptions& options) {
+Result<std::unique_ptr<Device>, std::string> device_of(OwnedFd fd, const TapOptions& options) {
   Capabilities can;
   can.medium = options.tun ? Medium::ip : Medium::ethernet;
   can.mtu = interface_mtu(options.name);
@@ -135,7 +145,15 @@ std::unique_ptr<Device> device_of(OwnedFd fd, const TapOptions& options) {
   can.tx_udp_segmentation = set_offloads(fd.get(), options.offloads);
   can.tx_checksum = can.tx_segmentation = options.offloads;
   can.rx_trusted = true;
-  return std::make_unique<Tap>(std::move(fd), options.name, can);
+  auto tap = std::make_unique<Tap>(std::move(fd), options.name, can);
+  if (options.io_uring) {
+    if (!can_write_without_waiting(tap->descriptor())) {
+      return fail("cannot use io_uring for " + options.name +
+                  ": Linux 6.4 or later can; leave --io-uring away");
+    }
+    if (const auto ready = tap->write_in_batches(); !ready) return fail(ready.error());
+  }
+  return tap;
 }
 
 }  // namespace
@@ -152,7 +170,9 @@ Result<std::vector<std::unique_ptr<Device>>, std::string> open_tap_queues(const 
   for (std::size_t i = 0; i < count; ++i) {
     auto fd = open_queue(options, true);
     if (!fd) return fail(fd.error());
-    queues.push_back(device_of(std::move(*fd), options));
+    auto device = device_of(std::move(*fd), options);
+    if (!device) return fail(device.error());
+    queues.push_back(std::move(*device));
   }
   return queues;
 }

@@ -16,6 +16,7 @@ struct TapOptions {
   bool tun = false;               ///< IP packets without Ethernet headers
   bool offloads = true;           ///< super-segments and pending checksums both ways
   std::optional<MacAddress> mac;  ///< of our end; else derived from the name
+  bool io_uring = false;          ///< the frames of a turn are written with one system call
 };
 
 /// The error is one line that says why and what to do.

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <utility>
 
+#include "device/backends/write_batch.hpp"
 #include "device/wrap/materialise.hpp"
 #include "device/wrap/rx_split.hpp"
 #include "wire/load.hpp"
@@ -26,6 +27,7 @@ constexpr std::size_t kPieces = 64;
 // tried all the same.
 constexpr std::uint32_t kAlone = 8, kTryAgain = 16;
 constexpr Duration kLookEvery = Duration::millis(250);
+constexpr Duration kRetry = Duration::millis(1);  // of frames that found no room after their push
 constexpr std::uint8_t kTcp = 6;
 constexpr std::uint8_t kTcpCwr = 0x80;
 
@@ -41,20 +43,7 @@ bool ask(const std::string& name, unsigned long what, ifreq& answer) noexcept {
   return fd && ioctl(fd.get(), what, &answer) == 0;
 }
 
-bool is_room_error(int error) noexcept {
-  return error == EAGAIN || error == EWOULDBLOCK || error == ENOBUFS;
-}
-
 }  // namespace
-
-OwnedFd& OwnedFd::operator=(OwnedFd&& other) noexcept {
-  std::swap(fd_, other.fd_);
-  return *this;
-}
-
-OwnedFd::~OwnedFd() {
-  if (fd_ >= 0) close(fd_);
-}
 
 VnetHeader vnet_header(const TxFrame& frame) noexcept {
   VnetHeader header;
@@ -110,6 +99,15 @@ VnetDevice::VnetDevice(OwnedFd fd, std::string name, const Capabilities& capabil
   look_at_link();
 }
 
+VnetDevice::~VnetDevice() = default;
+
+Result<void, std::string> VnetDevice::write_in_batches() {
+  auto batch = WriteBatch::open(fd_.get(), counters_);
+  if (!batch) return fail(batch.error());
+  batch_ = std::move(*batch);
+  return {};
+}
+
 void VnetDevice::look_at_link() noexcept {
   ifreq answer = request_for(name_);
   if (!control_ || ioctl(control_.get(), SIOCGIFFLAGS, &answer) != 0) {
@@ -120,12 +118,27 @@ void VnetDevice::look_at_link() noexcept {
 }
 
 void VnetDevice::advance(Instant now) noexcept {
+  now_ = later(now_, now);
   if (now < next_look_) return;
   next_look_ = now + kLookEvery;
   look_at_link();
 }
 
 PushResult VnetDevice::push(const TxFrame& frame) noexcept {
+  if (batch_ == nullptr) return write_now(frame);
+  if (batch_->takes(frame)) return batch_->add(frame);
+  return batch_->write() ? write_now(frame) : PushResult::full;
+}
+
+void VnetDevice::flush() noexcept {
+  if (batch_ != nullptr) (void)batch_->write();
+}
+
+Instant VnetDevice::next_deadline() noexcept {
+  return batch_ != nullptr && batch_->holds() ? now_ + kRetry : Instant::never();
+}
+
+PushResult VnetDevice::write_now(const TxFrame& frame) noexcept {
   VnetHeader header = vnet_header(frame);
   iovec pieces[kPieces];
   pieces[0] = {&header, sizeof header};
@@ -139,20 +152,14 @@ PushResult VnetDevice::push(const TxFrame& frame) noexcept {
   } else {
     pieces[count++] = piece(Bytes{scratch_}.first(gather(frame, scratch_)));
   }
-  while (true) {
-    if (writev(fd_.get(), pieces, static_cast<int>(count)) >= 0) {
-      ++counters_.frames_out;
-      return PushResult::taken;
-    }
-    if (errno == EINTR) continue;
-    if (is_room_error(errno)) {
-      ++counters_.full;
-      return PushResult::full;
-    }
-    // The interface is down or the frame is not to its liking: as lost on a wire.
-    ++counters_.errors_out;
-    return PushResult::taken;
+  const int error = write_frame(fd_.get(), std::span{pieces}.first(count));
+  if (is_room_error(error)) {
+    ++counters_.full;
+    return PushResult::full;
   }
+  // Else the interface is down or the frame is not to its liking: as lost on a wire.
+  ++(error == 0 ? counters_.frames_out : counters_.errors_out);
+  return PushResult::taken;
 }
 
 std::span<const RxFrame> VnetDevice::receive(Instant now, std::size_t limit) noexcept {
@@ -183,8 +190,16 @@ std::span<const RxFrame> VnetDevice::receive(Instant now, std::size_t limit) noe
 }
 
 bool VnetDevice::writable() noexcept {
+  if (batch_ != nullptr && !batch_->write()) return false;
   pollfd poll_for{fd_.get(), POLLOUT, 0};
   return poll(&poll_for, 1, 0) > 0 && (poll_for.revents & POLLOUT) != 0;
+}
+
+int write_frame(int fd, std::span<const iovec> pieces) noexcept {
+  while (writev(fd, pieces.data(), static_cast<int>(pieces.size())) < 0) {
+    if (errno != EINTR) return errno;
+  }
+  return 0;
 }
 
 std::uint32_t interface_mtu(const std::string& name) noexcept {
@@ -204,6 +219,10 @@ MacAddress interface_mac(const std::string& name) noexcept {
 bool interface_is_up(const std::string& name) noexcept {
   ifreq answer;
   return ask(name, SIOCGIFFLAGS, answer) && (answer.ifr_flags & IFF_UP) != 0;
+}
+
+bool is_room_error(int error) noexcept {
+  return error == EAGAIN || error == EWOULDBLOCK || error == ENOBUFS;
 }
 
 std::string error_text(int error) {

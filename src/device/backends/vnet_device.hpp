@@ -1,10 +1,16 @@
 // What TAP and packet sockets share: frames behind virtio-net headers on a file descriptor.
 #pragma once
 
+#include <sys/uio.h>
+
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "base/result.hpp"
+#include "device/backends/owned.hpp"
 #include "device/device.hpp"
 
 namespace tidewire::device {
@@ -36,20 +42,6 @@ VnetHeader vnet_header(const TxFrame& frame) noexcept;
 /// contradicts the frame; then what could be recomputed was, and the rest is as if unknown.
 bool apply_vnet_header(const VnetHeader& header, Medium medium, RxFrame& frame) noexcept;
 
-/// A file descriptor that is closed when its owner goes.
-class OwnedFd {
- public:
-  explicit OwnedFd(int fd = -1) noexcept : fd_(fd) {}
-  OwnedFd(OwnedFd&& other) noexcept : fd_(other.fd_) { other.fd_ = -1; }
-  OwnedFd& operator=(OwnedFd&& other) noexcept;
-  ~OwnedFd();
-  int get() const noexcept { return fd_; }
-  explicit operator bool() const noexcept { return fd_ >= 0; }
-
- private:
-  int fd_;
-};
-
 struct VnetCounters {
   std::uint64_t frames_in = 0, frames_out = 0;
   std::uint64_t bad_metadata = 0;  ///< received headers that contradict their frame
@@ -58,16 +50,23 @@ struct VnetCounters {
   std::uint64_t full = 0;          ///< pushes that found no room
 };
 
-/// Reads into one arena, a batch at a time, and writes gathered: nothing is copied here. What it
-/// counts shares no cache line with another queue, which another thread may drive.
+class WriteBatch;
+
+/// Reads into one arena, a batch at a time, and writes gathered: nothing is copied here. Each push
+/// writes, or, after write_in_batches(), the flush does. What it counts shares no cache line with
+/// another queue, which another thread may drive.
 class alignas(64) VnetDevice : public Device {
  public:
+  ~VnetDevice() override;
+
   std::string_view name() const noexcept final { return name_; }
   Capabilities capabilities() const noexcept final { return capabilities_; }
   void advance(Instant now) noexcept final;
   PushResult push(const TxFrame& frame) noexcept final;
   std::span<const RxFrame> receive(Instant now, std::size_t limit) noexcept final;
+  void flush() noexcept final;
   bool writable() noexcept final;
+  Instant next_deadline() noexcept final;
   int descriptor() const noexcept final { return fd_.get(); }
   bool link_up() const noexcept final { return up_; }
   const VnetCounters& counters() const noexcept { return counters_; }
@@ -75,6 +74,9 @@ class alignas(64) VnetDevice : public Device {
  protected:
   VnetDevice(OwnedFd fd, std::string name, const Capabilities& capabilities);
 
+  /// From now on frames are collected and written with one system call (io_uring). The descriptor
+  /// is non-blocking. The error is one line that says why not and what to do.
+  Result<void, std::string> write_in_batches();
   /// Reads one frame behind its header into `out`; bytes read, 0: nothing there, -1: skip it.
   virtual std::ptrdiff_t read_frame(MutBytes out) noexcept = 0;
   int fd() const noexcept { return fd_.get(); }
@@ -82,6 +84,7 @@ class alignas(64) VnetDevice : public Device {
 
  private:
   void look_at_link() noexcept;
+  PushResult write_now(const TxFrame& frame) noexcept;
 
   OwnedFd fd_;
   OwnedFd control_;  ///< for questions about the interface
@@ -91,17 +94,23 @@ class alignas(64) VnetDevice : public Device {
   std::vector<std::byte> arena_;
   std::vector<RxFrame> frames_;
   std::vector<std::byte> scratch_;  ///< for frames in too many pieces
+  std::unique_ptr<WriteBatch> batch_;
+  Instant now_;
   Instant next_look_;
   std::uint32_t alone_ = 0;  ///< receives in a row that found one frame
   bool up_ = true;
 };
 
+/// Writes the gathered pieces as one frame. 0, or an errno value.
+int write_frame(int fd, std::span<const iovec> pieces) noexcept;
 /// MTU of a network interface, nothing if there is none of that name.
 std::uint32_t interface_mtu(const std::string& name) noexcept;
 /// Its MAC address; zero if it has none.
 MacAddress interface_mac(const std::string& name) noexcept;
 /// False if it is down or gone.
 bool interface_is_up(const std::string& name) noexcept;
+/// True if the kernel takes what it refused with this errno value later.
+bool is_room_error(int error) noexcept;
 /// "Operation not permitted (EPERM)" and so on.
 std::string error_text(int error);
 
