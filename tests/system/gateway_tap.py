@@ -12,6 +12,7 @@ import time
 
 import lib_peer as peer
 
+UDP_SEGMENT = 103
 GATEWAY, RESOLVER = "10.0.2.2", "10.0.2.3"
 OUTSIDE = "203.0.113.1"
 HOSTS = ["10.0.2.11", "10.0.2.12", "10.0.2.13"]
@@ -125,6 +126,37 @@ def udp(holders, address):
     server.sendto(b"stop", server.getsockname())
     thread.join(5)
     assert len(sources) == len(HOSTS), sources
+
+
+def send_run(sock, data, size, *address):
+    """One call of the kernel's for datagrams of `size` bytes, the last one shorter."""
+    sock.sendmsg([data], [(socket.IPPROTO_UDP, UDP_SEGMENT, struct.pack("H", size))], 0, *address)
+
+
+def udp_runs(holders):
+    """Datagrams that kernels send with one call, both ways: their number, sizes and order stay."""
+    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    server.settimeout(5)
+    server.bind((OUTSIDE, 0))
+
+    def work(size, count):
+        data = peer.BLOCK[:size * count - size // 2]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(5)
+            sock.connect(server.getsockname())
+            send_run(sock, data, size)
+            for at in range(0, len(data), size):
+                assert sock.recv(65536) == data[at:at + size], (size, at)
+
+    for size, count in ((1200, 30), (2, 64), (1472, 20), (700, 1)):
+        wait = inside(holders[0], work, size, count)
+        got = [server.recvfrom(65536) for _ in range(count)]
+        data = b"".join(part for part, _ in got)
+        assert [len(part) for part, _ in got[:-1]] == [size] * (count - 1), size
+        assert data == peer.BLOCK[:size * count - size // 2], size
+        send_run(server, data, size, got[0][1])
+        wait()
+    server.close()
 
 
 def failures(holders):
@@ -254,6 +286,7 @@ def main():
         tally.case("to the host's loopback, three at once", transfers, holders, GATEWAY, loopback)
         tally.case("UDP outside", udp, holders, OUTSIDE)
         tally.case("UDP to the host's loopback", udp, holders, GATEWAY)
+        tally.case("UDP, many datagrams with one call", udp_runs, holders)
         tally.case("failures are told as they are", failures, holders)
         tally.case("resets both ways", resets, holders)
         tally.case("host.tidewire", host_name, holders)

@@ -3,11 +3,13 @@
 #include <linux/errqueue.h>
 #include <netinet/in.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
 
 #include "front/gateway/address_map.hpp"
+#include "front/gateway/host_datagrams.hpp"
 #include "front/gateway/host_name.hpp"
 #include "runtime/sockaddr.hpp"
 
@@ -15,7 +17,8 @@ namespace tidewire::gateway {
 
 namespace {
 
-constexpr int kDatagramsAtOnce = 64;
+constexpr int kReadsAtOnce = 64;
+constexpr std::size_t kBytesAtOnce = 128 * 1024;  // less than the send buffer of a flow
 constexpr int kErrorsAtOnce = 16;
 constexpr std::uint16_t kDnsPort = 53;
 
@@ -34,7 +37,12 @@ runtime::Fd open_host_socket(Family family, int& error) {
   }
   const int room = 1 << 20;
   (void)setsockopt(host.get(), SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
+  ask_for_coalescing(host.get());
   return host;
+}
+
+std::size_t datagrams_in(Bytes data, std::size_t segment) noexcept {
+  return data.size() <= segment ? 1 : (data.size() + segment - 1) / segment;
 }
 
 }  // namespace
@@ -102,6 +110,7 @@ UdpNat::Mapping* UdpNat::mapping_for(const Endpoint& internal, Family family, in
   mapping.internal = internal;
   mapping.family = family;
   mapping.host = std::move(host);
+  mapping.segments = can_segment(mapping.host.get());
   auto watch = context_.poller.add(mapping.host.get(), runtime::kIoRead, mapping);
   if (!watch) {
     error = watch.error();
@@ -118,32 +127,54 @@ void UdpNat::Flow::on_socket(SocketId, std::uint16_t bits, Instant now) {
 }
 
 void UdpNat::send_to_host(Flow& flow, Instant now) {
+  run_.clear();
+  // A question for a name is looked at by itself.
+  const bool single = flow.dns || !flow.mapping->segments;
   for (int errors = 0; errors < kErrorsAtOnce;) {
-    const auto datagram = context_.stack.receive_datagram(flow.socket, buffer_, false, now);
+    const auto datagram = context_.stack.receive_datagram(flow.socket, run_.room(), false, now);
     if (!datagram) {
-      if (datagram.error() == SocketError::would_block) return;
-      if (datagram.error() == SocketError::unknown_socket) return end(flow, now);
+      if (datagram.error() == SocketError::would_block) break;
+      if (datagram.error() == SocketError::unknown_socket) {
+        if (send_run(flow, now)) end(flow, now);
+        return;
+      }
       ++errors;  // an ICMP error from inside the virtual network: nobody there to be told of it
       continue;
     }
-    touch(flow, now);
-    if (!send_one(flow, Bytes(buffer_).first(datagram->copied), now)) return;
+    if (run_.continues(datagram->copied)) {
+      run_.add(datagram->copied);
+    } else {
+      if (!send_run(flow, now)) return;
+      run_.restart(datagram->copied);
+    }
+    if (!single && !run_.closed()) continue;
+    if (!send_run(flow, now)) return;
+    run_.clear();
   }
+  (void)send_run(flow, now);
+}
+
+/// False if the flow has ended. The datagram behind the run, if one was read, stays where it is.
+bool UdpNat::send_run(Flow& flow, Instant now) {
+  if (run_.count() == 0) return true;
+  const Bytes data = run_.data();
+  const std::size_t segment = run_.segment();
+  touch(flow, now);
+  if (flow.dns && answer_host_name(flow, data, now)) return true;
+  return send_datagrams(flow, data, segment, now);
 }
 
 /// False if the flow has ended.
-bool UdpNat::send_one(Flow& flow, Bytes data, Instant now) {
-  if (flow.dns && answer_host_name(flow, data, now)) return true;
+bool UdpNat::send_datagrams(Flow& flow, Bytes data, std::size_t segment, Instant now) {
   const runtime::SocketAddress to = runtime::to_socket_address(flow.target);
+  int error = 0;
   // The first call may report an error of an earlier datagram, perhaps of another flow.
   for (int attempt = 0; attempt < 2; ++attempt) {
-    const ssize_t n = sendto(flow.mapping->host.get(), data.data(), data.size(),
-                             MSG_DONTWAIT | MSG_NOSIGNAL, to.get(), to.length);
-    if (n >= 0) {
+    if (gateway::send_datagrams(flow.mapping->host.get(), data, segment, to)) {
       context_.counters.bytes_to_host += data.size();
       return true;
     }
-    const int error = errno;
+    error = errno;
     receive_errors(*flow.mapping, now);
     if (flow.over) return false;
     if (error == ENETUNREACH || error == EHOSTUNREACH || error == EACCES || error == EPERM) {
@@ -151,7 +182,20 @@ bool UdpNat::send_one(Flow& flow, Bytes data, Instant now) {
       return false;
     }
   }
+  if (segment < data.size()) {
+    if (refuses_segments(error)) flow.mapping->segments = false;
+    return send_singly(flow, data, segment, now);
+  }
   ++context_.counters.udp_dropped;
+  return true;
+}
+
+/// False if the flow has ended.
+bool UdpNat::send_singly(Flow& flow, Bytes data, std::size_t segment, Instant now) {
+  for (; !data.empty(); data = data.subspan(std::min(segment, data.size()))) {
+    const Bytes one = data.first(std::min(segment, data.size()));
+    if (!send_datagrams(flow, one, one.size(), now)) return false;
+  }
   return true;
 }
 
@@ -171,27 +215,40 @@ void UdpNat::Mapping::on_io(int, std::uint32_t ready, Instant now) {
 }
 
 void UdpNat::receive_from_host(Mapping& mapping, Instant now) {
-  for (int i = 0; i < kDatagramsAtOnce; ++i) {
-    runtime::SocketAddress from;
-    const ssize_t n = recvfrom(mapping.host.get(), buffer_.data(), buffer_.size(), MSG_DONTWAIT,
-                               from.get(), &from.length);
-    if (n < 0) return;
-    const auto it = mapping.by_target.find(runtime::to_endpoint(from));
+  std::size_t bytes = 0;
+  for (int i = 0; i < kReadsAtOnce && bytes < kBytesAtOnce; ++i) {
+    const HostDatagrams got = receive_datagrams(mapping.host.get(), buffer_);
+    if (got.size < 0) return;
+    const Bytes data = Bytes(buffer_).first(static_cast<std::size_t>(got.size));
+    bytes += data.size();
+    const auto it = mapping.by_target.find(runtime::to_endpoint(got.from));
     if (it == mapping.by_target.end()) {
-      ++context_.counters.udp_dropped;
+      context_.counters.udp_dropped += datagrams_in(data, got.segment);
       continue;
     }
-    Flow& flow = *it->second;
-    touch(flow, now);
-    context_.counters.bytes_from_host += static_cast<std::uint64_t>(n);
-    const Bytes data = Bytes(buffer_).first(static_cast<std::size_t>(n));
-    const auto sent = context_.stack.send_datagram(flow.socket, std::span(&data, 1), {}, now);
-    if (!sent) ++context_.counters.udp_dropped;
+    touch(*it->second, now);
+    context_.counters.bytes_from_host += data.size();
+    deliver(*it->second, data, got.segment, now);
+  }
+}
+
+/// Into the virtual network. Where they do not pass together (a narrow link, a full queue), singly.
+void UdpNat::deliver(Flow& flow, Bytes data, std::size_t segment, Instant now) {
+  const bool many = segment < data.size();
+  DatagramTarget target;
+  if (many) target.segment_size = static_cast<std::uint16_t>(segment);
+  if (context_.stack.send_datagram(flow.socket, std::span(&data, 1), target, now)) return;
+  if (!many) {
+    ++context_.counters.udp_dropped;
+    return;
+  }
+  for (; !data.empty(); data = data.subspan(std::min(segment, data.size()))) {
+    deliver(flow, data.first(std::min(segment, data.size())), segment, now);
   }
 }
 
 void UdpNat::receive_errors(Mapping& mapping, Instant now) {
-  for (int i = 0; i < kDatagramsAtOnce; ++i) {
+  for (int i = 0; i < kReadsAtOnce; ++i) {
     runtime::SocketAddress to;
     alignas(cmsghdr) std::array<std::byte, 512> control;
     msghdr message{};

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "front/gateway/context.hpp"
+#include "front/gateway/datagram_run.hpp"
 #include "front/gateway/idle_list.hpp"
 #include "runtime/fd.hpp"
 
@@ -56,6 +57,7 @@ class UdpNat {
     UdpNat& nat;
     Endpoint internal;
     Family family = Family::v4;
+    bool segments = false;  ///< the host cuts what we send: until it has refused once
     runtime::Fd host;
     runtime::WatchId watch;
     std::map<Endpoint, Flow*> by_target;
@@ -70,9 +72,12 @@ class UdpNat {
 
   Mapping* mapping_for(const Endpoint& internal, Family family, int& error);
   void send_to_host(Flow& flow, Instant now);
-  bool send_one(Flow& flow, Bytes data, Instant now);
+  bool send_run(Flow& flow, Instant now);
+  bool send_datagrams(Flow& flow, Bytes data, std::size_t segment, Instant now);
+  bool send_singly(Flow& flow, Bytes data, std::size_t segment, Instant now);
   bool answer_host_name(Flow& flow, Bytes query, Instant now);
   void receive_from_host(Mapping& mapping, Instant now);
+  void deliver(Flow& flow, Bytes data, std::size_t segment, Instant now);
   void receive_errors(Mapping& mapping, Instant now);
   void refuse(Flow& flow, ForwardReject how, Instant now);
   void end(Flow& flow, Instant now);
@@ -81,6 +86,7 @@ class UdpNat {
   Context& context_;
   std::map<Key, Mapping> mappings_;
   std::vector<std::byte> buffer_;
+  DatagramRun run_;
   std::size_t flow_count_ = 0;
   bool to_collect_ = false;
   IdleList<Flow> idle_;

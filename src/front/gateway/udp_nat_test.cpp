@@ -1,8 +1,11 @@
 // Datagrams through the gateway, against real sockets on the host's loopback.
 #include <gtest/gtest.h>
+#include <netinet/udp.h>
 
 #include <array>
 
+#include "front/gateway/datagram_run.hpp"
+#include "front/gateway/host_datagrams.hpp"
 #include "front/gateway/testing.hpp"
 
 namespace tidewire::gateway {
@@ -56,6 +59,136 @@ TEST(UdpNat, CarriesDatagramsBothWays) {
   std::string got;
   EXPECT_TRUE(net.until([&] { return (got = receive(net, s)) == "back"; }));
   EXPECT_EQ(net.gateway->counters().udp_opened, 1U);
+}
+
+/// Datagram number `i` of a series: `size` bytes that tell it from the others.
+std::string numbered(std::size_t i, std::size_t size) {
+  std::string text = std::to_string(i) + ":" + std::string(size, static_cast<char>('a' + i % 26));
+  text.resize(size);
+  return text;
+}
+
+/// The sizes of a series in which a run ends in every way but by its bytes: by count, by a shorter
+/// one, by a longer one, by an empty one. All of it fits the receiver's buffer.
+std::vector<std::size_t> awkward_sizes() {
+  std::vector<std::size_t> sizes(70, 100);
+  for (const std::size_t size : {30U, 120U, 120U, 0U, 0U, 7U, 8U, 1000U}) sizes.push_back(size);
+  sizes.insert(sizes.end(), 5, 1472);
+  return sizes;
+}
+
+/// Sends the series and checks that it arrives at the host as it was.
+void expect_series(Net& net, SocketId s, HostSocket& server) {
+  const std::vector<std::size_t> sizes = awkward_sizes();
+  for (std::size_t i = 0; i < sizes.size(); ++i) send(net, s, numbered(i, sizes[i]));
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    std::string text;
+    Endpoint from;
+    ASSERT_TRUE(net.until([&] { return receive_at(server, text, from); })) << i;
+    EXPECT_EQ(text, numbered(i, sizes[i])) << i;
+  }
+  EXPECT_EQ(net.gateway->counters().udp_dropped, 0U);
+}
+
+TEST(UdpNat, RunsOfDatagramsKeepTheirBoundariesAndOrder) {
+  Net net;
+  HostSocket server = HostSocket::datagrams();
+  expect_series(net, net.connect(SocketKind::udp, server.port()), server);
+}
+
+// A receiver that asks for it is shown that they left with one call.
+TEST(UdpNat, RunsOfDatagramsLeaveTogether) {
+  Net net;
+  HostSocket server = HostSocket::datagrams();
+  const int on = 1;
+  if (setsockopt(server.fd(), IPPROTO_UDP, UDP_GRO, &on, sizeof on) != 0) GTEST_SKIP();
+  const SocketId s = net.connect(SocketKind::udp, server.port());
+  for (std::size_t i = 0; i < DatagramRun::kDatagrams; ++i) send(net, s, numbered(i, 1000));
+  std::vector<std::byte> room(65'536);
+  HostDatagrams got;
+  ASSERT_TRUE(net.until([&] { return (got = receive_datagrams(server.fd(), room)).size >= 0; }));
+  EXPECT_EQ(got.size, 1000 * static_cast<ssize_t>(DatagramRun::kDatagrams));
+  EXPECT_EQ(got.segment, 1000U);
+}
+
+/// The gateway's socket of this process that has `port`.
+int socket_with_port(std::uint16_t port) {
+  for (int fd = 3; fd < 1000; ++fd) {
+    runtime::SocketAddress address;
+    if (getsockname(fd, address.get(), &address.length) != 0) continue;
+    if (runtime::to_endpoint(address).port == port) return fd;
+  }
+  return -1;
+}
+
+TEST(UdpNat, WhatTheHostRefusesToCutGoesOneByOne) {
+  Net net;
+  HostSocket server = HostSocket::datagrams();
+  const SocketId s = net.connect(SocketKind::udp, server.port());
+  send(net, s, "first");
+  std::string text;
+  Endpoint from;
+  ASSERT_TRUE(net.until([&] { return receive_at(server, text, from); }));
+  // Nothing can be cut whose checksums nobody computes.
+  const int on = 1;
+  const int fd = socket_with_port(from.port);
+  ASSERT_EQ(setsockopt(fd, SOL_SOCKET, SO_NO_CHECK, &on, sizeof on), 0);
+  const std::string two(2000, 'x');
+  ASSERT_FALSE(send_datagrams(
+      fd, as_bytes(two.data(), two.size()), 1000,
+      runtime::to_socket_address({IpAddress::loopback(Family::v4), server.port(), 0})));
+  EXPECT_TRUE(refuses_segments(errno)) << errno;
+  expect_series(net, s, server);
+}
+
+TEST(UdpNat, WhatComesTogetherFromTheHostKeepsItsBoundaries) {
+  Net net;
+  HostSocket server = HostSocket::datagrams();
+  if (!can_segment(server.fd())) GTEST_SKIP() << "no UDP_SEGMENT here";
+  const SocketId s = net.connect(SocketKind::udp, server.port());
+  send(net, s, "first");
+  std::string text;
+  Endpoint from;
+  ASSERT_TRUE(net.until([&] { return receive_at(server, text, from); }));
+  std::size_t sent = 0;
+  // The second is too large for a packet of the link: it goes in fragments, one by one.
+  for (const std::size_t size : {1000U, 2000U, 1400U}) {
+    std::string all;
+    for (std::size_t i = 0; i < 20; ++i) all += numbered(sent++, size);
+    all.resize(all.size() - 500);
+    ASSERT_TRUE(send_datagrams(server.fd(), as_bytes(all.data(), all.size()), size,
+                               runtime::to_socket_address(from)));
+    for (std::size_t i = sent - 20; i < sent; ++i) {
+      const std::size_t expected = i + 1 == sent ? size - 500 : size;
+      std::string got;
+      ASSERT_TRUE(net.until([&] { return !(got = receive(net, s)).empty(); })) << i;
+      EXPECT_EQ(got, numbered(i, size).substr(0, expected)) << i;
+    }
+  }
+  EXPECT_EQ(net.gateway->counters().udp_dropped, 0U);
+  EXPECT_EQ(net.gateway->counters().bytes_from_host, 20U * 4400 - 1500);
+}
+
+TEST(DatagramRun, EndsWhereTheKernelsWouldNotTakeMore) {
+  DatagramRun run;
+  EXPECT_TRUE(run.continues(65'507));
+  run.add(65'507);
+  EXPECT_FALSE(run.continues(1)) << "too many bytes";
+  run.restart(100);
+  EXPECT_EQ(run.count(), 1U);
+  EXPECT_FALSE(run.continues(101)) << "larger than those before";
+  EXPECT_FALSE(run.continues(0));
+  for (std::size_t i = 1; i < DatagramRun::kDatagrams; ++i) run.add(100);
+  EXPECT_TRUE(run.closed());
+  EXPECT_FALSE(run.continues(100)) << "too many datagrams";
+  run.restart(0);
+  EXPECT_TRUE(run.closed()) << "an empty one is alone";
+  run.clear();
+  run.add(100);
+  run.add(99);
+  EXPECT_TRUE(run.closed()) << "only the last may be shorter";
+  EXPECT_EQ(run.data().size(), 199U);
+  EXPECT_EQ(run.segment(), 100U);
 }
 
 TEST(UdpNat, OneInternalEndpointHasOneAddressOutside) {
