@@ -15,7 +15,8 @@ ControllerConfig Shared::controller_config(const Connection& c, std::uint64_t cw
   start.initial_window = syn_lost(c) ? mss : std::uint64_t{config().initial_window_segments} * mss;
   start.initial_ssthresh = ssthresh;
   start.now = now();
-  start.cwnd = cwnd;
+  // What is remembered of a quiet connection may be of smaller segments.
+  start.cwnd = cwnd == 0 ? 0 : std::max<std::uint64_t>(cwnd, mss);
   start.srtt = c.rtt.srtt();
   start.min_rtt = c.rtt.min_rtt();
   start.seed = hash(isn_seed_, c.tuple);
