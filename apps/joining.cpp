@@ -28,7 +28,14 @@ std::string Joining::contradiction(const control::Record& request) const {
     return "it was started by tidewire " + std::string(kVersion) + ", not " +
            std::string(request.get("version"));
   }
-  if (request.has("net")) {
+  const bool named = request.get("net").starts_with('@') ||
+                     request.get("net").find("trace=") != std::string_view::npos;
+  if (named && request.get("net") != options_.net) {
+    return "--net names a file, and not as the running host does; leave --net away, or write it as "
+           "there: " +
+           quoted_net(options_.net);
+  }
+  if (request.has("net") && !named) {
     const auto spec = device::parse_net_spec(request.get("net"));
     if (!spec) return spec.error();
     if (*spec != network_.net()) {

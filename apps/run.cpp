@@ -215,8 +215,8 @@ void wait_for_joined(const RunOptions& options, Program& program, HostControl& c
   if (joining.joined() == 0) return;
   control::Record end("end");
   end.add("text", waits ? "it was interrupted" : "its first program has, --wait=main");
-  for (const control::ConnectionId id : joining.connections()) server->say(id, end);
-  server.reset();
+  // Who comes from now on is told that the host is ending.
+  for (const control::ConnectionId id : joining.connections()) server->end(id, end);
 }
 
 int run_program(const RunOptions& options, VirtualNetwork& network,

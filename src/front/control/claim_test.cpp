@@ -12,7 +12,6 @@ namespace tidewire::control {
 namespace {
 
 using test::TemporaryDirectory;
-using ::testing::IsEmpty;
 
 std::optional<Claim> take(const Place& place, const char* name) {
   auto claim = Claim::take(place, name);

@@ -83,10 +83,14 @@ PlaceOptions PlaceOptions::of_this_process() {
 }
 
 Result<Place, std::string> open_place(const PlaceOptions& options) {
-  if (!options.runtime_directory.empty()) {
+  struct stat about{};
+  const std::string& given = options.runtime_directory;
+  // Left over from another session or another user's (sudo, su): as if it were not set.
+  const bool ours =
+      !given.empty() && stat(given.c_str(), &about) == 0 && about.st_uid == options.uid;
+  if (ours) {
     auto place = open_own(options.runtime_directory + "/tidewire", options.uid);
     if (place) return std::move(*place);
-    // Left over from another session or another user's: as if it were not set.
     const int error = place.error().error;
     if (error != ENOENT && error != EACCES && error != EROFS && error != ENOTDIR) {
       return fail(std::move(place.error().line));

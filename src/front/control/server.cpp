@@ -28,7 +28,8 @@ ssize_t receive(int fd, std::span<char> room, runtime::Fd& passed) {
   header.msg_iov = &part;
   header.msg_iovlen = 1;
   header.msg_control = control;
-  header.msg_controllen = sizeof control;
+  // No room behind the first: the kernel closes what else came along.
+  header.msg_controllen = CMSG_LEN(sizeof(int));
   ssize_t n = 0;
   do {
     n = recvmsg(fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
@@ -203,6 +204,16 @@ bool Server::say(ConnectionId connection, const Record& record) {
   const std::string line = to_line(record);
   return ::send(found->second->fd.get(), line.data(), line.size(), MSG_DONTWAIT | MSG_NOSIGNAL) ==
          static_cast<ssize_t>(line.size());
+}
+
+void Server::end(ConnectionId connection, const Record& record) {
+  const auto found = connections_.find(connection);
+  if (found == connections_.end()) return;
+  (void)say(connection, record);
+  Connection& c = *found->second;
+  if (c.kept) --kept_;
+  c.kept = false;
+  close(c);
 }
 
 void Server::close(Connection& c) {

@@ -70,6 +70,8 @@ class Server final : public runtime::IoHandler, public runtime::Task {
 
   /// Says a line to a kept connection; false: it is gone, or does not take it.
   bool say(ConnectionId connection, const Record& record);
+  /// Says a line to a kept connection and ends it; its handler is not told.
+  void end(ConnectionId connection, const Record& record);
   std::size_t connections() const noexcept { return connections_.size(); }
 
   void on_io(int fd, std::uint32_t ready, Instant now) override;

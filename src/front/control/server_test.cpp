@@ -5,6 +5,9 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 
+#include <array>
+#include <cstring>
+#include <filesystem>
 #include <thread>
 
 #include "front/control/address.hpp"
@@ -195,6 +198,40 @@ TEST_F(ServerTest, AKeptConnectionSpeaksUntilOneSideEnds) {
   server_.reset();
   EXPECT_FALSE(client.poll().has_value());
   EXPECT_TRUE(client.ended());
+}
+
+std::size_t open_descriptors() {
+  std::size_t count = 0;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    ++count;
+  }
+  return count;
+}
+
+TEST_F(ServerTest, OfSeveralDescriptorsOneIsTaken) {
+  start();
+  const std::size_t before = open_descriptors();
+  for (int i = 0; i < 10; ++i) {
+    const runtime::Fd fd = raw();
+    const std::array<int, 2> passed{0, 0};
+    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof passed)> room{};
+    std::string line = "hello\n";
+    iovec part{line.data(), line.size()};
+    msghdr header{};
+    header.msg_iov = &part;
+    header.msg_iovlen = 1;
+    header.msg_control = room.data();
+    header.msg_controllen = room.size();
+    cmsghdr* head = CMSG_FIRSTHDR(&header);
+    head->cmsg_level = SOL_SOCKET;
+    head->cmsg_type = SCM_RIGHTS;
+    head->cmsg_len = CMSG_LEN(sizeof passed);
+    std::memcpy(CMSG_DATA(head), passed.data(), sizeof passed);
+    ASSERT_EQ(sendmsg(fd.get(), &header, MSG_NOSIGNAL), static_cast<ssize_t>(line.size()));
+    EXPECT_THAT(read_all(fd.get()), HasSubstr("ok"));
+  }
+  stop();
+  EXPECT_EQ(open_descriptors(), before);
 }
 
 }  // namespace

@@ -26,7 +26,7 @@ bool receive(int control, GuardMessage& message, Fd* fd, int flags) {
   header.msg_iov = &part;
   header.msg_iovlen = 1;
   header.msg_control = room;
-  header.msg_controllen = sizeof room;
+  header.msg_controllen = CMSG_LEN(sizeof(int));
   ssize_t n = 0;
   do {
     n = ::recvmsg(control, &header, flags | MSG_CMSG_CLOEXEC);
