@@ -11,9 +11,17 @@ ChunkPool::ChunkPool(MemoryProvider& memory, std::size_t limit, std::size_t keep
 
 ChunkPool::~ChunkPool() { trim(); }
 
+/// One of what lies unused, if there is no memory for another.
+Chunk* ChunkPool::record() noexcept {
+  Chunk* chunk = chunks_.acquire();
+  if (chunk != nullptr || kept_ == 0) return chunk;
+  trim();
+  return chunks_.acquire();
+}
+
 Chunk* ChunkPool::make(ChunkSize size) noexcept {
   const std::uint32_t bytes = chunk_bytes(size);
-  Chunk* chunk = chunks_.acquire();
+  Chunk* chunk = record();
   if (chunk == nullptr) return nullptr;
   chunk->data = static_cast<std::byte*>(memory_->allocate(bytes, kAlign));
   if (chunk->data == nullptr && kept_ != 0) {  // what lies unused in the other sizes may do
@@ -44,7 +52,7 @@ Chunk* ChunkPool::acquire_at_most(ChunkSize size) noexcept {
 
 Chunk* ChunkPool::borrow(Bytes bytes) noexcept {
   if (bytes.size() > UINT32_MAX) return nullptr;
-  Chunk* chunk = chunks_.acquire();
+  Chunk* chunk = record();
   if (chunk == nullptr) return nullptr;
   // Read only: a borrowed chunk is full from the start, and rings never write to it.
   chunk->data = const_cast<std::byte*>(bytes.data());

@@ -95,6 +95,7 @@ class ChunkPool {
   MemoryProvider& memory() noexcept { return *memory_; }
 
  private:
+  Chunk* record() noexcept;
   Chunk* make(ChunkSize size) noexcept;
   void destroy(Chunk& chunk) noexcept;
 
