@@ -3,6 +3,7 @@
 #include <sched.h>
 
 #include <exception>
+#include <latch>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -77,7 +78,11 @@ void Shards::run(const std::function<void(Shard&)>& work) {
   const Affinity restored;
   std::mutex mutex;
   std::exception_ptr failure;
+  std::latch all_there(1);
+  bool abandoned = false;  // before the latch opens
   const auto guarded = [&](Shard& shard) {
+    all_there.wait();
+    if (abandoned) return;
     try {
       if (pin_ && shards_.size() > 1) pin_to_processor(shard.index());
       work(shard);
@@ -89,9 +94,17 @@ void Shards::run(const std::function<void(Shard&)>& work) {
   };
   {
     std::vector<std::jthread> threads;
-    for (std::size_t i = 1; i < shards_.size(); ++i) {
-      threads.emplace_back([&guarded, this, i] { guarded(*shards_[i]); });
+    try {
+      for (std::size_t i = 1; i < shards_.size(); ++i) {
+        threads.emplace_back([&guarded, this, i] { guarded(*shards_[i]); });
+      }
+    } catch (...) {
+      // They wait for each other, so none may begin where one cannot.
+      abandoned = true;
+      all_there.count_down();
+      throw;
     }
+    all_there.count_down();
     if (!shards_.empty()) guarded(*shards_[0]);
   }
   if (failure) std::rethrow_exception(failure);
