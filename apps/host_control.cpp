@@ -86,7 +86,27 @@ HostControl::HostControl(VirtualNetwork& network, posix::StackBackend& backend, 
       backend_(backend),
       program_(program),
       joining_(network, program, options),
-      facts_(std::move(facts)) {}
+      facts_(std::move(facts)),
+      net_(network.net()),
+      link_up_(network.link_up()) {
+  network_.on_change([this] { changed(); });
+}
+
+HostControl::~HostControl() { network_.on_change({}); }
+
+/// By a command or by a scenario: the programs hear of the MTU, people of the rest.
+void HostControl::changed() {
+  backend_.set_mtu(network_.host_interface(), network_.mtu());
+  if (network_.net() != net_) {
+    net_ = network_.net();
+    const std::string net = device::to_string(net_);
+    tell(net.empty() ? "the link is perfect from now on" : "from now on the net is '" + net + "'");
+  }
+  if (network_.link_up() != link_up_) {
+    link_up_ = network_.link_up();
+    tell(link_up_ ? "the link is up again" : "the link is down");
+  }
+}
 
 control::Reply HostControl::answer(control::Request& request, Instant) {
   const control::Record& record = request.record;
@@ -189,17 +209,11 @@ control::Reply HostControl::change_net(const control::Record& request) {
       replace ? device::parse_net_spec(words) : device::change_net_spec(network_.net(), words);
   if (!spec) return refusal(spec.error());
   network_.set_net(*spec);
-  backend_.set_mtu(network_.host_interface(), network_.mtu());
-  const std::string net = device::to_string(*spec);
-  tell(net.empty() ? "the link is perfect from now on" : "from now on the net is '" + net + "'");
   return show_net();
 }
 
 control::Reply HostControl::set_link_up(bool up) {
-  if (network_.link_up() != up) {
-    network_.set_link_up(up);
-    tell(up ? "the link is up again" : "the link is down");
-  }
+  if (network_.link_up() != up) network_.set_link_up(up);
   return show_net();
 }
 

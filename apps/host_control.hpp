@@ -24,6 +24,10 @@ class HostControl final : public control::Handler {
   HostControl(VirtualNetwork& network, posix::StackBackend& backend, Program& program,
               const NetworkOptions& options, Facts facts);
 
+  ~HostControl();
+  HostControl(const HostControl&) = delete;
+  HostControl& operator=(const HostControl&) = delete;
+
   const std::string& name() const noexcept { return facts_.name; }
   Joining& joining() noexcept { return joining_; }
 
@@ -38,6 +42,7 @@ class HostControl final : public control::Handler {
   control::Reply show_net() const;
   control::Reply change_net(const control::Record& request);
   control::Reply set_link_up(bool up);
+  void changed();
   void tell(const std::string& what) const;
 
   VirtualNetwork& network_;
@@ -45,6 +50,8 @@ class HostControl final : public control::Handler {
   Program& program_;
   Joining joining_;
   Facts facts_;
+  device::NetSpec net_;  ///< told last
+  bool link_up_;         ///< likewise
 };
 
 }  // namespace tidewire::apps

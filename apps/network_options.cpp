@@ -3,6 +3,7 @@
 #include <sys/random.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
@@ -144,11 +145,13 @@ device::FileReader files_in(const std::string& folder) {
     constexpr std::size_t kMost = std::size_t{64} << 20;
     const std::filesystem::path path = std::filesystem::path(folder) / name;
     std::ifstream file(path, std::ios::binary);
-    std::string text(kMost + 1, '\0');
-    file.read(text.data(), static_cast<std::streamsize>(text.size()));
-    text.erase(std::min(text.size(), static_cast<std::size_t>(file.gcount())));
-    if (!file.eof() || file.bad()) {
-      if (text.size() > kMost) return fail(path.string() + " is larger than 64 MiB");
+    std::string text;
+    for (std::array<char, 65536> block; text.size() <= kMost && file.read(block.data(), 1);) {
+      const std::streamsize more = file.readsome(block.data() + 1, block.size() - 1);
+      text.append(block.data(), static_cast<std::size_t>(more) + 1);
+    }
+    if (text.size() > kMost) return fail(path.string() + " is larger than 64 MiB");
+    if (!file.eof()) {
       return fail("cannot read " + path.string() + ": " + std::string(std::strerror(errno)));
     }
     return text;

@@ -104,6 +104,12 @@ void StationOptions::check(int status) {
     if (io_uring) throw Failure("--io-uring needs --device tap:NAME or tun:NAME", status);
     return;
   }
+  if (!network.events.empty()) {
+    throw Failure(
+        "--net @FILE with changes is for `tidewire run` and the virtual network; on a "
+        "link of this host give words",
+        status);
+  }
   if (const auto known = device::check_description(device_description()); !known) {
     throw Failure("--device: " + known.error(), status);
   }

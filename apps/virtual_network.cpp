@@ -227,9 +227,11 @@ void VirtualNetwork::set_link_up(bool up) {
 
 void VirtualNetwork::note_change() {
   constexpr std::size_t kKept = 1000;
-  if (net_changes_.size() == kKept) return;
-  net_changes_.push_back(
-      {runtime::Clock::now() - origin_, device::to_string(link_->spec()), link_->up()});
+  if (net_changes_.size() < kKept) {
+    net_changes_.push_back(
+        {runtime::Clock::now() - origin_, device::to_string(link_->spec()), link_->up()});
+  }
+  if (told_) told_();
 }
 
 bool VirtualNetwork::busy() {

@@ -47,6 +47,8 @@ class VirtualNetwork {
   /// What the link is now.
   const device::NetSpec& net() const noexcept { return link_->spec(); }
   bool link_up() const noexcept { return link_->up(); }
+  /// Called after each change of the link, whoever asked for it; empty: nobody wants to know.
+  void on_change(std::function<void()> told) { told_ = std::move(told); }
   /// Another description from now on. The report tells of it.
   void set_net(const device::NetSpec& spec);
   /// Takes the cable out, or puts it back.
@@ -100,6 +102,7 @@ class VirtualNetwork {
   std::unique_ptr<gateway::Gateway> gateway_;
   std::unique_ptr<runtime::Watchdog> watchdog_;
   std::unique_ptr<Schedule> schedule_;
+  std::function<void()> told_;
   std::vector<report::NetChange> net_changes_;
   InterfaceId host_interface_ = kNoInterface;
   InterfaceId host_loopback_ = kNoInterface;

@@ -1,6 +1,7 @@
 #include "device/scenario.hpp"
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <span>
 
@@ -47,19 +48,29 @@ struct Moment {
   const Change* change = nullptr;
 };
 
-/// The first octet beyond ASCII that stands in no comment. No word needs one, and the TOML library
-/// reads some of them as they come (3.3.0: its table of blanks has holes that it calls
-/// unreachable).
+/// What a Change made of a description last: where it comes again it mostly finds the same.
+struct Made {
+  NetSpec from, to;
+};
+
+/// More dots than this in a line make tables in tables, without end.
+constexpr std::size_t kMostDots = 16;
+
+/// The first octet beyond ASCII that stands in no comment, or the dot too many. No word needs one,
+/// and the TOML library reads some of them as they come (3.3.0: its table of blanks has holes that
+/// it calls unreachable).
 std::optional<toml::source_position> find_stray(std::string_view text) {
   toml::source_position at{1, 1};
   char quote = 0;
   bool comment = false;
+  std::size_t dots = 0;
   for (std::size_t i = 0; i < text.size(); ++i, ++at.column) {
     const char c = text[i];
     if (c == '\n') {
       at = {at.line + 1, 0};
       comment = false;
       quote = 0;
+      dots = 0;
     } else if (comment) {
       continue;
     } else if (static_cast<unsigned char>(c) >= 0x80) {
@@ -71,6 +82,8 @@ std::optional<toml::source_position> find_stray(std::string_view text) {
       } else if (c == quote) {
         quote = 0;
       }
+    } else if (c == '.' && ++dots > kMostDots) {
+      return at;
     } else if (c == '#') {
       comment = true;
     } else if (text.substr(i).starts_with(std::string(3, c)) && (c == '"' || c == '\'')) {
@@ -89,7 +102,8 @@ class ScenarioReader {
 
   Result<Scenario, std::string> read(std::string_view text) {
     if (const auto stray = find_stray(text)) {
-      return fail(at(*stray, "characters beyond ASCII can stand in comments only"));
+      return fail(at(
+          *stray, "characters beyond ASCII can stand in comments only, and names have few dots"));
     }
     toml::table root;
     try {
@@ -333,17 +347,33 @@ class ScenarioReader {
 
   bool apply(const Change& change, NetEvent& state) {
     if (!change.words.empty() || change.replaces) {
-      auto spec = change_net_spec(change.replaces ? NetSpec{} : state.spec, change.words, files_);
-      if (!spec) return wrong(change.where, spec.error());
-      state.spec = *spec;
+      std::optional<Made>& made = made_[&change];
+      const NetSpec from = change.replaces ? NetSpec{} : state.spec;
+      if (!made || made->from != from) {
+        auto spec = change_net_spec(from, change.words, files_);
+        if (!spec) return wrong(change.where, spec.error());
+        made = Made{from, std::move(*spec)};
+      }
+      state.spec = made->to;
     }
     if (change.up) state.up = *change.up;
-    return true;
+    for (const LinkSpec* link : {&state.spec.up, &state.spec.down}) {
+      listed_ += link->lose.size() + link->blackouts.size();
+    }
+    if (listed_ <= kMostListed) return true;
+    return wrong(change.where,
+                 "the lists of lose= and blackout= of all changes together are longer "
+                 "than " +
+                     std::to_string(kMostListed) + " entries");
   }
 
   const std::string& name_;
   const FileReader& files_;
+  static constexpr std::size_t kMostListed = 1'000'000;
+
   std::vector<Change> changes_;
+  std::map<const Change*, std::optional<Made>> made_;
+  std::size_t listed_ = 0;
   Scenario scenario_;
   Error error_;
 };

@@ -106,12 +106,29 @@ TEST(Scenario, ErrorsTellLineColumnAndTheFix) {
   EXPECT_EQ(error_of("[[at]]\ntime=\"1s\"\nevery=\"1ms\"\ntimes=100001\nlink=\"up\""),
             "s.toml:4:7: times wants a number from 1 to 100000");
   EXPECT_EQ(error_of("net = \"").substr(0, 10), "s.toml:1:8");
-  EXPECT_EQ(error_of("# η\nnet = \"\" # η\n η = 1"),
-            "s.toml:3:2: characters beyond ASCII can stand in comments only");
+  EXPECT_EQ(
+      error_of("# η\nnet = \"\" # η\n η = 1"),
+      "s.toml:3:2: characters beyond ASCII can stand in comments only, and names have few dots");
   EXPECT_EQ(error_of("net = \"\"\"\\\n η\"\"\"").substr(0, 10), "s.toml:2:2");
   EXPECT_EQ(error_of("net = \"\\\"# η\"").substr(0, 13), "s.toml:1:12: ");
   EXPECT_EQ(error_of("[& up]"),
             "s.toml:1:1: it is not valid TOML: look for a malformed [table] or value");
+}
+
+TEST(Scenario, DepthAndLengthAreBounded) {
+  std::string deep = "[up";
+  for (int i = 0; i < 100'000; ++i) deep += ".a";
+  EXPECT_EQ(error_of(deep + "]").substr(0, 12), "s.toml:1:36:");
+  const std::string listed = "[[at]]\ntime=\"1s\"\nevery=\"1s\"\ntimes=1000\nnet=\"lose=1-9999\"";
+  EXPECT_NE(error_of(listed).find("longer than 1000000 entries"), std::string::npos);
+  int reads = 0;
+  const FileReader files = [&](const std::string&) -> Result<std::string, std::string> {
+    ++reads;
+    return std::string("1\n");
+  };
+  EXPECT_TRUE(parse_scenario("[[at]]\ntime=\"1s\"\nevery=\"1s\"\ntimes=1000\nnet=\"trace=f\"",
+                             "s.toml", files));
+  EXPECT_LE(reads, 3);
 }
 
 TEST(Scenario, FilesAreReadThroughTheReader) {
