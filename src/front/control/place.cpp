@@ -85,11 +85,12 @@ PlaceOptions PlaceOptions::of_this_process() {
 Result<Place, std::string> open_place(const PlaceOptions& options) {
   struct stat about{};
   const std::string& given = options.runtime_directory;
-  // Left over from another session or another user's (sudo, su): as if it were not set.
-  const bool ours =
-      !given.empty() && stat(given.c_str(), &about) == 0 && about.st_uid == options.uid;
+  const std::string inside = given + "/tidewire";
+  // In another user's (sudo, su) nothing is made; what is there already is looked at, and refused.
+  const bool ours = !given.empty() && stat(given.c_str(), &about) == 0 &&
+                    (about.st_uid == options.uid || lstat(inside.c_str(), &about) == 0);
   if (ours) {
-    auto place = open_own(options.runtime_directory + "/tidewire", options.uid);
+    auto place = open_own(inside, options.uid);
     if (place) return std::move(*place);
     const int error = place.error().error;
     if (error != ENOENT && error != EACCES && error != EROFS && error != ENOTDIR) {
