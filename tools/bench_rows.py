@@ -35,11 +35,11 @@ def beside(ident, ours, reference, **more):
     return Job((ours, reference), (Row(ident, ours.split()[1], (reference.split()[1],)),), **more)
 
 
-def plain(way):
+def plain(way, case):
     """Without offloads: beside a bare loop on the same device, and beside the kernel."""
     ours = f"tap_plain_{way}"
-    return Job((f"link_bench {ours}", f"bare_bench bare_{way}", f"link_bench veth_plain_{way}"),
-               (Row(ours, against=(f"bare_{way}",)), Row(ours + "_kernel", ours, (f"veth_plain_{way}",))),
+    return Job((f"link_bench {case}", f"bare_bench bare_{way}", f"link_bench veth_plain_{way}"),
+               (Row(ours, case, (f"bare_{way}",)), Row(ours + "_kernel", case, (f"veth_plain_{way}",))),
                cores=2, group="tap")
 
 
@@ -54,16 +54,17 @@ def one_line(program, idents, **more):
     return Job((program,), tuple(Row(i) for i in idents), **more)
 
 
+# Over TAP with --io-uring, but for the rows where it measures no better.
 JOBS = (
-    beside("tap_out", "link_bench tap_out", "link_bench veth_out", group="tap"),
-    beside("tap_out_copy", "link_bench tap_out_copy", "link_bench veth_out", group="tap"),
-    beside("tap_in", "link_bench tap_in", "link_bench veth_in", group="tap"),
+    beside("tap_out", "link_bench tap_out_uring", "link_bench veth_out", group="tap"),
+    beside("tap_out_copy", "link_bench tap_out_copy_uring", "link_bench veth_out", group="tap"),
+    beside("tap_in", "link_bench tap_in_uring", "link_bench veth_in", group="tap"),
     beside("tap_in_copy", "link_bench tap_in_copy", "link_bench veth_in", group="tap"),
-    plain("out"),
-    plain("in"),
+    plain("out", "tap_plain_out_uring"),
+    plain("in", "tap_plain_in"),
     beside("tap_round_trips", "link_bench tap_round_trips", "link_bench veth_round_trips", group="tap"),
-    beside("tap_connections", "link_bench tap_connections", "link_bench veth_connections", group="tap"),
-    beside("tap_connections_32", "link_bench tap_connections_32", "link_bench veth_connections_32", cores=0,
+    beside("tap_connections", "link_bench tap_connections_uring", "link_bench veth_connections", group="tap"),
+    beside("tap_connections_32", "link_bench tap_connections_32_uring", "link_bench veth_connections_32", cores=0,
            group="tap"),
     Job(("memory_bench memory_super",), (Row("memory_super", against=("memory_super_memcpy",)),)),
     Job(("memory_bench memory_1500",), (Row("memory_1500", against=("memory_1500_memcpy",)),)),
