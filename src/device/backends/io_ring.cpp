@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <linux/io_uring.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -128,9 +129,11 @@ std::uint32_t IoRing::submit() noexcept {
       std::atomic_ref{*submit_tail_}.store(tail_, std::memory_order_release);
     }
   }
-  // Where a signal cut the waiting short.
+  // Where a signal cut the waiting short. Nothing may be under way after the return, whatever the
+  // kernel says: the pieces are the caller's. Writes that may not wait are done at once.
   const std::uint32_t taken = submitted_ - first;
-  while (done_count() < taken && (enter_ring(ring_.get(), 0, taken) >= 0 || errno == EINTR)) {
+  while (done_count() < taken) {
+    if (enter_ring(ring_.get(), 0, taken) < 0 && errno != EINTR) sched_yield();
   }
   return taken;
 }
