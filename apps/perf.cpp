@@ -19,9 +19,17 @@ namespace tidewire::apps {
 namespace {
 
 constexpr const char* kFooter =
-    "WHAT: send N | receive N | both N | rr COUNT SIZE | connect COUNT PARALLEL | udp FROM TO\n"
-    "Prints one line of JSON. The server side is `tidewire perf --serve PORT`, which also sends\n"
-    "datagrams back. With --shards each shard does all of WHAT, and the line is about all of them.";
+    "WHAT is one of\n"
+    "  send N, receive N, both N   N bytes there, back, or both ways at once\n"
+    "  rr COUNT [SIZE]             so many round trips of SIZE bytes (1), one after the other\n"
+    "  connect COUNT [PARALLEL]    connect, a byte each way, close; so many at a time (1)\n"
+    "  udp FROM TO                 a datagram of each size, sent back by the server\n"
+    "It prints one line of JSON. Both ends check every byte, and the exit status is 1 if one was\n"
+    "wrong or the time was over. With --shards each shard does all of WHAT, and the line is about\n"
+    "all of them.\n"
+    "Examples:\n"
+    "  tidewire perf --device tap:tw0 --addr 192.0.2.2/24 --serve 5001\n"
+    "  tidewire perf --net 'delay=20ms rate=50mbit' 10.0.2.2 5001 receive 10000000";
 
 /// The figures of `what`, without the braces.
 std::string figures(const PerfOptions& options, PerfResult& result) {
@@ -138,19 +146,23 @@ class Perf {
 
 void add_perf(CLI::App& app, int& status) {
   auto options = std::make_shared<PerfOptions>();
-  CLI::App* command = app.add_subcommand("perf", "Move checked bytes and measure");
-  command->group("");
+  CLI::App* command =
+      app.add_subcommand("perf", "Measure flows, round trips, connections and datagrams");
   command->footer(kFooter);
-  command->add_option("--serve", options->serve, "Serve on PORT")->type_name("PORT");
+  command->add_option("--serve", options->serve, "Be the server on PORT")->type_name("PORT");
   command->add_flag("--once", options->once, "With --serve: end after the last connection");
-  command->add_flag("--no-verify", options->no_verify, "Do not look at the bytes");
-  command->add_option("--timeout", options->timeout_s, "Give up after")->type_name("SECONDS");
-  command->add_option("host", options->host);
-  command->add_option("port", options->port);
-  command->add_option("what", options->what)
-      ->check(CLI::IsMember({"send", "receive", "both", "rr", "connect", "udp"}));
-  command->add_option("first", options->first);
-  command->add_option("second", options->second);
+  command->add_flag("--no-verify", options->no_verify, "Do not look at the bytes, only count them");
+  command->add_option("--timeout", options->timeout_s, "Give up after so long")
+      ->type_name("SECONDS");
+  command->add_option("host", options->host, "Where the server is")->type_name("HOST");
+  command->add_option("port", options->port, "Its port")->type_name("PORT");
+  command->add_option("what", options->what, "What to do, see below")
+      ->type_name("WHAT")
+      ->check(CLI::IsMember({"send", "receive", "both", "rr", "connect", "udp"}).description(""));
+  command->add_option("first", options->first, "Bytes, round trips, connections or the least size")
+      ->type_name("N");
+  command->add_option("second", options->second, "Size, how many at a time or the greatest size")
+      ->type_name("N");
   options->station.add_to(*command);
   options->station.add_shards_to(*command);
   command->callback([options, &status] { status = Perf(*options).run(); });
