@@ -13,6 +13,7 @@
 
 #include "front/control/address.hpp"
 #include "runtime/clock.hpp"
+#include "runtime/passed_fd.hpp"
 
 namespace tidewire::control {
 
@@ -38,21 +39,8 @@ Result<std::optional<Client>, std::string> Client::connect(const Place& place,
 }
 
 bool Client::send_line(const std::string& line, int passed) {
-  iovec part{const_cast<char*>(line.data()), line.size()};
-  msghdr header{};
-  header.msg_iov = &part;
-  header.msg_iovlen = 1;
-  alignas(cmsghdr) char room[CMSG_SPACE(sizeof(int))] = {};
-  if (passed >= 0) {
-    header.msg_control = room;
-    header.msg_controllen = sizeof room;
-    cmsghdr* head = CMSG_FIRSTHDR(&header);
-    head->cmsg_level = SOL_SOCKET;
-    head->cmsg_type = SCM_RIGHTS;
-    head->cmsg_len = CMSG_LEN(sizeof(int));
-    std::memcpy(CMSG_DATA(head), &passed, sizeof passed);
-  }
-  return sendmsg(fd_.get(), &header, MSG_NOSIGNAL) == static_cast<ssize_t>(line.size());
+  return runtime::send_with_fd(fd_.get(), line.data(), line.size(), passed) ==
+         static_cast<ssize_t>(line.size());
 }
 
 /// Reads what is there. False: nothing came in time, or the host is gone.

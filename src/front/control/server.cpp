@@ -1,4 +1,5 @@
 #include "front/control/server.hpp"
+#include "runtime/passed_fd.hpp"
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -22,25 +23,10 @@ bool is_allowed(const ucred& peer) noexcept { return peer.uid == geteuid() || pe
 
 /// Bytes and perhaps a descriptor; what else came along is closed.
 ssize_t receive(int fd, std::span<char> room, runtime::Fd& passed) {
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
-  iovec part{room.data(), room.size()};
-  msghdr header{};
-  header.msg_iov = &part;
-  header.msg_iovlen = 1;
-  header.msg_control = control;
-  // No room behind the first: the kernel closes what else came along.
-  header.msg_controllen = CMSG_LEN(sizeof(int));
-  ssize_t n = 0;
-  do {
-    n = recvmsg(fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  } while (n < 0 && errno == EINTR);
-  if (n < 0) return n;
-  const cmsghdr* head = CMSG_FIRSTHDR(&header);
-  if (head != nullptr && head->cmsg_level == SOL_SOCKET && head->cmsg_type == SCM_RIGHTS) {
-    int number = -1;
-    std::memcpy(&number, CMSG_DATA(head), sizeof number);
-    passed.reset(number);
-  }
+  int descriptor = -1;
+  const ssize_t n =
+      runtime::receive_with_fd(fd, room.data(), room.size(), MSG_DONTWAIT, descriptor);
+  if (descriptor >= 0) passed.reset(descriptor);
   return n;
 }
 

@@ -17,6 +17,7 @@
 #include <cstring>
 
 #include "front/posix/kernel_abi.hpp"
+#include "runtime/passed_fd.hpp"
 
 namespace tidewire::posix {
 namespace {
@@ -72,21 +73,7 @@ void close_inherited(int keep) {
 
 void say(int control, GuardMessage::Kind kind, int value, int fd = -1) {
   GuardMessage message{kind, value};
-  iovec part{&message, sizeof message};
-  msghdr header{};
-  header.msg_iov = &part;
-  header.msg_iovlen = 1;
-  alignas(cmsghdr) char room[CMSG_SPACE(sizeof(int))] = {};
-  if (fd >= 0) {
-    header.msg_control = room;
-    header.msg_controllen = sizeof room;
-    cmsghdr* head = CMSG_FIRSTHDR(&header);
-    head->cmsg_level = SOL_SOCKET;
-    head->cmsg_type = SCM_RIGHTS;
-    head->cmsg_len = CMSG_LEN(sizeof(int));
-    std::memcpy(CMSG_DATA(head), &fd, sizeof fd);
-  }
-  (void)::sendmsg(control, &header, MSG_NOSIGNAL);
+  (void)runtime::send_with_fd(control, &message, sizeof message, fd);
 }
 
 // What the program's process reports before it executes; through pipes, as sendmsg is filtered.

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "front/posix/guard.hpp"
+#include "runtime/passed_fd.hpp"
 
 namespace tidewire::posix {
 namespace {
@@ -20,27 +21,14 @@ int status_from_wait(int status) {
 
 // Receives one message; a descriptor that comes along goes to `fd`. False: none, or the end.
 bool receive(int control, GuardMessage& message, Fd* fd, int flags) {
-  alignas(cmsghdr) char room[CMSG_SPACE(sizeof(int))];
-  iovec part{&message, sizeof message};
-  msghdr header{};
-  header.msg_iov = &part;
-  header.msg_iovlen = 1;
-  header.msg_control = room;
-  header.msg_controllen = CMSG_LEN(sizeof(int));
-  ssize_t n = 0;
-  do {
-    n = ::recvmsg(control, &header, flags | MSG_CMSG_CLOEXEC);
-  } while (n < 0 && errno == EINTR);
+  int descriptor = -1;
+  const ssize_t n = runtime::receive_with_fd(control, &message, sizeof message, flags, descriptor);
+  Fd passed(descriptor);  // one that nobody asked for is closed
   if (n != sizeof message) {
     if (n == 0) errno = EPIPE;
     return false;
   }
-  const cmsghdr* head = CMSG_FIRSTHDR(&header);
-  if (fd != nullptr && head != nullptr && head->cmsg_type == SCM_RIGHTS) {
-    int number = -1;
-    std::memcpy(&number, CMSG_DATA(head), sizeof number);
-    fd->reset(number);
-  }
+  if (fd != nullptr && passed) *fd = std::move(passed);
   return true;
 }
 
