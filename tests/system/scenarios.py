@@ -87,6 +87,27 @@ def lost_acks_cost_little():
         assert seconds < 10, f"4 MB at 50 Mbit/s took {seconds} s"
 
 
+def people_and_programs_hear_of_changes():
+    with tempfile.TemporaryDirectory() as folder:
+        pathlib.Path(folder, "s.toml").write_text('[[at]]\ntime = "500ms"\nnet = "mtu=1200"\n')
+        program = ("import fcntl, socket, struct, time\n"
+                   "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+                   "def mtu(): return struct.unpack('16sI', fcntl.ioctl(s, 0x8921, struct.pack('16s16x', b'eth0'))[:20])[1]\n"
+                   "print(mtu()); time.sleep(1.5); print(mtu())\n")
+        command = [peer.TIDEWIRE, "run", "--net", "@s.toml", "--seed", "7", "--", "python3", "-c", program]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=folder)
+        assert done.stdout.split() == ["1500", "1200"], done.stdout + done.stderr
+        assert "from now on the net is 'mtu=1200'" in done.stderr, done.stderr
+
+
+def links_of_this_host_refuse_changes():
+    with tempfile.TemporaryDirectory() as folder:
+        pathlib.Path(folder, "s.toml").write_text('[[at]]\ntime = "1s"\nlink = "down"\n')
+        command = [peer.TIDEWIRE, "ping", "--device", "tap:none", "--addr", "192.0.2.2/24", "--net", "@s.toml", "192.0.2.1"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=folder)
+        assert done.returncode != 0 and "--net @FILE with changes is for" in done.stderr, done.stderr
+
+
 def mistakes_are_told_before_the_program_starts():
     with tempfile.TemporaryDirectory() as folder:
         pathlib.Path(folder, "s.toml").write_text('net = "delay=5ms"\n[up]\nrate = "5mb"\n')
@@ -109,7 +130,7 @@ def main():
     threading.Thread(target=SERVER.serve_forever, daemon=True).start()
     tally = peer.Tally()
     for case in (changes_come_and_go, a_trace_is_found_beside_its_scenario, a_black_hole_starves_a_download,
-                 lost_acks_cost_little, mistakes_are_told_before_the_program_starts, presets_run):
+                 lost_acks_cost_little, people_and_programs_hear_of_changes, links_of_this_host_refuse_changes, mistakes_are_told_before_the_program_starts, presets_run):
         tally.case(case.__name__, case)
     tally.finish()
 
