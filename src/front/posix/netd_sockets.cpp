@@ -175,15 +175,14 @@ void Netd::reset_app(Socket& s, int error) {
   // Not accepted yet: whoever accepts it gets the reset then.
   if (s.parent != 0) return;
   const Fd app = copy_of_app(s);
-  if (app) {
-    if (!s.filler && !s.tail) (void)::send(app.get(), "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (s.filler) {
-      ::setsockopt(app.get(), SOL_SOCKET, SO_SNDBUF, &s.filler->send_buffer, sizeof(int));
-    }
-  }
+  if (app && !s.filler && !s.tail) (void)::send(app.get(), "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
   living_.add(app.get(), s.serial, s.key);
-  s.filler.reset();
   drop_peer(s);
+  // After that, or the program would see it writable before it sees the error.
+  if (app && s.filler) {
+    ::setsockopt(app.get(), SOL_SOCKET, SO_SNDBUF, &s.filler->send_buffer, sizeof(int));
+  }
+  s.filler.reset();
   wake(s);
 }
 
