@@ -161,6 +161,31 @@ def nonblocking_retry():
 
 
 @case
+def retry_in_an_epoll_set():
+    l = listener()
+    addr = l.getsockname()
+    l.close()
+    s = socket.socket()
+    s.setblocking(False)
+    ep = select.epoll()
+    s.connect_ex(addr)
+    ep.register(s, select.EPOLLOUT)
+    failed = [event for _, event in ep.poll(2)]
+    first = err(s.connect, addr)
+    l = socket.socket()
+    l.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    l.bind(addr)
+    l.listen()
+    second = err(s.connect, addr)
+    writable = [event for _, event in ep.poll(2)]
+    ep.modify(s, select.EPOLLIN)
+    l.accept()[0].send(b"hi")
+    readable = [event for _, event in ep.poll(2)]
+    ep.unregister(s)
+    return failed, first, second, writable, readable, s.recv(2)
+
+
+@case
 def masks_unconnected():
     s = socket.socket()
     u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

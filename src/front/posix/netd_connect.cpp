@@ -7,8 +7,10 @@
 #include <cstdio>
 #include <cstring>
 #include <string_view>
+#include <vector>
 
 #include "front/abi/sockaddr.hpp"
+#include "front/posix/epoll_items.hpp"
 #include "front/posix/netd.hpp"
 
 namespace tidewire::posix {
@@ -134,15 +136,21 @@ Outcome Netd::disconnect_stream(const Call& call, Target& t) {
   return Outcome::from(renew_twin(call, s, t.app));
 }
 
-// A connected unix socket cannot be connected again: the caller's descriptor gets a fresh one.
-// Other descriptors of the same socket, and epoll registrations, keep the old one.
+// A connected unix socket cannot be connected again: the caller's descriptor gets a fresh one, also
+// in the epoll sets of its process. Other descriptors of the same socket keep the old one.
 int Netd::renew_twin(const Call& call, Socket& s, int app) {
   Fd fresh = twins_.unconnected();
   if (!fresh) return ENOBUFS;
   if (app >= 0 && is_nonblocking(app)) ::fcntl(fresh.get(), F_SETFL, O_NONBLOCK);
   const int number = static_cast<int>(call.args[0]);
+  const auto watched =
+      tasks_.can_copy() ? epoll_items_of(call.tid, number) : std::vector<EpollItem>{};
   if (!notifier_.replace_fd(call, fresh.get(), number, closes_on_exec(call.tid, number))) {
     return ENOBUFS;
+  }
+  for (const EpollItem& item : watched) {
+    const Fd set = tasks_.take(call.tid, item.set);
+    if (set) add_epoll_item(set.get(), fresh.get(), number, item);
   }
   living_.remove(app, s.serial);
   by_key_.erase(s.key);
