@@ -66,6 +66,7 @@ check 'scripts' scripts
 check 'include rules' python3 tools/check_includes.py
 check 'style' python3 tools/check_style.py
 if [ -e docs/requirements.tsv ]; then check 'docs/compliance.md' python3 tools/compliance.py --check; fi
+check 'docs/programs.md' python3 tools/programs.py --check
 check 'build of the core' build
 check 'symbols of the core' bash tools/check_symbols.sh build/release
 if [ -n "$tidy" ]; then

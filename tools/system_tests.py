@@ -8,8 +8,8 @@ anything else: failed. A test that counts cases of its own prints, as its last l
     only: all               (runs with --all only)
 Files whose name starts with `_` or `lib` are helpers, not tests.
 Environment of a test: TIDEWIRE (the command, readable by every user), TIDEWIRE_SOURCE (the checkout),
-TIDEWIRE_BUILD (the build directory), TIDEWIRE_TEST_ALL (1 with --all), TMPDIR (an own directory, empty,
-writable by every user, removed afterwards). Everything a test leaves running is ended with it.
+TIDEWIRE_BUILD (the build directory), TIDEWIRE_TEST_ALL (1 with --all), TIDEWIRE_TEST_NAME (what selects the
+tests, empty for all), TMPDIR (an own directory, empty, writable by every user, removed afterwards). Everything a test leaves running is ended with it.
 """
 import os
 import pathlib
@@ -102,6 +102,7 @@ def report(tally, name, status, last, timeout, log, seconds, say):
 def run_all(tally, top, build, name_filter, everything, say):
     logs = build / "system-logs"
     logs.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(build / "programs-run", ignore_errors=True)  # records of the last run (programs_table.py)
     public = pathlib.Path(tempfile.mkdtemp(prefix="tidewire-test-"))
     public.chmod(0o755)
     command = public / "tidewire"
@@ -121,7 +122,7 @@ def run_all(tally, top, build, name_filter, everything, say):
             own.chmod(0o1777)
             env = dict(os.environ, TIDEWIRE=str(command), TIDEWIRE_SOURCE=str(top),
                        TIDEWIRE_BUILD=str(build), TMPDIR=str(own),
-                       TIDEWIRE_TEST_ALL="1" if everything else "")
+                       TIDEWIRE_TEST_ALL="1" if everything else "", TIDEWIRE_TEST_NAME=name_filter or "")
             log = logs / f"{path.stem}.log"
             began = time.monotonic()
             status, last = run_one(path, env, chosen["timeout"], log)

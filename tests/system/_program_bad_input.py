@@ -4,6 +4,7 @@ import pathlib
 import signal
 import socket
 
+from _program_rows import shows
 from _programs import PYTHON, TIDEWIRE, check, equal, free_port, session_members
 
 
@@ -94,6 +95,7 @@ def unreachable_hosts(bench):
     server.close()
 
 
+@shows("run itself", "sh -c …", "signals, exit status, killed, children left: passed on; 128+n; nothing is left behind")
 def endings(bench):
     """The exit status is the program's, 128+n for a signal; signals are passed on; a killed run takes its
     programs along."""

@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 
+from _program_rows import shows
 from _programs import (HERE, PYTHON, PATH, Failed, Skipped, check, equal, free_port, need, sha256)
 
 
@@ -61,6 +62,8 @@ def web(bench, size, **more):
 
 # --- curl and wget --------------------------------------------------------------------------------
 
+@shows("curl", "curl -o F http://localhost:P/F",
+       "8 MB (0.5 MB lossy) from a server of the host; `localhost` is tried as ::1, refused at once, then 127.0.0.1")
 def curl_get(bench):
     """curl -o FILE http://localhost:PORT/: localhost is tried as ::1 first and falls back to 127.0.0.1."""
     need("curl")
@@ -69,6 +72,8 @@ def curl_get(bench):
     equal(sha256(bench.dir / "got"), sha256(payload), "what curl got")
 
 
+@shows("curl", ("curl http://10.0.2.2:P/F", "curl http://host.tidewire:P/F"),
+       "the gateway's address and name are this host")
 def curl_by_gateway_address(bench):
     """curl http://10.0.2.2:PORT/ and http://host.tidewire:PORT/ reach this host."""
     need("curl")
@@ -79,6 +84,7 @@ def curl_by_gateway_address(bench):
         equal(sha256(bench.dir / ("got-" + host)), sha256(payload), f"what curl got from {host}")
 
 
+@shows("curl", ("curl --data-binary @F U", "curl -T F U"), "uploads; the server answers with their hash")
 def curl_upload(bench):
     """curl --data-binary @FILE and -T FILE: bytes towards the server."""
     need("curl")
@@ -88,6 +94,8 @@ def curl_upload(bench):
         equal(got.out, sha256(payload), f"hash of the upload with {how[0]}")
 
 
+@shows("nc", "nc -N H P",
+       "a program that writes, closes and ends at once over `rate=2mbit`: all of it arrives; a signal ends the wait")
 def written_before_exit(bench):
     """A program that writes, closes and ends at once: its run delivers what was written, over a slow link too;
     a signal ends the wait."""
@@ -141,6 +149,7 @@ class Collector:
         self.socket.close()
 
 
+@shows("curl", "curl -Z -o F U -o F U …", "twelve connections at once in one process")
 def curl_parallel(bench):
     """curl -Z: twelve transfers at once in one process, without and with one connection kept open."""
     need("curl")
@@ -152,6 +161,8 @@ def curl_parallel(bench):
         equal(sha256(bench.dir / name), sha256(payload), f"{name} of curl -Z")
 
 
+@shows("curl", ("curl http://localhost:P/", "curl http://[::1]:P/"),
+       "without a server: status 7 at once, over both families")
 def curl_refused(bench):
     """curl to a port where nobody listens: status 7, at once, over both families of localhost."""
     need("curl")
@@ -161,6 +172,7 @@ def curl_refused(bench):
         equal(got.wait(), 7, f"status of curl to {host} without a server\n{got.tail()}")
 
 
+@shows("wget", "wget -P F U U U", "three files over one connection kept open")
 def wget_files(bench):
     """wget of three files over one connection that is kept open."""
     need("wget")
@@ -180,6 +192,7 @@ def is_static(path):
     return all(struct.unpack_from("<I", image, table + i * size)[0] != 3 for i in range(count))
 
 
+@shows("busybox-static", "busybox wget -O F U", "no dynamic linker in the program")
 def busybox_wget(bench):
     """busybox-static: a program without a dynamic linker."""
     need("busybox")
@@ -213,6 +226,8 @@ def go_program(bench):
         return _go_program[0]
 
 
+@shows("static Go program", "gonet get U F F F F F F F F",
+       "`CGO_ENABLED=0`, eight transfers at once: epoll, non-blocking connect, goroutines")
 def go_client(bench):
     """A static Go client: eight transfers at once."""
     program = go_program(bench)
@@ -224,6 +239,7 @@ def go_client(bench):
         equal(sha256(bench.dir / name), sha256(payload), f"{name} of the Go client")
 
 
+@shows("static Go program", "gonet echo 20 100000", "server and client in one process")
 def go_echo(bench):
     """A static Go program that is server and client in one run."""
     got = bench.run([go_program(bench), "echo", "20", "100000"]).ok()
@@ -253,6 +269,9 @@ def answers(text):
     return [line for line in text.splitlines() if not line.startswith(";;")]
 
 
+@shows("dig", ("dig -p P @127.0.0.1 D", "dig -p P @127.0.0.1 +tcp D",
+             "dig -p P @10.0.2.2 D", "dig -p P @127.0.0.1 +noedns D"),
+       "a dnsmasq of the host through the gateway, UDP and TCP; a truncated answer is asked for again over TCP")
 def dig_dnsmasq(bench):
     """dig over UDP, over TCP, and from UDP to TCP for an answer that is too long for UDP."""
     need("dig")
@@ -271,6 +290,8 @@ def dig_dnsmasq(bench):
 
 # --- many at once ---------------------------------------------------------------------------------
 
+@shows("ten at once", ("curl -o F U", "wget -O F U", "busybox wget -O F U", "gonet get U F"),
+       "ten programs of five kinds in one run, python3 among them")
 def ten_at_once(bench):
     """Ten programs of five kinds in one run, all at the same time."""
     need("curl", "wget", "busybox", "nc")
@@ -290,6 +311,7 @@ def ten_at_once(bench):
         equal(sha256(bench.dir / f"got{i}"), sha256(payload), f"what program {i} of ten got")
 
 
+@shows("ten at once", "curl -o F U", "ten runs beside each other, each with a network of its own")
 def ten_runs_at_once(bench):
     """Ten `tidewire run` beside each other, each with a network of its own."""
     need("curl")

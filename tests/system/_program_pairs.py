@@ -6,6 +6,7 @@ import socket
 import subprocess
 import threading
 
+from _program_rows import shows
 from _programs import PYTHON, TIDEWIRE, Failed, check, equal, free_port, need, sha256
 
 
@@ -28,6 +29,7 @@ def exchange(bench, port, data, half_close=True):
 
 # --- nc -------------------------------------------------------------------------------------------
 
+@shows("nc", ("nc -lk P", "nc -N H P", "nc -lN P"), "in one run: three connections after each other, bytes both ways")
 def nc_in_one_run(bench):
     """nc -lk and nc in one run: three connections one after the other, and bytes the other way."""
     need("nc")
@@ -49,6 +51,7 @@ def nc_in_one_run(bench):
     equal(sha256(bench.dir / "back"), sha256(bench.dir / "in1"), "what nc got from nc -l")
 
 
+@shows("nc", ("nc -u -l P", "nc -u H P"), "in one run: datagrams")
 def nc_datagrams(bench):
     """nc -u and nc -u -l in one run."""
     need("nc")
@@ -63,6 +66,7 @@ def nc_datagrams(bench):
     equal(sha256(bench.dir / "got"), sha256(bench.dir / "in"), "what nc -u -l got")
 
 
+@shows("nc", ("nc -lk H P", "host: nc -N H P"), "published; clients of the host after each other")
 def nc_published(bench):
     """nc -lk in a run; clients outside reach it through a published port, one after the other."""
     need("nc")
@@ -95,6 +99,8 @@ def probe(port, data):
             return True
 
 
+@shows("nc", ("nc -lN H P", "nc -N H P"),
+       "server and client in two runs: bytes cross two described networks, both ways")
 def nc_between_runs(bench):
     """Server and client in two runs: their bytes cross both described networks."""
     need("nc")
@@ -121,6 +127,8 @@ def listening(bench, server, port):
     return f":{port:04X} 00000000:0000 0A" in pathlib.Path("/proc/net/tcp").read_text()
 
 
+@shows("nc", ("host: tidewire nc -lk P", "host: nc -N H P", "host: tidewire nc H P"),
+       "`tidewire nc` as server and as client of the system's nc")
 def system_nc_with_tidewire_nc(bench):
     """`tidewire nc -lk PORT` is published on the host; the system's nc talks through our TCP with it.
     And `tidewire nc` as a client of the system's nc -l."""
@@ -163,6 +171,7 @@ def ftp_command(bench, port):
             "-r", f"{low}-{low + 20}"]
 
 
+@shows("ftp", ("python3 -m pyftpdlib -p P", "tnftp -n -v"), "in one run, passive: put, list, get")
 def ftp_passive(bench):
     """tnftp and pyftpdlib in one run: listing, put, get, all passive."""
     need("tnftp")
@@ -183,6 +192,8 @@ def ftp_passive(bench):
     equal(sha256(bench.dir / "down"), sha256(payload), "the file got by ftp")
 
 
+@shows("ftp", ("python3 -m pyftpdlib -p P", "host: curl -o F ftp://H:P/file"),
+       "control and data ports published (EPSV)")
 def ftp_outside(bench):
     """curl on the host fetches by ftp from a server under run, control and data ports published (EPSV)."""
     need("curl")
@@ -205,6 +216,7 @@ def ftp_outside(bench):
     server.stop()
 
 
+@shows("telnet", ("busybox telnetd -F -p P", "busybox telnet", "inetutils-telnet"), "in one run: a dialogue over a pty")
 def telnet_in_one_run(bench):
     """busybox telnetd with the clients of busybox and of inetutils in one run: a dialogue over a pty."""
     need("busybox", "inetutils-telnet")
@@ -225,6 +237,7 @@ def telnet_in_one_run(bench):
               f"the telnet dialogue was {part!r}\n{client.tail()}")
 
 
+@shows("telnet", "busybox telnetd -F -p P", "published; inetutils-telnet on the host")
 def telnet_published(bench):
     """The system's telnet on the host to a telnetd under run."""
     need("busybox", "inetutils-telnet")

@@ -2,6 +2,7 @@
 import socket
 import threading
 
+from _program_rows import shows
 from _programs import PYTHON, Failed, check, equal, free_port, need
 
 
@@ -94,6 +95,9 @@ child.stdin.close(); child.wait()
 """
 
 
+@shows("python3", "python3 S",
+       "with `--ephemeral 40000-40039 --time-wait 3s` two programs use up the ports to one destination: "
+       "EADDRNOTAVAIL for both, another destination works, ports come back after TIME-WAIT")
 def ephemeral_ports(bench):
     """Two programs use up the ports to one destination: both get EADDRNOTAVAIL, another destination still
     works, the ports come back after close and TIME-WAIT."""
@@ -142,6 +146,9 @@ print("later", ask())
 """
 
 
+@shows("python3", "python3 S",
+       "bind() by a second process: EADDRINUSE, for the address, the wildcards and with SO_REUSEADDR; free after "
+       "close")
 def taken_port(bench):
     """A second process that binds a taken port gets EADDRINUSE, until the first has closed it."""
     program = script(bench, "taken.py", TAKEN)
@@ -256,6 +263,9 @@ for case in cases:
 """
 
 
+@shows("python3", "python3 S",
+       "::1 by TCP and UDP, dual-stack listeners, mapped addresses, IPV6_V6ONLY, packet info, hop limit and traffic "
+       "class: the same output as with kernel sockets")
 def ipv6_loopback(bench):
     """::1 by TCP and UDP, dual-stack listeners, IPV6_V6ONLY, control messages: as with the kernel's sockets."""
     program = script(bench, "six.py", IPV6)

@@ -12,6 +12,7 @@ import threading
 import urllib.request
 
 from _program_clients import go_program
+from _program_rows import shows
 from _programs import PYTHON, TIDEWIRE, Failed, check, equal, free_port, need, sha256
 
 
@@ -45,6 +46,8 @@ def fetch_many(bench, port, count, path="/payload", at_once=6):
     return bodies
 
 
+@shows("python3", ("python3 -m http.server --bind H P", "host: curl -o F U"),
+       "published; fetched from the host, file and listing")
 def python_http_server(bench):
     """python3 -m http.server, published, fetched from the host by curl; directory listing and a file."""
     need("curl")
@@ -58,6 +61,8 @@ def python_http_server(bench):
     server.stop()
 
 
+@shows("python3", "python3 -m http.server P",
+       "over `rate=1500kbit`: what was written before close() arrives whole, however long it takes")
 def close_with_a_full_buffer(bench):
     """http.server shuts down and closes while much of its answer waits behind a slow link: all of it arrives."""
     payload = bench.payload(400_000)
@@ -71,6 +76,7 @@ def close_with_a_full_buffer(bench):
     server.stop()
 
 
+@shows("python3", "python3 -m http.server 80", "a plain user may bind port 80 of the virtual host")
 def privileged_port(bench):
     """A plain user may bind port 80 of the virtual host; -15 at the end is the signal it was sent."""
     if not bench.stack:
@@ -83,6 +89,9 @@ def privileged_port(bench):
     equal(status, 128 + 15, f"exit status of run after SIGTERM\n{server.tail()}")
 
 
+@shows("nginx", ("nginx -c F -p D", "host: curl -o F U -o F U"),
+       "published; two workers, sendfile, tcp_nopush: a large file six times, keep-alive; with `reuseport` both "
+       "workers get connections")
 def nginx_two_workers(bench):
     """nginx with two workers, sendfile and tcp_nopush: one shared listener and one with reuseport, where
     both workers must get connections; a large file; keep-alive."""
@@ -112,6 +121,7 @@ def nginx_two_workers(bench):
     server.stop()
 
 
+@shows("static Go program", "gonet serve H:P F", "published; `http.ServeFile` (sendfile), six transfers")
 def go_server(bench):
     """A static Go server with sendfile, published."""
     payload = bench.payload(bench.size(3_000_000, 200_000))
@@ -144,6 +154,8 @@ def benchmark_ok(process, tests):
           f"redis-benchmark reported {rates}\n{process.tail()}")
 
 
+@shows("redis", ("redis-server --port P", "host: redis-benchmark -p P -t set,get,lpush,mset"),
+       "published; a value of 1 MB comes back through redis-cli; the benchmark is of the host")
 def redis_published(bench):
     """redis-server published, redis-cli and redis-benchmark on the host: a value of 1 MB comes back equal."""
     need("redis-server", "redis-benchmark", "redis-cli")
@@ -161,6 +173,8 @@ def redis_published(bench):
     server.stop()
 
 
+@shows("redis", ("redis-server --port P", "redis-benchmark -h localhost -p P -c 20", "redis-benchmark -p P -P 16"),
+       "in one run; 20 clients; pipelines of 16")
 def redis_in_one_run(bench):
     """redis-server and redis-benchmark in one run, over the loopback of the virtual host."""
     need("redis-server", "redis-benchmark", "redis-cli")
@@ -201,6 +215,7 @@ def iperf_server(bench, start, port, **more):
     return server
 
 
+@shows("iperf3", ("iperf3 -c H -p P", "iperf3 -c H -p P -R", "iperf3 -c H -p P -P 4"), "server on the host")
 def iperf_client(bench):
     """iperf3 -c to a server on the host: forwards, backwards, four streams."""
     need("iperf3")
@@ -212,6 +227,8 @@ def iperf_client(bench):
         iperf_moved(end, how)
 
 
+@shows("iperf3", ("iperf3 -s -p P", "host: iperf3 -c H -p P -R"),
+       "published; client on the host, also `--bidir` on the clean link")
 def iperf_published(bench):
     """iperf3 -s published, the client on the host; both ways at once on the clean link."""
     need("iperf3")
@@ -226,6 +243,8 @@ def iperf_published(bench):
     server.stop()
 
 
+@shows("iperf3", ("iperf3 -c H -p P -u", "iperf3 -c H -p P -u -R"),
+       "nothing lost on the clean link, 0.5 to 5 % on the lossy one")
 def iperf_udp(bench):
     """iperf3 -u: nothing is lost on the clean link, about 2 % on the lossy one, in both directions."""
     need("iperf3")
@@ -248,6 +267,8 @@ def iperf_udp(bench):
                                      f"expected {least} to {most}")
 
 
+@shows("python3", "python3 S P 600",
+       "600 datagrams of 4 to 1472 bytes, echoed: each that arrives is intact; loss as described")
 def udp_intact(bench):
     """Datagrams of many sizes to a server on the host and back: what arrives is intact, what is lost fits."""
     server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

@@ -4,12 +4,14 @@
 A scenario is a function that takes a Bench, does what a user would do and raises Failed if something is
 wrong. The scenarios are in _program_*.py, the programs_*.py say which run in which surroundings:
     programs_clean.py [--plain|--kernel|--stack] [--only WORD] [--jobs N] [--keep]
+Each scenario declares what docs/programs.md says of it (_program_rows.py); a row whose command did not run fails.
 """
 import argparse
 import atexit
 import concurrent.futures
 import contextlib
 import hashlib
+import json
 import os
 import pathlib
 import random
@@ -21,6 +23,8 @@ import sys
 import tempfile
 import threading
 import time
+
+from _program_rows import missing
 
 # A shell that starts the tests in the background has them ignore SIGINT, and a shell under test cannot trap
 # what was ignored when it started.
@@ -203,6 +207,11 @@ class Surroundings:
         self.mode, self.net, self.options, self.label = mode, net, list(options), label
         self.launcher, self.slack = list(launcher), slack
 
+    @property
+    def key(self):
+        """How docs/programs.md calls them."""
+        return self.label or ("lossy" if self.net else "clean")
+
 
 class Bench:
     """The surroundings of one scenario: an own directory, processes that end with it."""
@@ -213,6 +222,7 @@ class Bench:
         self.lossy = bool(around.net) and self.stack
         self.processes = []
         self.servers = []
+        self.ran = []  # (on the host?, the words of the command)
         self.env = {"PATH": PATH, "HOME": str(directory), "TMPDIR": str(directory), "LC_ALL": "C",
                     "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "ignore"}
         # Under ASan a wrong exit status says what a leak report cannot, so keep the defaults.
@@ -264,6 +274,7 @@ class Bench:
 
     def run(self, argv, publish=(), options=(), limit=60, stdin=None, seed=None, net=None, name=None):
         """Starts a program under `tidewire run` (or as the mode says)."""
+        self.ran.append((False, " ".join(map(str, argv))))
         return self.start(self.command(argv, publish, options, seed, net), name or "run", limit, stdin)
 
     def script(self, text, *args, **more):
@@ -272,6 +283,7 @@ class Bench:
 
     def host(self, argv, limit=60, stdin=None, name=None):
         """Starts a program of the host, outside of any run."""
+        self.ran.append((True, " ".join(map(str, argv)).replace(TIDEWIRE, "tidewire")))
         return self.start([str(a) for a in argv], name or pathlib.Path(str(argv[0])).name, limit, stdin)
 
     def start(self, argv, name, limit, stdin):
@@ -350,6 +362,8 @@ def run_scenario(scenario, around, top):
     left = bench.close()
     if verdict == "pass" and left:
         verdict, text = "FAIL", f"processes left behind: {left}"
+    if verdict == "pass" and bench.stack and (lost := missing(scenario, bench.ran)):
+        verdict, text = "FAIL", f"declared, but not run: {lost}"
     return verdict, text, time.monotonic() - began
 
 
@@ -365,6 +379,14 @@ def arguments():
     return parser.parse_args()
 
 
+def write_record(record):
+    """Keeps what was run beside the build, for the test that holds docs/programs.md against it."""
+    if build := os.environ.get("TIDEWIRE_BUILD"):
+        directory = pathlib.Path(build, "programs-run")
+        directory.mkdir(exist_ok=True)
+        (directory / f"{pathlib.Path(sys.argv[0]).stem}.json").write_text(json.dumps(record, indent=1))
+
+
 def main(sets):
     """sets: [(Surroundings, [scenario, ...]), ...]. Exits with the status of the test."""
     given = arguments()
@@ -376,6 +398,7 @@ def main(sets):
         print(f"{TIDEWIRE} is not built")
         sys.exit(77)
     tally = {"pass": 0, "FAIL": 0, "skip": 0}
+    record = []
     with concurrent.futures.ThreadPoolExecutor(given.jobs) as pool:
         futures = {}
         for around, scenarios in sets:
@@ -390,11 +413,15 @@ def main(sets):
             if verdict == "skip" and IN_CI and os.geteuid() == 0:
                 verdict, text = "FAIL", "may not be skipped here: " + text
             tally[verdict] += 1
+            if around.mode == "stack":
+                record.append({"scenario": scenario.__name__, "in": around.key, "verdict": verdict})
             what = scenario.__name__ + "".join(f" ({word})" for word in (around.label, around.net) if word)
             print(f"{verdict}  {what}  {seconds:.1f} s{'  ' if text else ''}{text}", flush=True)
     if given.keep:
         print(f"kept {top}")
     else:
         shutil.rmtree(top, ignore_errors=True)
+    if not given.only and given.mode is None and given.net is None:
+        write_record(record)
     print(f"{tally['pass']} passed, {tally['FAIL']} failed, {tally['skip']} skipped", flush=True)
     sys.exit(1 if tally["FAIL"] else 0)

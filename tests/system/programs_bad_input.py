@@ -4,5 +4,7 @@
 import _program_bad_input as bad_input
 from _programs import Surroundings, main
 
+SETS = [(Surroundings(), bad_input.SCENARIOS)]
+
 if __name__ == "__main__":
-    main([(Surroundings(), bad_input.SCENARIOS)])
+    main(SETS)

@@ -8,9 +8,10 @@ import _program_pairs as pairs
 import _program_servers as servers
 from _programs import Surroundings, main
 
+SCENARIOS = clients.SCENARIOS + servers.SCENARIOS + pairs.SCENARIOS
+SETS = [(Surroundings(), SCENARIOS)]
+
 if __name__ == "__main__":
-    scenarios = clients.SCENARIOS + servers.SCENARIOS + pairs.SCENARIOS
-    sets = [(Surroundings(), scenarios)]
     if os.environ.get("TIDEWIRE_TEST_ALL"):
-        sets.append((Surroundings(mode="kernel", label="kernel sockets"), scenarios))
-    main(sets)
+        SETS.append((Surroundings(mode="kernel", label="kernel sockets"), SCENARIOS))
+    main(SETS)

@@ -47,7 +47,9 @@ def needed_calls_denied(bench):
 SHORT = clients.SHORT + servers.SHORT + pairs.SHORT + ports.SCENARIOS
 ALL = clients.SCENARIOS + servers.SCENARIOS + pairs.SCENARIOS + ports.SCENARIOS
 
+SETS = [(Surroundings(), [filter_denies, doctor_in_a_container, needed_calls_denied]),
+        (Surroundings(launcher=FILTER, label="container"), SHORT),
+        (Surroundings(options=["--without", WITHOUT], label="old kernel"), ALL)]
+
 if __name__ == "__main__":
-    main([(Surroundings(), [filter_denies, doctor_in_a_container, needed_calls_denied]),
-          (Surroundings(launcher=FILTER, label="container"), SHORT),
-          (Surroundings(options=["--without", WITHOUT], label="old kernel"), ALL)])
+    main(SETS)

@@ -6,5 +6,7 @@ import _program_pairs as pairs
 import _program_servers as servers
 from _programs import LOSSY, Surroundings, main
 
+SETS = [(Surroundings(net=LOSSY), clients.SCENARIOS + servers.SCENARIOS + pairs.SCENARIOS)]
+
 if __name__ == "__main__":
-    main([(Surroundings(net=LOSSY), clients.SCENARIOS + servers.SCENARIOS + pairs.SCENARIOS)])
+    main(SETS)

@@ -4,5 +4,7 @@
 import _program_ports as ports
 from _programs import LOSSY, Surroundings, main
 
+SETS = [(Surroundings(), ports.SCENARIOS), (Surroundings(net=LOSSY), ports.SCENARIOS)]
+
 if __name__ == "__main__":
-    main([(Surroundings(), ports.SCENARIOS), (Surroundings(net=LOSSY), ports.SCENARIOS)])
+    main(SETS)
