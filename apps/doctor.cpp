@@ -17,8 +17,10 @@
 #include <vector>
 
 #include "apps/commands.hpp"
+#include "apps/program.hpp"
 #include "front/gateway/address_map.hpp"
 #include "front/posix/features.hpp"
+#include "front/posix/own_network.hpp"
 #include "runtime/fd.hpp"
 
 namespace tidewire::apps {
@@ -131,6 +133,22 @@ void check_devices(std::vector<Finding>& findings, const std::string& container)
   }
 }
 
+void check_own_network(std::vector<Finding>& findings) {
+  const posix::OwnNetworkConfig config = network_to_show(1500);
+  const auto failure = posix::probe_own_network(config);
+  if (!failure) {
+    findings.push_back({Grade::good,
+                        "a network namespace for programs under run: what is not intercepted leads "
+                        "nowhere",
+                        ""});
+  } else {
+    findings.push_back(
+        {Grade::limited, "no network namespace for programs: " + explain(*failure, config),
+         "run leaves programs in this host's: sockets that it does not intercept, such as "
+         "io_uring's, are this host's"});
+  }
+}
+
 void check_io_uring(std::vector<Finding>& findings, const std::string& container) {
   io_uring_params parameters{};
   const runtime::Fd ring(static_cast<int>(syscall(SYS_io_uring_setup, 2U, &parameters)));
@@ -203,6 +221,7 @@ int examine() {
   check_interception(findings, container);
   check_yama(findings);
   check_devices(findings, container);
+  check_own_network(findings);
   check_io_uring(findings, container);
   check_af_xdp(findings, container);
   check_sockets(findings);

@@ -97,6 +97,7 @@ HostControl::~HostControl() { network_.on_change({}); }
 /// By a command or by a scenario: the programs hear of the MTU, people of the rest.
 void HostControl::changed() {
   backend_.set_mtu(network_.host_interface(), network_.mtu());
+  program_.show_mtu(network_.mtu());
   if (network_.net() != net_) {
     net_ = network_.net();
     const std::string net = device::to_string(net_);

@@ -84,20 +84,33 @@ bool Joined::start(const NetworkOptions& network) {
   posix::LaunchConfig launch;
   launch.argv = options_.argv;
   launch.features = posix::probe_features();
+  std::uint32_t mtu = 1500;
+  bool no_host = false;
   for (const control::Record& record : *welcome) {
     if (record.kind() == "host") host_process_ = record.get("pid");
     if (record.kind() == "joined") {
       // Who answers the calls decides how they wait.
       launch.features.wait_killable = record.get("wait_killable") == "1";
+      no_host = record.get("no_host") == "1";
+      mtu = static_cast<std::uint32_t>(record.number("mtu").value_or(mtu));
     }
   }
   if (const std::string unknown = switch_off(launch.features, options_.without); !unknown.empty()) {
     throw Failure("--without: there is no feature called " + unknown, kOwnFailure);
   }
   launch.filter.allow_io_uring = options_.allow_io_uring;
+  if (options_.own_network) launch.network = network_to_show(mtu);
+  launch.network_needed = no_host && options_.allow_io_uring;
+  if (launch.network_needed && !launch.network) {
+    throw Failure("host " + host_.name() +
+                      " runs with --no-host: with --io-uring --no-netns its programs could reach "
+                      "this host all the same",
+                  kOwnFailure);
+  }
   if (auto started = launcher_.start(launch); !started) {
     throw Failure(started.error(), kOwnFailure);
   }
+  if (!options_.quiet) report_no_network(launcher_.network_refused());
   // Until the host has it the program's first call waits. Our own copy goes: with the host's end
   // the calls fail instead of waiting for ever.
   const posix::Fd listener = launcher_.take_listener();

@@ -85,6 +85,8 @@ control::Reply Joining::ask(const control::Request& request, const std::string& 
   members_[request.connection] = {.since = runtime::Clock::now()};
   control::Record answer("joined");
   answer.add("wait_killable", std::uint64_t{features.wait_killable});
+  answer.add("mtu", std::uint64_t{network_.mtu()});
+  answer.add("no_host", std::uint64_t{options_.no_host});
   return {.lines = host + to_line(answer), .more = {}, .error = {}, .keep = true};
 }
 

@@ -18,6 +18,28 @@ bool asks_to_stop(int signal) {
   return signal == SIGINT || signal == SIGTERM || signal == SIGHUP || signal == SIGQUIT;
 }
 
+namespace {
+
+void report_uncovered(posix::Uncovered what, const std::string& program, bool own_network) {
+  const auto tell = [&](const char* text) {
+    fmt::print(stderr, "tidewire: {} {}\n", program, text);
+  };
+  switch (what) {
+    case posix::Uncovered::io_uring:
+      tell(own_network ? "uses io_uring: sockets that it makes or connects through it lead nowhere"
+                       : "uses io_uring: sockets that it makes through it are this host's");
+      break;
+    case posix::Uncovered::other_listener:
+      tell("asks for a seccomp listener of its own: the kernel refuses it one (EBUSY)");
+      break;
+    case posix::Uncovered::lost_privileges:
+      tell("is setuid, setgid or has capabilities: it runs without them here");
+      break;
+  }
+}
+
+}  // namespace
+
 Program::Program(runtime::Driver& driver, posix::Backend& backend, ProgramConfig config)
     : driver_(driver), name_(config.argv.front()), wait_(config.wait), interceptor_(backend) {
   posix::InterceptorConfig start;
@@ -29,9 +51,17 @@ Program::Program(runtime::Driver& driver, posix::Backend& backend, ProgramConfig
   features_ = start.features;
   start.allow_io_uring = config.allow_io_uring;
   start.hooks = std::move(config.hooks);
+  if (!config.quiet) {
+    start.hooks.on_uncovered = [this](posix::Uncovered what, const std::string& program) {
+      report_uncovered(what, program, interceptor_.network() != nullptr);
+    };
+  }
+  start.network = std::move(config.network);
+  start.network_needed = config.network_needed;
   if (auto started = interceptor_.start(std::move(start)); !started) {
     throw Failure(started.error(), kOwnFailure);
   }
+  if (!config.quiet) report_no_network(interceptor_.network_refused());
   signals_ = std::make_unique<posix::SignalRelay>();
   auto& poller = driver_.poller();
   if (auto watch = poller.add(interceptor_.descriptor(), runtime::kIoRead, *this)) watch_ = *watch;
@@ -45,6 +75,30 @@ Program::~Program() {
   driver_.remove_task(*this);
   driver_.poller().remove(watch_);
   driver_.poller().remove(signal_watch_);
+}
+
+posix::OwnNetworkConfig network_to_show(std::uint32_t mtu) {
+  posix::OwnNetworkConfig config;
+  config.address = {kHostAddress, kPrefixLength};
+  config.gateway = kGatewayAddress;
+  config.mac = kHostMac;
+  config.mtu = mtu;
+  return config;
+}
+
+void report_no_network(const std::string& why) {
+  if (why.empty()) return;
+  fmt::print(stderr,
+             "tidewire: {}: sockets that are not intercepted are this host's (--no-netns: so be "
+             "it)\n",
+             why);
+}
+
+void Program::show_mtu(std::uint32_t mtu) {
+  const posix::OwnNetwork* network = interceptor_.network();
+  if (network != nullptr && network->interface) {
+    posix::set_interface_mtu(network->control.get(), mtu);
+  }
 }
 
 void report_failed_start(const std::string& name, const posix::Ending& ending) {
@@ -103,8 +157,8 @@ std::unique_ptr<posix::StackBackend> make_backend(VirtualNetwork& network) {
       {network.host_interface(),
        {.name = "eth0",
         .index = 2,
-        .address = {kHostAddress, 24},
-        .mac = {{0x02, 0x00, 0x0a, 0x00, 0x02, 0x0f}},
+        .address = {kHostAddress, kPrefixLength},
+        .mac = kHostMac,
         .mtu = network.mtu(),
         .loopback = false}},
   };

@@ -29,12 +29,19 @@ struct ProgramConfig {
   std::vector<std::string> argv;
   std::string without;  ///< kernel features not to use, comma separated
   bool allow_io_uring = false;
+  std::optional<posix::OwnNetworkConfig> network;
+  bool network_needed = false;  ///< else it runs without where the kernel gives none
+  bool quiet = false;           ///< do not tell what is not covered
   posix::NetdHooks hooks;
   WaitFor wait = WaitFor::joined;
 };
 
 /// True for signals that ask a command to end.
 bool asks_to_stop(int signal);
+/// The virtual host as a network namespace shows it.
+posix::OwnNetworkConfig network_to_show(std::uint32_t mtu);
+/// Says on standard error why a program has no network namespace, if `why` is not empty.
+void report_no_network(const std::string& why);
 /// Says on standard error why a program was not executed, if that is how it ended.
 void report_failed_start(const std::string& name, const posix::Ending& ending);
 
@@ -63,6 +70,8 @@ class Program final : public runtime::Task, public runtime::IoHandler {
   /// After run(): bytes that programs wrote before they ended still wait for room in the stack.
   bool delivering() const { return interceptor_.delivering(); }
   std::optional<posix::SocketUse> use_of(posix::SocketRef ref) { return interceptor_.use_of(ref); }
+  /// The interface of the program's network namespace, if it has one, has this MTU from now on.
+  void show_mtu(std::uint32_t mtu);
   /// The program has ended, and a signal asked to stop since then.
   bool interrupted() const noexcept { return interrupted_; }
 

@@ -52,6 +52,7 @@ struct RunOptions {
   std::string wait = "joined";
   bool quiet = false;
   bool io_uring = false;
+  bool no_netns = false;
 
   WaitFor wait_for() const {
     if (wait == "all") return WaitFor::all;
@@ -79,6 +80,7 @@ std::string repeat_command(const RunOptions& options) {
   for (const std::string& spec : options.network.publish)
     command += " --publish " + shell_word(spec);
   if (options.network.no_host) command += " --no-host";
+  if (options.no_netns) command += " --no-netns";
   if (!options.network.ephemeral.empty()) command += " --ephemeral " + options.network.ephemeral;
   if (!options.network.time_wait.empty()) command += " --time-wait " + options.network.time_wait;
   if (options.network.memory != NetworkOptions::kMemory) {
@@ -107,6 +109,9 @@ int run_on_kernel(const RunOptions& options) {
                   {.argv = options.argv,
                    .without = options.without,
                    .allow_io_uring = options.io_uring,
+                   .network = {},
+                   .network_needed = false,
+                   .quiet = options.quiet,
                    .hooks = {},
                    .wait = options.wait_for()});
   return program.run();
@@ -162,6 +167,8 @@ std::optional<int> join(const RunOptions& options, control::Client host) {
                     {.argv = options.argv,
                      .without = options.without,
                      .allow_io_uring = options.io_uring,
+                     .own_network = !options.no_netns,
+                     .quiet = options.quiet,
                      .wait = options.wait_for()});
 }
 
@@ -229,6 +236,9 @@ int run_program(const RunOptions& options, VirtualNetwork& network,
         {.argv = options.argv,
          .without = options.without,
          .allow_io_uring = options.io_uring,
+         .network = options.no_netns ? std::nullopt : std::optional(network_to_show(network.mtu())),
+         .network_needed = options.network.no_host && options.io_uring,
+         .quiet = options.quiet,
          .hooks = make_hooks(network, *backend, options.network.published, options.quiet),
          .wait = options.wait_for()});
     HostControl control(network, *backend, program, options.network,
@@ -252,6 +262,12 @@ int run_program(const RunOptions& options, VirtualNetwork& network,
 
 int run_on_stack(RunOptions& options) {
   options.network.check(kOwnFailure);
+  if (options.network.no_host && options.io_uring && options.no_netns) {
+    throw Failure(
+        "--no-host with --io-uring needs a network namespace for the program: leave --no-netns "
+        "away, or --io-uring",
+        kOwnFailure);
+  }
   if (!options.json.empty()) {
     std::ofstream probe(options.json, std::ios::app);
     if (!probe) {
@@ -311,7 +327,10 @@ void add_run(CLI::App& app, int& status) {
       ->check(CLI::IsMember({"stack", "kernel"}))
       ->capture_default_str();
   command->add_flag("--io-uring", options->io_uring,
-                    "Let the program use io_uring (its sockets then are this host's)");
+                    "Let the program use io_uring (sockets that it makes that way lead nowhere)");
+  command->add_flag("--no-netns", options->no_netns,
+                    "Leave the program in this host's network namespace: what is not intercepted "
+                    "is this host's");
   command
       ->add_option("--without", options->without,
                    "Behave as on a kernel without these features (comma separated)")

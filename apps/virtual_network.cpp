@@ -14,8 +14,6 @@ namespace tidewire::apps {
 
 namespace {
 
-constexpr std::uint8_t kPrefix = 24;
-
 StackConfig stack_config(const NetworkOptions& options) {
   StackConfig config;
   config.timer_accuracy = Duration::micros(250);
@@ -165,7 +163,7 @@ void VirtualNetwork::configure_host() {
                                              origin_);
   must(interface.has_value(), "host interface");
   host_interface_ = *interface;
-  must(host_.add_address(host_interface_, {kHostAddress, kPrefix}, origin_).has_value(),
+  must(host_.add_address(host_interface_, {kHostAddress, kPrefixLength}, origin_).has_value(),
        "host address");
   must(
       host_.add_route({.destination = {}, .gateway = kGatewayAddress, .interface = host_interface_})
@@ -185,13 +183,13 @@ void VirtualNetwork::configure_gateway(const NetworkOptions& options, int status
   must(interface.has_value(), "gateway interface");
   gateway_interface_ = *interface;
   for (const IpAddress& address : {kGatewayAddress, kResolverAddress}) {
-    must(gateway_stack_.add_address(*interface, {address, kPrefix}, origin_).has_value(),
+    must(gateway_stack_.add_address(*interface, {address, kPrefixLength}, origin_).has_value(),
          "gateway address");
   }
   driver_.attach(gateway_stack_, *interface, *gateway_device_);
   gateway::GatewayConfig config;
   config.address = kGatewayAddress;
-  config.network = {kGatewayAddress, kPrefix};
+  config.network = {kGatewayAddress, kPrefixLength};
   config.resolver = kResolverAddress;
   config.default_target = kHostAddress;
   config.host_resolver = gateway::host_resolver();

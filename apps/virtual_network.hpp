@@ -24,6 +24,8 @@
 namespace tidewire::apps {
 
 inline constexpr IpAddress kHostAddress = IpAddress::v4(10, 0, 2, 15);
+inline constexpr std::uint8_t kPrefixLength = 24;
+inline constexpr MacAddress kHostMac{{0x02, 0x00, 0x0a, 0x00, 0x02, 0x0f}};
 inline constexpr IpAddress kGatewayAddress = IpAddress::v4(10, 0, 2, 2);
 inline constexpr IpAddress kResolverAddress = IpAddress::v4(10, 0, 2, 3);
 

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 
 namespace tidewire::posix {
 namespace {
@@ -40,6 +41,10 @@ class Program {
   void give(std::uint32_t action) { emit(BPF_RET | BPF_K, 0, 0, action); }
   void give_if_equal(std::uint32_t value, std::uint32_t action) {
     emit(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, value);
+    give(action);
+  }
+  void give_if_any(std::uint32_t bits, std::uint32_t action) {
+    emit(BPF_JMP | BPF_JSET | BPF_K, 0, 1, bits);
     give(action);
   }
   void give_unless_equal(std::uint32_t value, std::uint32_t action) {
@@ -81,6 +86,17 @@ void socket_call(Program& p) {
   p.give_if_equal(AF_INET, notify);
   p.give_if_equal(AF_INET6, notify);
   p.give_if_equal(AF_PACKET, notify);
+  // These put their data on TCP or UDP sockets of the kernel's own.
+  for (const std::uint32_t family : {AF_SMC, AF_RDS, AF_RXRPC}) {
+    p.give_if_equal(family, SECCOMP_RET_ERRNO | EAFNOSUPPORT);
+  }
+  p.give(allow);
+}
+
+void seccomp_call(Program& p) {
+  // Only one listener can be in force: whoever asks for another is told so by the kernel.
+  p.load(low_half(1));
+  p.give_if_any(SECCOMP_FILTER_FLAG_NEW_LISTENER, notify);
   p.give(allow);
 }
 
@@ -119,7 +135,8 @@ std::vector<sock_filter> build_filter(const FilterOptions& options) {
                             SYS_shutdown, SYS_sendmsg, SYS_recvmsg, SYS_sendmmsg, SYS_recvmmsg}) {
     p.give_if_equal(static_cast<std::uint32_t>(number), notify);
   }
-  if (!options.allow_io_uring) p.give_if_equal(SYS_io_uring_setup, no_such_call);
+  p.give_if_equal(SYS_io_uring_setup, options.allow_io_uring ? notify : no_such_call);
+  p.when(SYS_seccomp, [&] { seccomp_call(p); });
   p.give(allow);
   return p.take();
 }

@@ -72,8 +72,29 @@ void close_inherited(int keep) {
 }
 
 void say(int control, GuardMessage::Kind kind, int value, int fd = -1) {
-  GuardMessage message{kind, value};
+  GuardMessage message{kind, value, 0, 0};
   (void)runtime::send_with_fd(control, &message, sizeof message, fd);
+}
+
+/// The program's namespaces are the guard's; what outlives this call holds them.
+OwnNetwork set_up_network(int control, const OwnNetworkConfig& config) {
+  auto made = enter_own_network(config);
+  if (!made) {
+    const NetworkFailure& failure = made.error();
+    const GuardMessage message{GuardMessage::Kind::network_failed, failure.error,
+                               static_cast<std::int32_t>(failure.step), failure.detail};
+    (void)runtime::send_with_fd(control, &message, sizeof message, -1);
+    ::_exit(125);
+  }
+  const int bits = (made->own_users ? has_own_users : 0) + (made->interface ? has_interface : 0) +
+                   (made->tun ? has_tun : 0);
+  const GuardMessage message{GuardMessage::Kind::network, bits, made->index, 0};
+  (void)runtime::send_with_fd(control, &message, sizeof message, -1);
+  if (made->control) say(control, GuardMessage::Kind::network_control, 0, made->control.get());
+  if (made->carrier) say(control, GuardMessage::Kind::network_carrier, 0, made->carrier.get());
+  made->control.reset();
+  made->carrier.reset();
+  return std::move(*made);
 }
 
 // What the program's process reports before it executes; through pipes, as sendmsg is filtered.
@@ -82,22 +103,27 @@ struct Report {
   int error;
 };
 
-[[noreturn]] void program_main(const LaunchConfig& config, const SavedSignals& saved,
-                               int report_pipe, int go_pipe) {
-  Report report{-1, 0};
+Report install_filter(const LaunchConfig& config) {
   std::vector<sock_filter> code = build_filter(config.filter);
   sock_fprog program{static_cast<unsigned short>(code.size()), code.data()};
   unsigned long flags = SECCOMP_FILTER_FLAG_NEW_LISTENER;
   if (config.features.wait_killable) flags |= abi::filter_flag_wait_killable;
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return {-1, errno};
+  const int listener = abi::seccomp(SECCOMP_SET_MODE_FILTER, flags, &program);
+  return {listener, listener < 0 ? errno : 0};
+}
+
+[[noreturn]] void program_main(const LaunchConfig& config, const SavedSignals& saved,
+                               int report_pipe, int go_pipe) {
+  Report report{-1, 0};
   std::vector<char*> argv;
   for (const std::string& word : config.argv) argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);
   restore_signals(saved);
-  if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
+  if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) {
     report.error = errno;
-  } else {
-    report.listener = abi::seccomp(SECCOMP_SET_MODE_FILTER, flags, &program);
-    if (report.listener < 0) report.error = errno;
+  } else if (config.intercept) {
+    report = install_filter(config);
   }
   (void)!::write(report_pipe, &report, sizeof report);
   char go = 0;
@@ -204,6 +230,8 @@ void guard_main(int control, const LaunchConfig& config) {
   set_up_signals(saved);
   close_inherited(control);
   ::prctl(PR_SET_CHILD_SUBREAPER, 1);
+  OwnNetwork network;
+  if (config.network) network = set_up_network(control, *config.network);
   int report_pipe[2];
   int go_pipe[2];
   if (::pipe2(report_pipe, O_CLOEXEC) != 0 || ::pipe2(go_pipe, O_CLOEXEC) != 0) {
@@ -228,8 +256,12 @@ void guard_main(int control, const LaunchConfig& config) {
     say(control, GuardMessage::Kind::start_failed, report.error);
     ::_exit(125);
   }
-  say(control, GuardMessage::Kind::listener, 0, report.listener);
-  ::close(report.listener);
+  if (config.intercept) {
+    say(control, GuardMessage::Kind::listener, 0, report.listener);
+    ::close(report.listener);
+  } else {
+    say(control, GuardMessage::Kind::started, 0);
+  }
   (void)!::write(go_pipe[1], "g", 1);
   ::fcntl(report_pipe[0], F_SETFL, O_NONBLOCK);
   watch(control, program, report_pipe[0]);

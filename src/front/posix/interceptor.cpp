@@ -40,6 +40,8 @@ Result<void, std::string> Interceptor::start(InterceptorConfig config) {
   launch.argv = std::move(config.argv);
   launch.features = config.features;
   launch.filter.allow_io_uring = config.allow_io_uring;
+  launch.network = std::move(config.network);
+  launch.network_needed = config.network_needed;
   if (auto started = launcher_.start(launch); !started) return started;
   // After the fork: the program keeps the limit it was started with.
   raise_descriptor_limit();

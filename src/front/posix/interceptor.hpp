@@ -20,6 +20,8 @@ struct InterceptorConfig {
   Features features;              ///< from probe_features(), some switched off perhaps
   bool allow_io_uring = false;
   NetdHooks hooks;
+  std::optional<OwnNetworkConfig> network;  ///< see LaunchConfig
+  bool network_needed = false;              ///< likewise
 };
 
 /// Runs one program (and what it starts) with its Internet sockets on `backend`. Any loop can drive
@@ -54,6 +56,10 @@ class Interceptor {
   bool delivering() const { return netd_->delivering(); }
   /// See Netd.
   std::optional<SocketUse> use_of(SocketRef ref) { return netd_->use_of(ref); }
+
+  /// See Launcher.
+  OwnNetwork* network() noexcept { return launcher_.network(); }
+  const std::string& network_refused() const noexcept { return launcher_.network_refused(); }
 
   void forward_signal(int number) { launcher_.forward_signal(number); }
   /// Kills what is left of the run.

@@ -36,7 +36,7 @@ bool receive(int control, GuardMessage& message, Fd* fd, int flags) {
 
 Launcher::~Launcher() { end_all(); }
 
-Result<void, std::string> Launcher::start(const LaunchConfig& config) {
+Result<GuardMessage, std::string> Launcher::fork_guard(const LaunchConfig& config) {
   int pair[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
     return fail(std::string("socketpair: ") + std::strerror(errno));
@@ -47,12 +47,56 @@ Result<void, std::string> Launcher::start(const LaunchConfig& config) {
   if (guard_ < 0) return fail(std::string("fork: ") + std::strerror(errno));
   if (guard_ == 0) guard_main(theirs.get(), config);
   theirs.reset();
-  GuardMessage message{};
-  if (!receive(control_.get(), message, &listener_, 0)) {
-    return fail(std::string("the guard process died"));
+  for (;;) {
+    GuardMessage message{};
+    Fd passed;
+    if (!receive(control_.get(), message, &passed, 0)) {
+      return fail(std::string("the guard process died"));
+    }
+    switch (message.kind) {
+      case GuardMessage::Kind::network:
+        network_.emplace();
+        network_->own_users = (message.value & has_own_users) != 0;
+        network_->interface = (message.value & has_interface) != 0;
+        network_->tun = (message.value & has_tun) != 0;
+        network_->index = message.detail;
+        continue;
+      case GuardMessage::Kind::network_control:
+        if (network_) network_->control = std::move(passed);
+        continue;
+      case GuardMessage::Kind::network_carrier:
+        if (network_) network_->carrier = std::move(passed);
+        continue;
+      case GuardMessage::Kind::listener:
+        listener_ = std::move(passed);
+        return message;
+      default:
+        return message;
+    }
   }
-  if (message.kind != GuardMessage::Kind::listener || !listener_) {
-    const int error = message.value;
+}
+
+void Launcher::reap_guard() {
+  control_.reset();
+  ::waitpid(guard_, nullptr, 0);
+  guard_ = -1;
+}
+
+Result<void, std::string> Launcher::start(const LaunchConfig& config) {
+  auto answer = fork_guard(config);
+  if (answer && answer->kind == GuardMessage::Kind::network_failed) {
+    reap_guard();
+    network_refused_ = explain(
+        {static_cast<NetworkStep>(answer->detail), answer->value, answer->more}, *config.network);
+    if (config.network_needed) return fail(network_refused_);
+    LaunchConfig without = config;
+    without.network.reset();
+    answer = fork_guard(without);
+  }
+  if (!answer) return fail(answer.error());
+  if (answer->kind == GuardMessage::Kind::started) return {};
+  if (answer->kind != GuardMessage::Kind::listener || !listener_) {
+    const int error = answer->value;
     if (error == EBUSY) {
       return fail(
           std::string("another seccomp listener is already in force (a run inside a run, "

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,13 +11,20 @@
 #include "front/posix/fd.hpp"
 #include "front/posix/features.hpp"
 #include "front/posix/filter.hpp"
+#include "front/posix/own_network.hpp"
 
 namespace tidewire::posix {
+
+struct GuardMessage;
 
 struct LaunchConfig {
   std::vector<std::string> argv;
   FilterOptions filter;
   Features features;
+  bool intercept = true;  ///< false: the program's calls are the kernel's business
+  /// A network namespace for the program.
+  std::optional<OwnNetworkConfig> network;
+  bool network_needed = false;  ///< false: where the kernel refuses it the program runs without
 };
 
 /// How the program ended, in the convention of shells: its status, 128+n for signal n, 127 and 126
@@ -39,6 +47,11 @@ class Launcher {
   /// program executes at once. On failure: one line for the user.
   Result<void, std::string> start(const LaunchConfig& config);
   Fd take_listener() { return std::move(listener_); }
+  /// The program's network namespace; null if it has none of its own. `other_end` stays with the
+  /// guard.
+  OwnNetwork* network() noexcept { return network_ ? &*network_ : nullptr; }
+  /// Why it has none, although it was asked for: one line.
+  const std::string& network_refused() const noexcept { return network_refused_; }
 
   /// Readable when process() has something to do.
   int descriptor() const noexcept { return control_.get(); }
@@ -55,8 +68,13 @@ class Launcher {
   void end_all();
 
  private:
+  Result<GuardMessage, std::string> fork_guard(const LaunchConfig& config);
+  void reap_guard();
+
   Fd control_;
   Fd listener_;
+  std::optional<OwnNetwork> network_;
+  std::string network_refused_;
   pid_t guard_ = -1;
   bool ended_ = false;
   bool all_ended_ = false;

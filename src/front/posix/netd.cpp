@@ -166,6 +166,9 @@ Outcome Netd::dispatch(const Call& call) {
       return on_sendmmsg(call);
     case SYS_recvmmsg:
       return on_recvmmsg(call);
+    case SYS_io_uring_setup:
+    case SYS_seccomp:
+      return on_uncovered_call(call);
     default:
       return Outcome::through();
   }

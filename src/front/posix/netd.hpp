@@ -7,8 +7,11 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "front/abi/options.hpp"
@@ -53,11 +56,20 @@ struct Parked {
   int looks = 0;  ///< how often a pending signal was seen
 };
 
+/// What the interception does not reach.
+enum class Uncovered : std::uint8_t {
+  io_uring,         ///< a ring can make sockets unseen
+  other_listener,   ///< a seccomp listener of the program's own is refused by the kernel
+  lost_privileges,  ///< setuid, setgid and file capabilities have no effect
+};
+
 struct NetdHooks {
   /// A program listens (or binds a UDP port): for the hint about unpublished ports.
   std::function<void(Transport, const Endpoint&, const std::string& program)> on_listen;
   /// A socket of `program` has this backend reference.
   std::function<void(SocketRef, const std::string& program)> on_open;
+  /// Once for each program and thing.
+  std::function<void(Uncovered, const std::string& program)> on_uncovered;
 };
 
 /// A socket as its program sees it.
@@ -178,6 +190,11 @@ class Netd {
   Outcome on_sendmmsg(const Call& call);
   Outcome on_recvmmsg(const Call& call);
 
+  // netd_notices.cpp
+  Outcome on_uncovered_call(const Call& call);
+  void look_at_program(pid_t tid);
+  void tell_uncovered(Uncovered what, const std::string& program);
+
   // Helpers of the calls.
   Result<std::vector<std::byte>, int> read_address(const Call& call, std::uint64_t at,
                                                    std::uint64_t size);
@@ -224,6 +241,8 @@ class Netd {
   Instant next_sweep_ = Instant::never();
   Instant next_signal_look_ = Instant::never();
   std::vector<std::byte> scratch_;
+  std::unordered_set<pid_t> looked_at_;
+  std::set<std::pair<Uncovered, std::string>> told_;
 };
 
 }  // namespace tidewire::posix

@@ -63,6 +63,7 @@ Outcome Netd::on_socket(const Call& call) {
   if (!ref) return Outcome::error(ref.error());
   Socket& s = create(*transport, domain, type, default_protocol(*transport, domain), *ref);
   s.program = tasks_.program_of(call.tid);
+  look_at_program(call.tid);
   Fd app;
   if (s.is_stream()) {
     app = twins_.unconnected();

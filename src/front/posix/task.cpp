@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/xattr.h>
 
 #include <cerrno>
 #include <charconv>
@@ -136,6 +137,17 @@ bool Tasks::signal_pending(pid_t tid, bool process_wide_too) const {
 pid_t Tasks::process_of(pid_t tid) const {
   const auto group = static_cast<pid_t>(field(status_of(tid), "\nTgid:", 10));
   return group > 0 ? group : tid;
+}
+
+bool Tasks::is_privileged_file(pid_t tid) const {
+  char path[64];
+  std::snprintf(path, sizeof path, "/proc/%d/exe", tid);
+  struct stat about{};
+  if (::stat(path, &about) != 0) return false;
+  if ((about.st_mode & S_ISUID) != 0 && about.st_uid != ::geteuid()) return true;
+  const bool group = (about.st_mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP);
+  return (group && about.st_gid != ::getegid()) ||
+         ::getxattr(path, "security.capability", nullptr, 0) > 0;
 }
 
 std::string Tasks::program_of(pid_t tid) const {

@@ -44,6 +44,8 @@ class Tasks {
   bool signal_pending(pid_t tid, bool process_wide_too) const;
   /// The thread group; the thread itself if that is not to be had.
   pid_t process_of(pid_t tid) const;
+  /// True if the file that the thread executes would give it privileges.
+  bool is_privileged_file(pid_t tid) const;
   /// Short name of the program, "" if it is gone.
   std::string program_of(pid_t tid) const;
 
