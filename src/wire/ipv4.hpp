@@ -142,6 +142,35 @@ constexpr std::size_t header_len(const Ipv4Repr& repr) noexcept {
   return kIpv4MinHeaderLen + (std::min(repr.options.size(), kIpv4MaxOptionsLen) + 3) / 4 * 4;
 }
 
+/// The words of a header without options or fragmentation, but for the checksum.
+struct Ipv4Plain {
+  std::uint32_t source = 0;       ///< host order
+  std::uint32_t destination = 0;  ///< host order
+  std::uint8_t protocol = 0;
+  std::uint8_t ttl = 64;
+  std::uint8_t tos = 0;
+  std::uint16_t id = 0;
+  std::uint16_t flags_and_offset = 0;  ///< 0x4000: don't fragment
+  std::uint16_t total_len = 0;         ///< bytes, header included
+};
+
+/// Writes 20 bytes to `at`; their checksum covers `options`, a folded sum in host order, too.
+inline void store_ipv4(std::byte* at, const Ipv4Plain& plain, std::uint16_t options = 0,
+                       std::size_t header = kIpv4MinHeaderLen) noexcept {
+  // Summed in registers: loading back what was just stored in smaller pieces would stall.
+  const std::uint64_t first =
+      (0x40U | std::uint64_t{header} / 4) << 56 | std::uint64_t{plain.tos} << 48 |
+      std::uint64_t{plain.total_len} << 32 | std::uint64_t{plain.id} << 16 | plain.flags_and_offset;
+  const std::uint64_t second =
+      std::uint64_t{plain.ttl} << 56 | std::uint64_t{plain.protocol} << 48 | plain.source;
+  const std::uint64_t sum =
+      kernel::narrow(first) + kernel::narrow(second) + plain.destination + options;
+  const auto checksum = static_cast<std::uint16_t>(~kernel::fold(sum) & 0xffff);
+  store_u64(at, first);
+  store_u64(at + 8, second | std::uint64_t{checksum} << 32);
+  store_u32(at + 16, plain.destination);
+}
+
 /// Writes the header with its checksum. If header and payload exceed 65535 bytes, nothing is
 /// written and `out` is no longer ok.
 inline void emit(const Ipv4Repr& repr, Writer& out) noexcept {
@@ -150,27 +179,27 @@ inline void emit(const Ipv4Repr& repr, Writer& out) noexcept {
   const MutBytes header = out.reserve(total > 0xffff ? SIZE_MAX : length);
   if (header.empty()) return;
   std::byte* at = header.data();
-  // Summed in registers: loading back what was just stored in smaller pieces would stall.
-  const std::uint64_t flags_and_offset = (repr.dont_fragment ? 0x4000U : 0U) |
-                                         (repr.more_fragments ? 0x2000U : 0U) |
-                                         repr.fragment_offset / 8U;
-  const std::uint64_t first = (0x40U | length / 4) << 56 | std::uint64_t{repr.tos} << 48 |
-                              total << 32 | std::uint64_t{repr.id} << 16 | flags_and_offset;
-  const std::uint64_t second =
-      std::uint64_t{repr.ttl} << 56 | std::uint64_t{repr.protocol} << 48 | repr.source.v4_value();
-  const std::uint32_t third = repr.destination.v4_value();
-  std::uint64_t sum = kernel::narrow(first) + kernel::narrow(second) + third;
+  std::uint16_t options = 0;
   if (length > kIpv4MinHeaderLen) {
     const std::size_t given = std::min(repr.options.size(), kIpv4MaxOptionsLen);
     std::memset(at + length - 4, 0, 4);
     std::memcpy(at + kIpv4MinHeaderLen, repr.options.data(), given);
-    sum += swap_to_network(
+    options = swap_to_network(
         kernel::fold(kernel::sum(at + kIpv4MinHeaderLen, length - kIpv4MinHeaderLen)));
   }
-  const auto checksum = static_cast<std::uint16_t>(~kernel::fold(sum) & 0xffff);
-  store_u64(at, first);
-  store_u64(at + 8, second | std::uint64_t{checksum} << 32);
-  store_u32(at + 16, third);
+  const unsigned flags_and_offset = (repr.dont_fragment ? 0x4000U : 0U) |
+                                    (repr.more_fragments ? 0x2000U : 0U) |
+                                    repr.fragment_offset / 8U;
+  store_ipv4(at,
+             {.source = repr.source.v4_value(),
+              .destination = repr.destination.v4_value(),
+              .protocol = repr.protocol,
+              .ttl = repr.ttl,
+              .tos = repr.tos,
+              .id = repr.id,
+              .flags_and_offset = static_cast<std::uint16_t>(flags_and_offset),
+              .total_len = static_cast<std::uint16_t>(total)},
+             options, length);
 }
 
 /// What a scan of the options found (RFC 791 §3.1).

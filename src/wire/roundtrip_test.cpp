@@ -154,6 +154,35 @@ TEST(RoundTrip, Tcp) {
   }
 }
 
+TEST(RoundTrip, PlainTcpHeaderIsWhatEmitMakesOfTheSame) {
+  Rng rng{RandomSeed{14, 0}};
+  for (int i = 0; i < kRounds; ++i) {
+    TcpRepr repr{.source_port = random_u16(rng),
+                 .destination_port = random_u16(rng),
+                 .seq = Seq{random_u32(rng)},
+                 .ack = Seq{random_u32(rng)},
+                 .flags = TcpFlags::from_bits(random_u16(rng)),
+                 .window = random_u16(rng),
+                 .urgent_pointer = 0,
+                 .options = {}};
+    repr.options.timestamps = TcpTimestamps{random_u32(rng), random_u32(rng)};
+    Buffer expected(kTcpPlainHeaderLen), plain(kTcpPlainHeaderLen, std::byte{0xa5});
+    Writer writer{expected};
+    emit(repr, writer, 0);
+    emit_plain({.ports = {repr.source_port, repr.destination_port},
+                .seq = repr.seq,
+                .ack = repr.ack,
+                .flags = repr.flags,
+                .window = repr.window,
+                .timestamps = *repr.options.timestamps},
+               plain);
+    ASSERT_EQ(plain, expected);
+  }
+  Buffer none(kTcpPlainHeaderLen - 1, std::byte{1});
+  emit_plain({}, none);
+  EXPECT_EQ(none, Buffer(kTcpPlainHeaderLen - 1, std::byte{1}));
+}
+
 // More blocks than fit: the first ones are sent, the length never exceeds 40.
 TEST(RoundTrip, SackBlocksThatDoNotFitAreLeftOut) {
   TcpOptions options;

@@ -60,6 +60,20 @@ class TcpFlags {
 };
 constexpr TcpFlags operator|(TcpFlag a, TcpFlag b) noexcept { return TcpFlags{a} | TcpFlags{b}; }
 
+//= RFC 9293 §3.1 MUST-3
+/// Verifies the checksum over `segment` and `more`, which continues it; together they must be the
+/// whole segment.
+inline bool tcp_checksum_ok(Bytes segment, const IpAddress& source, const IpAddress& destination,
+                            std::span<const Bytes> more = {}) noexcept {
+  std::size_t length = segment.size();
+  for (const Bytes region : more) length += region.size();
+  Checksum sum;
+  sum.add_pseudo_header(source, destination, protocol::tcp, static_cast<std::uint32_t>(length));
+  sum.add(segment);
+  for (const Bytes region : more) sum.add(region);
+  return sum.verifies();
+}
+
 class TcpView {
  public:
   /// `segment` is the IP payload or its contiguous front, which must hold the whole header.
@@ -92,18 +106,10 @@ class TcpView {
   Bytes payload() const noexcept { return segment_.subspan(header_len()); }
   Bytes segment() const noexcept { return segment_; }
 
-  /// Verifies the checksum over this segment and `more`, which continues it; header, contiguous
-  /// payload and `more` must be the whole segment.
-  //= RFC 9293 §3.1 MUST-3
+  /// As tcp_checksum_ok(); header and contiguous payload are the front of the segment.
   bool checksum_ok(const IpAddress& source, const IpAddress& destination,
                    std::span<const Bytes> more = {}) const noexcept {
-    std::size_t length = segment_.size();
-    for (const Bytes region : more) length += region.size();
-    Checksum sum;
-    sum.add_pseudo_header(source, destination, protocol::tcp, static_cast<std::uint32_t>(length));
-    sum.add(segment_);
-    for (const Bytes region : more) sum.add(region);
-    return sum.verifies();
+    return tcp_checksum_ok(segment_, source, destination, more);
   }
 
  private:
@@ -157,6 +163,36 @@ inline void emit(const TcpRepr& repr, Writer& out, std::uint16_t checksum) noexc
                          std::uint32_t{repr.flags.bits()} << 16 | repr.window);
   store_u32(at + 16, std::uint32_t{checksum} << 16 | repr.urgent_pointer);
   emit(repr.options, out);
+}
+
+/// A header with no option but the timestamps, as nearly every segment after the handshake has it.
+struct TcpPlain {
+  struct Ports {
+    std::uint16_t source = 0;
+    std::uint16_t destination = 0;
+  } ports;
+  Seq seq{};
+  Seq ack{};
+  TcpFlags flags{};
+  std::uint16_t window = 0;  ///< as on the wire, after scaling
+  TcpTimestamps timestamps{};
+};
+inline constexpr std::size_t kTcpPlainHeaderLen = kTcpMinHeaderLen + kAlignedTimestampsLen;
+
+/// Writes the header, with 0 in the checksum field, to the front of `out`: what emit() makes of the
+/// same values. Nothing if there is no room.
+inline void emit_plain(const TcpPlain& plain, MutBytes out) noexcept {
+  if (out.size() < kTcpPlainHeaderLen) return;
+  std::byte* at = out.data();
+  store_u32(at, std::uint32_t{plain.ports.source} << 16 | plain.ports.destination);
+  store_u32(at + 4, plain.seq.value());
+  store_u32(at + 8, plain.ack.value());
+  store_u32(at + 12, static_cast<std::uint32_t>(kTcpPlainHeaderLen) << 26 |
+                         std::uint32_t{plain.flags.bits()} << 16 | plain.window);
+  store_u32(at + 16, 0);
+  store_u32(at + 20, kAlignedTimestamps);
+  store_u32(at + 24, plain.timestamps.value);
+  store_u32(at + 28, plain.timestamps.echo);
 }
 
 /// Writes header and options for a frame with checksum_pending: the field holds the pseudo-header

@@ -58,6 +58,11 @@ void copy_payload(std::span<const Bytes> payload, Slice part, MutBytes out,
   }
 }
 
+std::uint32_t packets_of(const TxFrame& frame, std::size_t payload) noexcept {
+  if (frame.seg_size == 0 || payload <= frame.seg_size) return 1;
+  return static_cast<std::uint32_t>((payload + frame.seg_size - 1) / frame.seg_size);
+}
+
 bool has_transport(const TxFrame& frame) noexcept {
   return frame.transport_offset != 0 && frame.transport_offset < frame.headers.size() &&
          frame.network_offset < frame.transport_offset;
@@ -74,10 +79,7 @@ bool offsets_hold(const TxFrame& frame) noexcept {
 }  // namespace
 
 std::uint32_t wire_packets(const TxFrame& frame) noexcept {
-  if (frame.seg_size == 0) return 1;
-  const std::size_t size = frame.payload_size();
-  const std::size_t count = (size + frame.seg_size - 1) / frame.seg_size;
-  return static_cast<std::uint32_t>(std::max<std::size_t>(count, 1));
+  return packets_of(frame, frame.payload_size());
 }
 
 std::size_t wire_packet_size(const TxFrame& frame, std::uint32_t segment) noexcept {
@@ -91,7 +93,7 @@ std::size_t materialise(const TxFrame& frame, std::uint32_t segment, MutBytes ou
 Cutter::Cutter(const TxFrame& frame) noexcept
     : frame_(frame),
       payload_(frame.payload_size()),
-      packets_(wire_packets(frame)),
+      packets_(packets_of(frame, payload_)),
       completes_(frame.checksum_pending && offsets_hold(frame)),
       tcp_(frame.checksum_offset == kTcpChecksum) {
   if (!completes_) return;
@@ -153,7 +155,24 @@ void Cutter::patch_transport(std::byte* at, std::size_t offset, std::size_t size
   sum.add_u16(flags);
 }
 
+/// The only packet: nothing of its header changes but the checksum.
+std::size_t Cutter::write_whole(MutBytes out) const noexcept {
+  const std::size_t headers = frame_.headers.size();
+  if (headers + payload_ > out.size()) return 0;
+  std::memcpy(out.data(), frame_.headers.data(), headers);
+  Checksum sum = transport_sum_;
+  MutBytes body = out.subspan(headers);
+  for (const Bytes region : frame_.payload) {
+    sum.add_and_copy(body, region);
+    body = body.subspan(region.size());
+  }
+  store_u16(out.data() + frame_.transport_offset + frame_.checksum_offset,
+            tcp_ ? sum.finish() : sum.finish_udp());
+  return headers + payload_;
+}
+
 std::size_t Cutter::write(std::uint32_t segment, MutBytes out) const noexcept {
+  if (packets_ == 1 && segment == 0 && completes_) return write_whole(out);
   const Slice part = slice(frame_, payload_, segment);
   const std::size_t size = frame_.headers.size() + part.size;
   if (segment >= packets_ || size > out.size()) return 0;
@@ -166,10 +185,8 @@ std::size_t Cutter::write(std::uint32_t segment, MutBytes out) const noexcept {
   }
   std::byte* transport = out.data() + frame_.transport_offset;
   Checksum sum = transport_sum_;
-  if (packets_ > 1) {
-    patch_network(out, segment);
-    patch_transport(transport, part.offset, part.size, segment, sum);
-  }
+  patch_network(out, segment);
+  patch_transport(transport, part.offset, part.size, segment, sum);
   copy_payload(frame_.payload, part, body, &sum);
   store_u16(transport + frame_.checksum_offset, tcp_ ? sum.finish() : sum.finish_udp());
   return size;
