@@ -43,13 +43,6 @@ void ChunkPool::destroy(Chunk& chunk) noexcept {
   chunks_.release(chunk);
 }
 
-Chunk* ChunkPool::acquire_at_most(ChunkSize size) noexcept {
-  for (auto s = static_cast<int>(size); s >= 0; --s) {
-    if (Chunk* chunk = acquire(static_cast<ChunkSize>(s))) return chunk;
-  }
-  return nullptr;
-}
-
 Chunk* ChunkPool::borrow(Bytes bytes) noexcept {
   if (bytes.size() > UINT32_MAX) return nullptr;
   Chunk* chunk = record();

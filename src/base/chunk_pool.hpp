@@ -71,7 +71,12 @@ class ChunkPool {
     return chunk;
   }
   /// A chunk of this size, or a smaller one if memory is short; null if there is none at all.
-  [[nodiscard]] Chunk* acquire_at_most(ChunkSize size) noexcept;
+  [[nodiscard]] Chunk* acquire_at_most(ChunkSize size) noexcept {
+    Chunk* chunk = acquire(size);
+    if (chunk == nullptr && size != ChunkSize::kib2) [[unlikely]]
+      return acquire_at_most(static_cast<ChunkSize>(static_cast<int>(size) - 1));
+    return chunk;
+  }
   /// A chunk over memory of the application, which must stay unchanged until release().
   [[nodiscard]] Chunk* borrow(Bytes bytes) noexcept;
   void release(Chunk& chunk) noexcept {

@@ -9,10 +9,7 @@ constexpr std::uint32_t kFirstCapacity = 64;
 
 EventQueue::~EventQueue() { memory_.deallocate(slots_, capacity_ * sizeof(Event), alignof(Event)); }
 
-void EventQueue::update(SocketId socket, EventSlot& slot, std::uint16_t bits) noexcept {
-  const auto fresh = static_cast<std::uint16_t>(bits & ~slot.reported);
-  slot.reported = static_cast<std::uint16_t>(slot.reported & bits);
-  if (fresh == 0 || slot.queued) return;
+void EventQueue::queue(SocketId socket, EventSlot& slot, std::uint16_t bits) noexcept {
   Event event;
   event.socket = socket;
   event.bits = bits;

@@ -26,7 +26,11 @@ class EventQueue {
 
   /// Tells that the level bits of a socket are now `bits`. Queues the socket if a bit is new and it
   /// is not queued yet. Bits that went away may be reported again later.
-  void update(SocketId socket, EventSlot& slot, std::uint16_t bits) noexcept;
+  void update(SocketId socket, EventSlot& slot, std::uint16_t bits) noexcept {
+    const auto fresh = static_cast<std::uint16_t>(bits & ~slot.reported);
+    slot.reported = static_cast<std::uint16_t>(slot.reported & bits);
+    if (fresh != 0 && !slot.queued) queue(socket, slot, bits);
+  }
   /// False: no memory, nobody will hear of the flow.
   bool push_forward(const Event& event) noexcept { return push(event); }
   /// The next entry; for a socket the caller (Stack) fills in the bits that are true by then,
@@ -35,6 +39,7 @@ class EventQueue {
   bool empty() const noexcept { return count_ == 0; }
 
  private:
+  void queue(SocketId socket, EventSlot& slot, std::uint16_t bits) noexcept;
   bool push(const Event& event) noexcept;
   bool grow() noexcept;
 

@@ -120,7 +120,7 @@ Instant Stack::next_deadline() noexcept {
 }
 
 std::optional<Event> Stack::poll_event() noexcept {
-  if (impl_ == nullptr) return std::nullopt;
+  if (impl_ == nullptr || impl_->events.empty()) return std::nullopt;
   while (std::optional<Event> event = impl_->events.pop()) {
     if (event->kind == Event::Kind::forward) return event;
     const bool tcp = event->socket.kind == SocketKind::tcp;

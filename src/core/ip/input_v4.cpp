@@ -31,8 +31,13 @@ void Layer::on_ipv4(Arrival& arrival) noexcept {
   ++context_.counters.ip_in;
   const auto view = wire::Ipv4View::parse(arrival.packet, arrival.size());
   if (!view) return context_.drop(reason_of(view.error()), arrival.interface.id);
-  if (!check_ipv4(arrival, *view)) return;
-  arrival.trim(view->total_len());  // link padding
+  if (!view->checksum_ok()) {
+    //= RFC 1122 §3.2.1.2
+    return context_.drop(DropReason::ip_bad_checksum, arrival.interface.id);
+  }
+  if (arrival.size() != view->total_len()) arrival.trim(view->total_len());  // link padding
+  if (is_known(arrival, *view)) return accept_ipv4(arrival, *view, Cast::unicast, true);
+  if (!check_source(arrival, *view) || !check_destination(arrival, *view)) return;
   const std::uint32_t destination = view->destination_value();
   const bool group = destination >> 28 == 0xe;
   Cast cast = group ? Cast::multicast : Cast::unicast;
@@ -45,19 +50,19 @@ void Layer::on_ipv4(Arrival& arrival) noexcept {
       //= RFC 1122 §3.3.6
       return context_.drop(DropReason::ip_not_for_us, arrival.interface.id);
     }
+    if (cast == Cast::unicast) {
+      known_ = {view->source_value(), destination, generation_, arrival.interface.id};
+    }
   } else if (!hears(arrival.interface, view->destination())) {
     return context_.drop(DropReason::ip_not_for_us, arrival.interface.id);
   }
   accept_ipv4(arrival, *view, cast, true);
 }
 
-bool Layer::check_ipv4(const Arrival& arrival, const wire::Ipv4View& view) noexcept {
-  if (!view.checksum_ok()) {
-    //= RFC 1122 §3.2.1.2
-    context_.drop(DropReason::ip_bad_checksum, arrival.interface.id);
-    return false;
-  }
-  return check_source(arrival, view) && check_destination(arrival, view);
+bool Layer::is_known(const Arrival& arrival, const wire::Ipv4View& view) const noexcept {
+  return known_.source == view.source_value() && known_.destination == view.destination_value() &&
+         known_.generation == generation_ && known_.interface == arrival.interface.id &&
+         !arrival.link_group;
 }
 
 //= RFC 1122 §3.2.1.3

@@ -170,7 +170,7 @@ class Layer final : public Output,
   // input_v4.cpp
   static DropReason reason_of(wire::ParseError error) noexcept;
   void on_ipv4(Arrival& arrival) noexcept;
-  bool check_ipv4(const Arrival& arrival, const wire::Ipv4View& view) noexcept;
+  bool is_known(const Arrival& arrival, const wire::Ipv4View& view) const noexcept;
   bool check_source(const Arrival& arrival, const wire::Ipv4View& view) noexcept;
   bool check_destination(const Arrival& arrival, const wire::Ipv4View& view) noexcept;
   bool check_options(const Arrival& arrival, const wire::Ipv4View& view) noexcept;
@@ -203,6 +203,7 @@ class Layer final : public Output,
   /// Completes the headers in front of the transport's; returns where the IP header begins.
   std::size_t write_ip(HeaderBuffer& headers, const OutPacket& packet, Path& path,
                        std::size_t payload) noexcept;
+  std::uint16_t identify(const OutPacket& packet, Path& path) noexcept;
   SendResult push_direct(HeaderBuffer& headers, const OutPacket& packet, Path& path,
                          std::size_t payload) noexcept;
   SendResult send_copy(HeaderBuffer& headers, const OutPacket& packet, Path& path,
@@ -273,6 +274,12 @@ class Layer final : public Output,
   std::uint32_t waiting_ = 0;  ///< packets in all outboxes
   std::uint32_t generation_ = 1;
   bool ip_forwarding_ = false;
+  /// The last pair of unicast addresses that passed all checks: most packets are of few flows.
+  struct {
+    std::uint32_t source = 0, destination = 0;  ///< destination 0: none
+    std::uint32_t generation = 0;
+    InterfaceId interface = kNoInterface;
+  } known_;
   RandomSeed identification_key_;
   std::array<std::uint16_t, 256> identifications_{};
 };

@@ -141,7 +141,6 @@ std::size_t Layer::write_ip(HeaderBuffer& headers, const OutPacket& packet, Path
                             std::size_t payload) noexcept {
   const std::size_t upper = packet.transport_header_len + payload;
   const std::size_t start = HeaderBuffer::kTransportOffset - ip_header_len(packet);
-  Writer writer{MutBytes{headers.bytes}.subspan(start)};
   const auto protocol = static_cast<std::uint8_t>(packet.protocol);
   const bool group = packet.destination.is_multicast();
   const IpConfig& config = context_.config.ip;
@@ -155,7 +154,23 @@ std::size_t Layer::write_ip(HeaderBuffer& headers, const OutPacket& packet, Path
     repr.hop_limit = ttl;
     repr.traffic_class = packet.tos;
     repr.payload_len = static_cast<std::uint16_t>(upper);
+    Writer writer{MutBytes{headers.bytes}.subspan(start)};
     wire::emit(repr, writer);
+    return start;
+  }
+  const auto identification = identify(packet, path);
+  const bool whole = packet.dont_fragment && !path.fragmentable;
+  if (packet.options.empty()) {
+    wire::store_ipv4(headers.bytes.data() + start,
+                     {.source = packet.source.v4_value(),
+                      .destination = target_of(packet).v4_value(),
+                      .protocol = protocol,
+                      .ttl = ttl,
+                      .tos = packet.tos,
+                      .id = identification,
+                      .flags_and_offset = static_cast<std::uint16_t>(whole ? 0x4000 : 0),
+                      .total_len = static_cast<std::uint16_t>(
+                          std::min<std::size_t>(wire::kIpv4MinHeaderLen + upper, 0xffff))});
     return start;
   }
   wire::Ipv4Repr repr;
@@ -165,19 +180,25 @@ std::size_t Layer::write_ip(HeaderBuffer& headers, const OutPacket& packet, Path
   repr.protocol = protocol;
   repr.ttl = ttl;
   repr.tos = packet.tos;
-  //= RFC 6864 §4
-  // Atomic datagrams may carry any identification: flows count their own. Others must not repeat.
-  repr.dont_fragment = packet.dont_fragment && !path.fragmentable;
-  if (repr.dont_fragment) {
-    repr.id = path.identification;
-    path.identification = static_cast<std::uint16_t>(path.identification + packet.segs);
-  } else {
-    repr.id = next_identification(packet.source, packet.destination, protocol, packet.segs);
-  }
+  repr.dont_fragment = whole;
+  repr.id = identification;
   repr.payload_len =
       static_cast<std::uint16_t>(std::min<std::size_t>(upper, 0xffff - wire::kIpv4MinHeaderLen));
+  Writer writer{MutBytes{headers.bytes}.subspan(start)};
   wire::emit(repr, writer);
   return start;
+}
+
+//= RFC 6864 §4
+// Atomic datagrams may carry any identification: flows count their own. Others must not repeat.
+std::uint16_t Layer::identify(const OutPacket& packet, Path& path) noexcept {
+  if (!packet.dont_fragment || path.fragmentable) {
+    return next_identification(packet.source, packet.destination,
+                               static_cast<std::uint8_t>(packet.protocol), packet.segs);
+  }
+  const std::uint16_t id = path.identification;
+  path.identification = static_cast<std::uint16_t>(id + packet.segs);
+  return id;
 }
 
 SendResult Layer::push_direct(HeaderBuffer& headers, const OutPacket& packet, Path& path,

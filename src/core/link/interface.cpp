@@ -12,11 +12,15 @@ constexpr std::uint32_t host_mask(std::uint8_t prefix_len) noexcept {
 }  // namespace
 
 InterfaceTable::InterfaceTable(MemoryProvider& memory) noexcept
-    : interfaces_(memory, kNoInterface), addresses_(memory), v4_(memory) {}
+    : interfaces_(memory, kNoInterface), by_id_(memory), addresses_(memory), v4_(memory) {}
 
 Interface* InterfaceTable::add(const InterfaceConfig& config) noexcept {
   Interface* interface = interfaces_.acquire();
   if (interface == nullptr) return nullptr;
+  if (!by_id_.push_back(interface)) {
+    interfaces_.release(*interface);
+    return nullptr;
+  }
   interface->id = count_++;
   std::copy_n(config.name.begin(), std::min(config.name.size(), interface->name.size() - 1),
               interface->name.begin());

@@ -48,9 +48,7 @@ class InterfaceTable {
   explicit InterfaceTable(MemoryProvider& memory) noexcept;
 
   Interface* add(const InterfaceConfig& config) noexcept;  ///< null: no memory or no id left
-  Interface* get(InterfaceId id) noexcept {
-    return id < count_ ? interfaces_.at_index(id) : nullptr;
-  }
+  Interface* get(InterfaceId id) noexcept { return id < count_ ? by_id_[id] : nullptr; }
   const Interface* get(InterfaceId id) const noexcept {
     return const_cast<InterfaceTable*>(this)->get(id);
   }
@@ -81,6 +79,7 @@ class InterfaceTable {
   bool rebuild() noexcept;
 
   Slab<Interface> interfaces_;
+  Vec<Interface*> by_id_;
   Vec<LocalAddress> addresses_;
   Vec<V4Local> v4_;
   InterfaceId count_ = 0;

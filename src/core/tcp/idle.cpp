@@ -31,6 +31,7 @@ void Shared::release_connection(Connection& c) noexcept {
   if (c.fast_open_keys != nullptr) fast_open_keys.release(*c.fast_open_keys);
   if (c.fast_open_pending) fast_open_over(c, false);
   drop_syn_text(c);
+  if (recent_ == &c) recent_ = nullptr;
   connections.release(c);
 }
 
@@ -255,13 +256,14 @@ Connection* Shared::wake(IdleConnection& idle) noexcept {
   return c;
 }
 
-Connection* Shared::find(SocketId id) noexcept {
+Connection* Shared::search(SocketId id) noexcept {
   if (id.kind != SocketKind::tcp) return nullptr;
   const SocketEntry* entry = entries.get({id.index, id.generation});
   if (entry == nullptr) return nullptr;
   if (entry->record.kind == FlowKind::idle) return wake(*idles.at_index(entry->record.index));
   Connection* c = connections.at_index(entry->record.index);
-  return c->owned ? c : nullptr;
+  if (!c->owned) return nullptr;
+  return recent_ = c;
 }
 
 const Connection* Shared::peek(SocketId id, std::optional<Connection>& copy) noexcept {
@@ -273,10 +275,16 @@ const Connection* Shared::peek(SocketId id, std::optional<Connection>& copy) noe
 }
 
 std::uint16_t Shared::report(SocketId id) noexcept {
+  if (recent_ != nullptr && recent_->entry == SlabHandle{id.index, id.generation}) {
+    return report(*recent_);
+  }
   const SocketEntry* entry = entries.get({id.index, id.generation});
   if (entry == nullptr) return 0;
   if (entry->record.kind == FlowKind::idle) return report(*idles.at_index(entry->record.index));
-  Connection& c = *connections.at_index(entry->record.index);
+  return report(*connections.at_index(entry->record.index));
+}
+
+std::uint16_t Shared::report(Connection& c) noexcept {
   if (!c.owned) return 0;
   c.events.queued = false;
   return c.events.reported = bits(c);

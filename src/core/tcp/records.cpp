@@ -52,26 +52,7 @@ void Shared::arm_orphan(Connection& c) noexcept {
   arm(c, TimerKind::linger, now() + wait);
 }
 
-/// Data can be read, and written without waiting.
-std::uint16_t Shared::stream_bits(const Connection& c) noexcept {
-  const Active& a = *c.active;
-  unsigned bits = 0;
-  if (!a.rcv_ring.empty() && a.rcv_ring.size() >= c.settings.receive_low_water) bits |= kReadable;
-  if (may_send(c.state) || c.fast_open_pending) {
-    const std::uint32_t unsent = Seq::span(c.snd.nxt, end_of_data(c));
-    if (!a.starved && a.snd_ring.worth_writing() && unsent < c.settings.not_sent_low_water) {
-      bits |= kWritable;
-    }
-  }
-  return static_cast<std::uint16_t>(bits);
-}
-
-std::uint16_t Shared::bits(const Connection& c) const noexcept {
-  // Nearly always: asked after every segment and every call.
-  if (c.state == TcpState::established && c.active != nullptr && c.error == SocketError::none &&
-      c.error_info == nullptr && !c.read_shut && !c.urgent_in && !c.fin_queued) {
-    return static_cast<std::uint16_t>(kConnected | stream_bits(c));
-  }
+std::uint16_t Shared::unusual_bits(const Connection& c) const noexcept {
   if (c.state == TcpState::listen) return c.listener->first != kNoIndex ? kReadable : 0;
   unsigned bits = 0;
   const bool over = c.state == TcpState::closed;

@@ -60,7 +60,7 @@ FlowRef Shared::search(const Tuple& tuple) noexcept {
     }
     return false;
   });
-  if (found.kind == FlowKind::connection) last_found_ = found.index;
+  if (found.kind == FlowKind::connection) recent_ = connections.at_index(found.index);
   return found;
 }
 

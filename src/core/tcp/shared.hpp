@@ -78,7 +78,12 @@ class Shared {
     return {SocketKind::tcp, c.entry.index, c.entry.generation};
   }
   /// The socket an application may use, awake; null if the id is stale (or no memory to wake it).
-  Connection* find(SocketId id) noexcept;
+  Connection* find(SocketId id) noexcept {
+    Connection* const c = recent_;
+    const SlabHandle entry{id.index, id.generation};
+    if (c != nullptr && c->entry == entry && c->owned && id.kind == SocketKind::tcp) return c;
+    return search(id);
+  }
   /// The same without waking it, for questions: an idle one is written into `copy` (which has no
   /// Active).
   const Connection* peek(SocketId id, std::optional<Connection>& copy) noexcept;
@@ -89,11 +94,16 @@ class Shared {
   /// Nothing is hashed where the connection is that of the last lookup, as in a train of segments
   /// or a conversation.
   FlowRef lookup(const Tuple& tuple) noexcept {
-    const Connection* last = connections.at_index(last_found_);
-    if (last != nullptr && last->in_table && last->tuple == tuple) {
-      return {FlowKind::connection, last_found_};
+    if (const Connection* c = recent(tuple)) {
+      return {FlowKind::connection, connections.index_of(*c)};
     }
     return search(tuple);
+  }
+  /// The same for a tuple that is likely to be a connection's; null if it is not.
+  Connection* lookup_connection(const Tuple& tuple) noexcept {
+    if (Connection* c = recent(tuple)) return c;
+    const FlowRef found = search(tuple);
+    return found.kind == FlowKind::connection ? recent_ : nullptr;
   }
   [[nodiscard]] bool add_flow(Connection& c) noexcept;
   void remove_flow(Connection& c) noexcept;
@@ -227,7 +237,23 @@ class Shared {
   void clear() noexcept;
 
   // --- events ---
-  std::uint16_t bits(const Connection& c) const noexcept;
+  /// Data can be read, and written without waiting.
+  static std::uint16_t stream_bits(const Connection& c) noexcept {
+    const Active& a = *c.active;
+    unsigned bits = 0;
+    if (!a.rcv_ring.empty() && a.rcv_ring.size() >= c.settings.receive_low_water) bits |= kReadable;
+    const bool open = may_send(c.state) || c.fast_open_pending;
+    if (open && !a.starved && a.snd_ring.worth_writing() && unsent_is_low(c)) bits |= kWritable;
+    return static_cast<std::uint16_t>(bits);
+  }
+  std::uint16_t bits(const Connection& c) const noexcept {
+    // Nearly always: asked after every segment and every call.
+    if (c.state == TcpState::established && c.active != nullptr && c.error == SocketError::none &&
+        c.error_info == nullptr && !c.read_shut && !c.urgent_in && !c.fin_queued) {
+      return static_cast<std::uint16_t>(kConnected | stream_bits(c));
+    }
+    return unusual_bits(c);
+  }
   /// The bits of a socket for an event that is being delivered, marked as reported; 0: none, or it
   /// was closed meanwhile.
   std::uint16_t report(SocketId id) noexcept;
@@ -292,9 +318,15 @@ class Shared {
   bool tracing() const noexcept { return ctx.trace != nullptr; }
 
  private:
+  static bool unsent_is_low(const Connection& c) noexcept;
   FlowRef search(const Tuple& tuple) noexcept;
+  Connection* search(SocketId id) noexcept;
+  Connection* recent(const Tuple& tuple) noexcept {
+    return recent_ != nullptr && recent_->in_table && recent_->tuple == tuple ? recent_ : nullptr;
+  }
+  std::uint16_t report(Connection& c) noexcept;
   std::uint16_t report(IdleConnection& idle) noexcept;
-  static std::uint16_t stream_bits(const Connection& c) noexcept;
+  std::uint16_t unusual_bits(const Connection& c) const noexcept;
   bool shed_out_of_order() noexcept;
   bool shed_excess() noexcept;
   bool shed_half_open() noexcept;
@@ -313,8 +345,8 @@ class Shared {
 
   std::array<Instant, static_cast<std::size_t>(Shed::count_)> shed_not_before_{};
   std::uint32_t shed_cursor_ = 0;
-  std::uint32_t last_found_ = kNoIndex;  ///< a connection, if it still is one
-  SlabHandle recent_settings_;           ///< SharedSettings kept last
+  Connection* recent_ = nullptr;  ///< what a segment or call was for last; null: none
+  SlabHandle recent_settings_;    ///< SharedSettings kept last
   RandomSeed flow_seed_;
   RandomSeed isn_seed_;
   RandomSeed timestamp_seed_;
@@ -335,6 +367,12 @@ inline Seq end_of_data(const Connection& c) noexcept {
   const Seq base = c.syn_acked ? c.snd.una : c.snd.iss + 1;
   if (c.fin_acked) return c.snd.una - 1;
   return base + (c.active != nullptr ? static_cast<std::uint32_t>(c.active->snd_ring.size()) : 0U);
+}
+
+inline bool Shared::unsent_is_low(const Connection& c) noexcept {
+  const std::uint32_t most = c.settings.not_sent_low_water;
+  // What is unsent is at most what is in the buffer.
+  return c.active->snd_ring.size() < most || Seq::span(c.snd.nxt, end_of_data(c)) < most;
 }
 
 }  // namespace tidewire::tcp

@@ -174,6 +174,24 @@ RecvRing::Written RecvRing::write_source(Seq seq, Source source, std::uint32_t l
   return w;
 }
 
+bool RecvRing::append(Bytes text) noexcept {
+  const std::uint64_t end = in_order_ + text.size();
+  if (head_ == nullptr && text.size() <= chunk_bytes(ChunkSize::kib2)) {
+    // What make_chunk() comes to for the only one.
+    Chunk* chunk = pool_->acquire(ChunkSize::kib2);
+    if (chunk == nullptr) return false;
+    chunk->start = in_order_;
+    head_ = tail_ = chunk;
+    memory_ += chunk_bytes(ChunkSize::kib2);
+  } else if (tail_ == nullptr || tail_->start > in_order_ || tail_->end() < end) {
+    return write(rcv_nxt_, text).status == Status::in_order;
+  }
+  std::memcpy(tail_->data + (in_order_ - tail_->start), text.data(), text.size());
+  in_order_ = end;
+  rcv_nxt_ += static_cast<std::uint32_t>(text.size());
+  return true;
+}
+
 // The usual case: the next text in order, and nothing waits out of order.
 RecvRing::Written RecvRing::append(SeqRange range, Source& source, Written w) noexcept {
   const std::uint64_t end = in_order_ + range.size();
@@ -255,6 +273,10 @@ std::size_t RecvRing::peek(MutBytes out, std::size_t offset) const noexcept {
   if (offset >= size()) return 0;
   const std::size_t length = std::min(out.size(), size() - offset);
   std::uint64_t at = begin_ + offset;
+  if (at + length <= head_->end()) {
+    std::memcpy(out.data(), head_->data + (at - head_->start), length);
+    return length;
+  }
   const std::uint64_t stop = at + length;
   std::byte* target = out.data();
   for (const Chunk* chunk = head_; at < stop; chunk = chunk->next) {
@@ -275,11 +297,20 @@ std::size_t RecvRing::read(MutBytes out) noexcept {
 
 void RecvRing::consume(std::size_t n) noexcept {
   begin_ += std::min(n, size());
+  if (head_ == nullptr) return;
+  if (head_ == tail_ && empty() && assembler_.empty()) return drop_only();
   while (head_ != nullptr && head_->end() <= begin_) unlink(*head_);
   // Nothing unread and nothing waiting: no memory at all.
   if (empty() && assembler_.empty()) {
     while (head_ != nullptr) unlink(*head_);
   }
+}
+
+void RecvRing::drop_only() noexcept {
+  Chunk& chunk = *head_;
+  head_ = tail_ = hint_ = nullptr;
+  memory_ = 0;
+  pool_->release(chunk);
 }
 
 void RecvRing::clear() noexcept {

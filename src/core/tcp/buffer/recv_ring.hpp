@@ -42,6 +42,10 @@ class RecvRing {
   /// The same for a text in several spans (one coalesced frame).
   Written write(Seq seq, std::span<const Bytes> text) noexcept;
 
+  /// The same for the next text in order while nothing waits beyond a gap. False: no memory, and
+  /// nothing was taken.
+  [[nodiscard]] bool append(Bytes text) noexcept;
+
   /// In-order bytes as regions from the front, at most `length`. Returns how many regions.
   std::size_t readable(std::span<Bytes> out, std::size_t length = SIZE_MAX) const noexcept;
   /// The first contiguous region of in-order bytes; empty if there are none.
@@ -84,6 +88,7 @@ class RecvRing {
   void copy_in(std::uint64_t at, std::uint64_t end, Source& source) noexcept;
   Chunk* find(std::uint64_t at) const noexcept;
   void unlink(Chunk& chunk) noexcept;
+  void drop_only() noexcept;
   bool make_room(SeqRange range) noexcept;
   void free_unused() noexcept;
 

@@ -146,6 +146,11 @@ TEST(RecvRing, ReassemblesLikeABitmapAcrossTheWrap) {
         model[i] = std::to_integer<int>(text[i - start]);
         ++fresh;
       }
+      if (start == nxt && n > 0 && ring.islands().empty() && rng.below(2) == 0) {
+        ASSERT_TRUE(ring.append(text));
+        nxt += n;
+        continue;
+      }
       const std::size_t cut = n == 0 ? 0 : rng.below(n);
       const std::array<Bytes, 3> spans{Bytes(text).first(cut), Bytes{}, Bytes(text).subspan(cut)};
       const auto w = ring.write(Seq{base} + static_cast<std::uint32_t>(start), spans);
@@ -181,6 +186,24 @@ TEST(RecvRing, ReassemblesLikeABitmapAcrossTheWrap) {
     ring.clear();
     EXPECT_EQ(pool.in_use(), 0U);
   }
+}
+
+TEST(RecvRing, AppendTakesAllOrNothing) {
+  HeapMemory memory(64 << 20);
+  ChunkPool pool(memory, 2048);
+  RecvRing ring(pool, Seq{100}, 40'000);
+  ASSERT_TRUE(ring.append(stretch(0, 1500)));
+  EXPECT_FALSE(ring.append(stretch(1500, 1500)));
+  EXPECT_EQ(ring.size(), 1500U);
+  EXPECT_EQ(ring.rcv_nxt(), Seq{1600});
+  ASSERT_TRUE(ring.append(stretch(1500, 548)));
+  std::vector<std::byte> out(3000);
+  EXPECT_EQ(ring.read(out), 2048U);
+  out.resize(2048);
+  EXPECT_EQ(out, stretch(0, 2048));
+  EXPECT_EQ(pool.in_use(), 0U);
+  ASSERT_TRUE(ring.append(stretch(2048, 1)));
+  EXPECT_EQ(pool.in_use(), 2048U);
 }
 
 TEST(RecvRing, OutOfOrderTakesOnlyTheChunksItTouches) {

@@ -43,6 +43,12 @@ void SendRing::commit(std::size_t n) noexcept {
 }
 
 std::size_t SendRing::write(Bytes bytes) noexcept {
+  if (tail_ != nullptr && tail_->owner == ChunkOwner::slab && bytes.size() <= room() &&
+      bytes.size() <= tail_->end() - end_) {
+    std::memcpy(tail_->data + (end_ - tail_->start), bytes.data(), bytes.size());
+    end_ += bytes.size();
+    return bytes.size();
+  }
   std::size_t done = 0;
   while (done < bytes.size()) {
     const MutBytes target = space(bytes.size() - done);
@@ -93,6 +99,11 @@ SendRing::Gathered SendRing::gather(std::uint64_t offset, std::size_t length,
   if (offset >= size()) return g;
   std::uint64_t at = begin_ + offset;
   const std::uint64_t stop = at + std::min<std::uint64_t>(length, end_ - at);
+  if (head_ == tail_ && !out.empty()) {
+    const auto n = static_cast<std::size_t>(stop - at);
+    out[0] = {head_->data + (at - head_->start), n};
+    return {1, n};
+  }
   const Chunk* chunk = find(at);
   for (; chunk != nullptr && at < stop && g.regions < out.size(); chunk = chunk->next) {
     const std::uint64_t until = std::min(stop, chunk->end());
@@ -120,6 +131,7 @@ void SendRing::drop(Chunk& chunk) noexcept {
 
 void SendRing::release(std::uint64_t n) noexcept {
   begin_ += std::min(n, size());
+  if (head_ == tail_ && empty() && head_ != nullptr) return drop(*head_);
   while (head_ != nullptr && head_->end() <= begin_) drop(*head_);
   // Empty means no memory at all, also if the last chunk still has room.
   if (empty() && head_ != nullptr) drop(*head_);
