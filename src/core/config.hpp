@@ -67,6 +67,9 @@ struct TcpConfig {
   bool undo = true;   ///< reductions after what was no loss are taken back (RFC 3522, 3708, 4015)
   bool frto = true;   ///< RFC 5682: sees needless timeouts without timestamps
   bool nagle = true;  ///< RFC 9293 §3.7.4
+  /// Segments of the usual kind take a short way through the stack. Without it the same comes out
+  /// step by step: to compare.
+  bool prediction = true;
   EcnUse ecn = EcnUse::accept;  ///< RFC 3168; as Linux
   /// RFC 4821. Linux has `never`; a connection that would hang for ever goes on with this.
   MtuProbing mtu_probing = MtuProbing::black_hole;

@@ -122,6 +122,7 @@ bool Shared::attach_active(Connection& c, std::uint64_t cwnd, std::uint64_t ssth
                                 .rack = config().rack,
                                 .undo = config().undo,
                                 .frto = config().frto,
+                                .prediction = config().prediction,
                                 .mss = mss,
                                 .rtt = rtt_config()};
   // Text that went with the SYN may be acknowledged already.

@@ -13,6 +13,7 @@ LossRecovery::LossRecovery(MemoryProvider& memory, const RecoveryConfig& config,
       rack_on_(config.rack),
       undo_on_(config.undo),
       frto_on_(config.undo && config.frto && config.sack),
+      prediction_(config.prediction),
       recovery_point_(snd_nxt - 1),
       high_rxt_(snd_nxt),
       rescue_rxt_(snd_nxt),
@@ -71,6 +72,12 @@ void LossRecovery::on_sent(SeqRange range, std::uint32_t seg_size, Instant now, 
   }
 }
 
+/// An ACK for every second segment gives a sample.
+std::uint32_t LossRecovery::samples_expected(std::uint64_t acked) const noexcept {
+  const std::uint64_t segments = (board_.outstanding() + acked) / mss_;
+  return static_cast<std::uint32_t>(std::clamp<std::uint64_t>(segments / 2, 1, 1000));
+}
+
 void LossRecovery::take_rtt(const AckEvent& event, const Delivered& d, RttEstimator& rtt,
                             AckOutcome& out) noexcept {
   //= RFC 6298 §3 (Karn): data sent twice gives no sample, unless timestamps tell which one arrived;
@@ -88,10 +95,7 @@ void LossRecovery::take_rtt(const AckEvent& event, const Delivered& d, RttEstima
     out.rtt = event.echoed_rtt;
   }
   if (!out.rtt) return;
-  // An ACK for every second segment gives a sample.
-  const std::uint64_t expected = (board_.outstanding() + d.acked) / (2 * std::uint64_t{mss_});
-  rtt.on_sample(*out.rtt, event.now,
-                static_cast<std::uint32_t>(std::clamp<std::uint64_t>(expected, 1, 1000)));
+  rtt.on_sample(*out.rtt, event.now, samples_expected(d.acked));
   //= RFC 4015 §3.1 (9)
   if (reseed_ && board_.una().after(timeout_end_)) [[unlikely]] {
     rtt.reseed(std::max(srtt_prev_, *out.rtt), std::max(rttvar_prev_, *out.rtt / 2));
@@ -129,6 +133,12 @@ AckOutcome LossRecovery::on_ack(const AckEvent& event, RttEstimator& rtt) noexce
   out.prior_in_flight = in_flight();
   out.was_in_recovery = in_recovery();
   flight_at_loss_ = out.prior_outstanding = board_.outstanding();
+  if (is_plain(event)) {
+    if (const InOrder d = board_.on_ack_in_order(event.seg_ack); d.acked > 0) {
+      on_plain_ack(event, d, rtt, out);
+      return out;
+    }
+  }
   const Delivered d =
       board_.on_ack(event.seg_ack, sack_ ? event.sack_blocks : std::span<const SeqRange>{},
                     {event.now, rtt.min_rtt(), event.echoed_rtt, backdated_});

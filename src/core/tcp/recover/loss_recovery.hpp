@@ -88,10 +88,11 @@ struct AckOutcome {
 };
 
 struct RecoveryConfig {
-  bool sack = true;  ///< negotiated
-  bool rack = true;  ///< RACK-TLP (RFC 8985); needs SACK, else RFC 6675
-  bool undo = true;  ///< report mistakes, so that reductions are taken back
-  bool frto = true;  ///< F-RTO (RFC 5682); needs SACK, and is not needed with timestamps
+  bool sack = true;        ///< negotiated
+  bool rack = true;        ///< RACK-TLP (RFC 8985); needs SACK, else RFC 6675
+  bool undo = true;        ///< report mistakes, so that reductions are taken back
+  bool frto = true;        ///< F-RTO (RFC 5682); needs SACK, and is not needed with timestamps
+  bool prediction = true;  ///< as TcpConfig::prediction
   std::uint32_t mss = 536;
   RttConfig rtt;
 };
@@ -186,6 +187,10 @@ class LossRecovery {
   bool has_to_repair() const noexcept {
     return board_.lost() != 0 || probe_due_ || phase_ == RecoveryPhase::recovery;
   }
+  /// Nothing is lost, probed or sent again: the congestion window alone decides what may leave.
+  bool is_open() const noexcept {
+    return phase_ == RecoveryPhase::open && board_.lost() == 0 && !probe_due_ && !force_first_;
+  }
   RecoveryPhase phase() const noexcept { return phase_; }
   /// Fast recovery; after a timeout (RecoveryPhase::loss) the sender is in slow start instead.
   bool in_recovery() const noexcept { return phase_ == RecoveryPhase::recovery; }
@@ -196,6 +201,10 @@ class LossRecovery {
   void set_mss(std::uint32_t mss) noexcept { mss_ = mss; }
 
  private:
+  bool is_plain(const AckEvent& event) const noexcept;
+  void on_plain_ack(const AckEvent& event, const InOrder& d, RttEstimator& rtt,
+                    AckOutcome& out) noexcept;
+  std::uint32_t samples_expected(std::uint64_t acked) const noexcept;
   void take_rtt(const AckEvent& event, const Delivered& d, RttEstimator& rtt,
                 AckOutcome& out) noexcept;
   std::uint64_t count_duplicates(const AckEvent& event, const Delivered& d) noexcept;
@@ -229,6 +238,7 @@ class LossRecovery {
   bool rack_on_;
   bool undo_on_;
   bool frto_on_;
+  bool prediction_;
   bool force_first_ = false;  // the first retransmission of a recovery needs no permission
   bool probe_due_ = false;
   bool rescued_ = false;

@@ -8,11 +8,11 @@ namespace tidewire::tcp {
 void Rack::on_delivered(const Delivered& d, Instant now) noexcept {
   if (d.reordered) reordering_seen_ = true;
   if (!d.rack) return;
-  Run latest;
-  latest.sent_at = sent_at_;
-  latest.order = order_;
-  latest.end = end_;
-  const bool newer = !valid_ || latest.sent_before(d.rack_sent_at, d.rack_order, d.rack_end);
+  Run delivered;
+  delivered.sent_at = d.rack_sent_at;
+  delivered.order = d.rack_order;
+  delivered.end = d.rack_end;
+  const bool newer = !valid_ || passed_by(delivered);
   // Of what the ACK delivered last, be it sent before the rest: then it came late.
   rtt_ = now - d.rack_rtt_from;
   if (!newer) return;

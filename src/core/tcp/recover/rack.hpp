@@ -17,6 +17,19 @@ class Rack {
   //= RFC 8985 §6.2 steps 2 and 3
   /// An ACK delivered `d`.
   void on_delivered(const Delivered& d, Instant now) noexcept;
+  //= RFC 8985 §6.2 steps 2 to 4
+  /// The same for an ACK of originals, all of which were sent before what is left, that ends with
+  /// `newest`. True: nothing of what is left can be lost by it, detect() would find nothing.
+  bool on_in_order(const Run& newest, const Scoreboard& board, Instant now) noexcept {
+    rtt_ = now - newest.sent_at;
+    if (in_dsack_round_ && newest.end.after(dsack_round_)) in_dsack_round_ = false;
+    if (valid_ && !passed_by(newest)) return false;
+    sent_at_ = newest.sent_at;
+    order_ = newest.order;
+    end_ = newest.end;
+    valid_ = true;
+    return !any_below_ && looked_at_ == board.changes_below();
+  }
   //= RFC 8985 §6.2 step 4
   /// Adapts the reordering window to duplicate reports; once per round trip.
   void on_round(bool dsack, bool left_recovery, Seq snd_una, Seq snd_nxt) noexcept;
@@ -47,6 +60,12 @@ class Rack {
   static constexpr std::uint8_t kPersist = 16;  // recoveries for which a wider window is kept
 
   bool passed(const Run& run) const noexcept { return run.sent_before(sent_at_, order_, end_); }
+  /// `run` was sent after what is known to have arrived last.
+  bool passed_by(const Run& run) const noexcept {
+    if (run.sent_at != sent_at_) return sent_at_ < run.sent_at;
+    if (run.order != order_) return Seq{order_}.before(Seq{run.order});
+    return end_.before(run.end);
+  }
 
   Instant sent_at_;  // of the latest data known to have arrived
   Seq end_;

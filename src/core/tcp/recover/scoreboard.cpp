@@ -302,6 +302,29 @@ Delivered Scoreboard::on_ack(Seq seg_ack, std::span<const SeqRange> sack_blocks,
   return out;
 }
 
+InOrder Scoreboard::on_ack_in_order(Seq seg_ack) noexcept {
+  InOrder out;
+  if ((sacked_ | lost_ | again_) != 0 || high_sacked_.after(una_)) return out;
+  if (!seg_ack.after(una_) || seg_ack.after(high_data_)) return out;
+  std::size_t last = head_;
+  for (;; ++last) {
+    if (last == tail_ || runs_[last].retransmitted()) return out;
+    if (runs_[last].end.at_or_after(seg_ack)) break;
+  }
+  if (runs_[last].end != seg_ack) return out;
+  out.acked = Seq::span(una_, seg_ack);
+  out.oldest_sent_at = runs_[head_].sent_at;
+  out.newest = runs_[last];
+  head_ = last + 1;
+  if (head_ == tail_) head_ = tail_ = 0;
+  outstanding_ -= out.acked;
+  una_ = high_sacked_ = seg_ack;
+  lost_up_to_ = later(lost_up_to_, seg_ack);
+  again_end_ = later(again_end_, seg_ack);
+  resend_from_ = later(resend_from_, seg_ack);
+  return out;
+}
+
 void Scoreboard::lose(Run& run) noexcept {
   run.lost = true;
   lost_ += run.size();

@@ -84,6 +84,13 @@ struct Delivered {
   bool new_sack_info = false;     ///< a block told something new (RFC 3042 §2, RFC 6675 §2)
 };
 
+/// What an ACK delivered of a flight in which nothing is unusual.
+struct InOrder {
+  std::uint64_t acked = 0;  ///< bytes; 0: there is something unusual, and nothing was done
+  Instant oldest_sent_at;
+  Run newest;  ///< what was sent last of it
+};
+
 /// The sender's record of its flight. Runs in one sorted array; memory is bounded by the number of
 /// segments in flight whatever the peer claims; an event costs what it touches.
 class Scoreboard {
@@ -117,6 +124,11 @@ class Scoreboard {
   /// (outside what is in flight) are ignored.
   Delivered on_ack(Seq seg_ack, std::span<const SeqRange> sack_blocks,
                    const AckClock& clock = {}) noexcept;
+
+  /// What nearly every ACK does: it acknowledges whole emissions, all of them sent once, of a
+  /// flight in which nothing was SACKed, lost or sent again. Says so and is done with them, or
+  /// leaves all as it is for on_ack().
+  InOrder on_ack_in_order(Seq seg_ack) noexcept;
 
   //= RFC 6675 §4 IsLost()
   /// Marks what the SACK information shows to be lost; returns bytes newly marked.

@@ -46,6 +46,40 @@ TEST_F(ScoreboardTest, CumulativeAcksAndPipe) {
   EXPECT_EQ(board.pipe(), 0U);
 }
 
+TEST_F(ScoreboardTest, InOrderAcksOfWholeEmissions) {
+  send(0, 1000, 10);
+  send(1000, 1500, 20);
+  send(1500, 1600, 30);
+  EXPECT_EQ(board.on_ack_in_order(Seq{base}).acked, 0U);
+  EXPECT_EQ(board.on_ack_in_order(Seq{base} + 300).acked, 0U) << "inside an emission";
+  EXPECT_EQ(board.on_ack_in_order(Seq{base} + 1700).acked, 0U) << "beyond what was sent";
+  EXPECT_EQ(board.pipe(), 1600U);
+  const InOrder two = board.on_ack_in_order(Seq{base} + 1500);
+  EXPECT_EQ(two.acked, 1500U);
+  EXPECT_EQ(two.oldest_sent_at, Instant::from_nanos(10));
+  EXPECT_EQ(two.newest.sent_at, Instant::from_nanos(20));
+  EXPECT_EQ(two.newest.end, Seq{base} + 1500);
+  EXPECT_EQ(board.una(), Seq{base} + 1500);
+  EXPECT_EQ(board.pipe(), 100U);
+  EXPECT_EQ(board.on_ack_in_order(Seq{base} + 1600).acked, 100U);
+  EXPECT_TRUE(board.empty());
+}
+
+TEST_F(ScoreboardTest, WhatIsUnusualIsNoInOrderAck) {
+  send(0, 1000);
+  send(1000, 2000);
+  (void)ack(0, {r(1500, 1600)});
+  EXPECT_EQ(board.on_ack_in_order(Seq{base} + 1000).acked, 0U) << "something is SACKed";
+  (void)ack(1000);
+  (void)board.mark_head_lost();
+  EXPECT_EQ(board.on_ack_in_order(Seq{base} + 2000).acked, 0U) << "something is lost";
+  board.reset(Seq{base});
+  send(0, 1000);
+  send(0, 1000);
+  EXPECT_EQ(board.on_ack_in_order(Seq{base} + 1000).acked, 0U) << "something was sent again";
+  EXPECT_EQ(ack(1000).acked, 1000U);
+}
+
 // req: RFC2018-5-1, RFC6675-4-IsLost
 TEST_F(ScoreboardTest, LostWithMoreThanTwoSegmentsSackedAbove) {
   send(0, 1000);
