@@ -12,7 +12,7 @@ Verdict Input::process_ack(Connection& c, Segment& seg) noexcept {
   const Seq old_una = c.snd.una;
   c.stats.last_ack_received = s.now();
   feed_recovery(c, seg);
-  update_window(c, seg);
+  if (!seg.ack.before(c.snd.una)) take_window(c, seg.seq, seg.ack, seg.window);
   if (c.snd.una != old_una || c.snd.wnd != old_window || c.active->recovery.in_recovery() ||
       c.active->recovery.phase() == RecoveryPhase::disorder) {
     s.mark_ready(c);
@@ -21,15 +21,13 @@ Verdict Input::process_ack(Connection& c, Segment& seg) noexcept {
 }
 
 //= RFC 9293 §3.10.7.4 MUST-1
-void Input::update_window(Connection& c, const Segment& seg) noexcept {
-  if (seg.ack.before(c.snd.una)) return;
-  const bool newer =
-      c.snd.wl1.before(seg.seq) || (c.snd.wl1 == seg.seq && c.snd.wl2.at_or_before(seg.ack));
+void Input::take_window(Connection& c, Seq seq, Seq ack, std::uint16_t window) noexcept {
+  const bool newer = c.snd.wl1.before(seq) || (c.snd.wl1 == seq && c.snd.wl2.at_or_before(ack));
   if (!newer) return;
-  c.snd.wnd = (WireWindow{seg.window} << c.snd.scale).bytes();
+  c.snd.wnd = (WireWindow{window} << c.snd.scale).bytes();
   c.snd.max_wnd = std::max(c.snd.max_wnd, c.snd.wnd);
-  c.snd.wl1 = seg.seq;
-  c.snd.wl2 = seg.ack;
+  c.snd.wl1 = seq;
+  c.snd.wl2 = ack;
   after_ack_timers(c);
 }
 
@@ -51,7 +49,7 @@ void Input::feed_recovery(Connection& c, const Segment& seg) noexcept {
   //= RFC 5681 §2
   event.duplicate =
       seg.ack == c.snd.una && c.snd.nxt != c.snd.una && seg.len() == 0 && window == c.snd.wnd;
-  event.now = std::clamp(seg.ingress, std::min(c.stats.last_sent, s.now()), s.now());
+  event.now = arrival_of(c, seg.ingress);
   if (advances && c.timestamps_on && seg.options.timestamps && seg.options.timestamps->echo != 0) {
     //= RFC 7323 §4.1
     event.echoed_rtt = c.timestamps.round_trip(seg.options.timestamps->echo, event.now);

@@ -11,6 +11,7 @@ void Input::on_packet(const ip::Packet& packet, const ForwardPolicy& forwarding)
   //= RFC 9293 §3.9.2.3 MUST-57
   if (packet.cast != ip::Cast::unicast)
     return s.ctx.drop(DropReason::tcp_broadcast, packet.interface);
+  if (predicted(packet)) return;
   Segment seg;
   if (const DropReason why = parse_segment(packet, seg); why != DropReason::none) {
     return s.ctx.drop(why, packet.interface);

@@ -31,6 +31,10 @@ class Input {
   Connection* promote(HalfOpen& h, const Settings& settings, std::string_view controller) noexcept;
 
  private:
+  // plain.cpp
+  bool predicts(const Connection& c) const noexcept;
+  bool predicted(const ip::Packet& packet) noexcept;
+  void plain_ack(Connection& c, Seq ack, std::uint32_t echo, Instant arrival) noexcept;
   // demux.cpp
   void connection_arrives(Connection& c, Segment& seg) noexcept;
   bool leads_train(const Connection& c, const Segment& seg) const noexcept;
@@ -95,8 +99,12 @@ class Input {
   Verdict check_ack(Connection& c, Segment& seg) noexcept;
   // ack.cpp
   Verdict process_ack(Connection& c, Segment& seg) noexcept;
-  void update_window(Connection& c, const Segment& seg) noexcept;
+  void take_window(Connection& c, Seq seq, Seq ack, std::uint16_t window) noexcept;
   void feed_recovery(Connection& c, const Segment& seg) noexcept;
+  /// When a segment came, as far as the sender may believe it.
+  Instant arrival_of(const Connection& c, Instant ingress) const noexcept {
+    return std::clamp(ingress, std::min(c.stats.last_sent, s.now()), s.now());
+  }
   void take_acknowledged(Connection& c, Seq ack) noexcept;
   void after_ack_timers(Connection& c) noexcept;
   Verdict fin_acknowledged(Connection& c) noexcept;
@@ -107,6 +115,8 @@ class Input {
   RecvRing::Written write_part(RecvRing& ring, const Segment& seg) noexcept;
   void take_marks(Connection& c, const Segment& seg) noexcept;
   void measure_arrival(Connection& c, const Segment& seg) noexcept;
+  void measure_echo(Connection& c, std::uint32_t echo) noexcept;
+  void owe_delayed_ack(Connection& c, std::uint32_t segs, std::uint32_t bytes) noexcept;
   bool too_many_islands(const Connection& c, SeqRange text) const noexcept;
   void text_written(Connection& c, const Segment& seg, const RecvRing::Written& w) noexcept;
   void process_fin(Connection& c, const Segment& seg) noexcept;

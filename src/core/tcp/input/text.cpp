@@ -99,12 +99,15 @@ void Input::take_marks(Connection& c, const Segment& seg) noexcept {
 
 /// What the receive buffer is sized by: how long a round trip takes, seen from this end.
 void Input::measure_arrival(Connection& c, const Segment& seg) noexcept {
-  ReceiveTuner& tuner = c.active->tuner;
   if (!c.timestamps_on) {
-    return tuner.on_arrival(c.rcv.nxt, c.rcv.window.usable(c.rcv.nxt), s.now());
+    return c.active->tuner.on_arrival(c.rcv.nxt, c.rcv.window.usable(c.rcv.nxt), s.now());
   }
-  if (!seg.options.timestamps || !tuner.wants_echo(seg.options.timestamps->echo)) return;
-  const std::uint32_t echo = seg.options.timestamps->echo;
+  if (seg.options.timestamps) measure_echo(c, seg.options.timestamps->echo);
+}
+
+void Input::measure_echo(Connection& c, std::uint32_t echo) noexcept {
+  ReceiveTuner& tuner = c.active->tuner;
+  if (!tuner.wants_echo(echo)) return;
   if (const auto rtt = c.timestamps.round_trip(echo, s.now())) tuner.on_echo(echo, *rtt);
 }
 
@@ -125,12 +128,7 @@ void Input::text_written(Connection& c, const Segment& seg, const RecvRing::Writ
       if (w.filled_gap || !c.active->rcv_ring.islands().empty() || !w.duplicate.empty()) {
         return owe_ack(c);
       }
-      if (c.ack.on_text(seg.segs, seg.text_len, c.rcv.mss)) {
-        s.mark_ready(c);
-      } else if (!s.armed(c, TimerKind::delayed_ack)) {
-        s.arm(c, TimerKind::delayed_ack, s.now() + s.config().delayed_ack);
-      }
-      return;
+      return owe_delayed_ack(c, seg.segs, seg.text_len);
     case out_of_order:
       // Without SACK every original segment is a duplicate ACK of its own.
       return owe_ack(c, c.sack_on ? 1U : seg.segs);
@@ -140,6 +138,15 @@ void Input::text_written(Connection& c, const Segment& seg, const RecvRing::Writ
     case no_memory:
       s.drop(DropReason::no_memory, seg);
       return owe_ack(c);
+  }
+}
+
+/// An ACK for text in order, now or within the delay.
+void Input::owe_delayed_ack(Connection& c, std::uint32_t segs, std::uint32_t bytes) noexcept {
+  if (c.ack.on_text(segs, bytes, c.rcv.mss)) {
+    s.mark_ready(c);
+  } else if (!s.armed(c, TimerKind::delayed_ack)) {
+    s.arm(c, TimerKind::delayed_ack, s.now() + s.config().delayed_ack);
   }
 }
 

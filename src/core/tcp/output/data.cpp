@@ -133,7 +133,7 @@ Sender::Step Sender::send_new(Connection& c, const Room& room) noexcept {
     a.cwnd_was_limited = true;
     a.cwnd_limited_until = c.snd.nxt + out.text;
   }
-  note_limits(c, room, out);
+  note_limits(c, room, out.text, out.per_seg);
   if (out.text == 0) return Step::nothing;
   const bool all = out.text == room.unsent;
   const bool fin = all && c.fin_queued && room.usable > out.text && c.syn_acked;
@@ -141,16 +141,17 @@ Sender::Step Sender::send_new(Connection& c, const Room& room) noexcept {
 }
 
 /// What holds the sender back, if it is not the path.
-void Sender::note_limits(Connection& c, const Room& room, const Outgoing& out) noexcept {
+void Sender::note_limits(Connection& c, const Room& room, std::uint32_t text,
+                         std::uint32_t per_seg) noexcept {
   using enum SendTimes::Why;
-  if (out.text == 0) {
-    const std::uint32_t next = std::min(room.unsent, out.per_seg);
+  if (text == 0) {
+    const std::uint32_t next = std::min(room.unsent, per_seg);
     if (room.usable < next && room.allowed >= next) c.stats.times.start(peer_window, s.now());
     return;
   }
   c.stats.times.stop(peer_window, s.now());
-  const bool path = room.allowed - out.text < out.per_seg;
-  if (c.active->no_room && out.text == room.unsent && !path) {
+  const bool path = room.allowed - text < per_seg;
+  if (c.active->no_room && text == room.unsent && !path) {
     c.stats.times.start(send_buffer, s.now());
   }
 }
@@ -263,8 +264,7 @@ Sender::Step Sender::emit(Connection& c, Outgoing& out, bool fin) noexcept {
   const std::uint32_t asked = out.text;
   const Seq syn_end = c.snd.iss + 1 + c.syn_text;
   const bool of_syn = c.syn_text > 0 && out.seq.before(syn_end);  // sent with it already
-  const bool answers = out.text > 0 && !of_syn && (c.stats.data_segs_in > 0 || c.ack.owed_now()) &&
-                       s.now() - c.stats.last_received < s.config().delayed_ack;
+  const bool answers = out.text > 0 && !of_syn && answers_text(c);
   if (fin) out.flags |= TcpFlag::fin;
   //= RFC 9293 §3.9.1.2 MUST-61
   // Also what leaves as several segments at once, as Linux: the receiver may stop merging there.
@@ -277,39 +277,54 @@ Sender::Step Sender::emit(Connection& c, Outgoing& out, bool fin) noexcept {
   fin = fin && out.text == asked;
   const SeqRange range{out.seq, out.seq + out.text + (fin ? 1U : 0U)};
   a.recovery.on_sent(range, out.per_seg, s.now(), out.mtu_probe, out.stamp);
-  const bool fresh = range.end.after(c.snd.nxt);
-  a.cc.on_sent({.now = s.now(),
-                .bytes = out.text,
-                .in_flight = a.recovery.in_flight(),
-                .retransmission = out.retransmission,
-                .app_limited = a.recovery.delivery_rate().app_limited()});
-  if (a.paced) [[unlikely]]
-    a.pacer.on_sent(out.text, s.now());
   const std::uint32_t segs = out.text == 0 ? 1 : (out.text + out.per_seg - 1) / out.per_seg;
-  c.stats.data_segs_out += segs;
-  c.stats.last_sent = s.now();
-  a.idle_since = s.now();
-  if (fresh) {
-    c.snd.nxt = range.end;
-    c.stats.bytes_sent += out.text;
-    const std::uint64_t flight = a.recovery.scoreboard().outstanding();
-    if (c.snd.una.at_or_after(a.flight_until) || flight > a.flight_peak) {
-      a.flight_peak = flight;
-      a.flight_until = c.snd.nxt;
-    }
-    if (out.text % out.per_seg != 0) a.small_end = out.seq + out.text;
+  if (range.end.after(c.snd.nxt)) {
+    commit_text(
+        c,
+        {.text = out.text, .end = range.end, .segs = segs, .small = out.text % out.per_seg != 0});
     if (fin) c.fin_sent = true;
-    c.override_sws = false;
-    s.disarm(c, TimerKind::persist);
-    if (c.snd.nxt == end_of_data(c)) s.disarm(c, TimerKind::cork);
     if (answers) c.ack.on_answered();
   } else {
+    tell_sent(c, out.text, segs, out.retransmission);
     c.stats.retransmits += segs;
     c.stats.bytes_retransmitted += out.text;
   }
   // Before the handshake is over the timer is the SYN-ACK's.
   if (c.syn_acked) s.plan_retransmit(c);
   return Step::sent;
+}
+
+/// What holds for all data that left.
+void Sender::tell_sent(Connection& c, std::uint32_t text, std::uint32_t segs,
+                       bool retransmission) noexcept {
+  Active& a = *c.active;
+  a.cc.on_sent({.now = s.now(),
+                .bytes = text,
+                .in_flight = a.recovery.in_flight(),
+                .retransmission = retransmission,
+                .app_limited = a.recovery.delivery_rate().app_limited()});
+  if (a.paced) [[unlikely]]
+    a.pacer.on_sent(text, s.now());
+  c.stats.data_segs_out += segs;
+  c.stats.last_sent = s.now();
+  a.idle_since = s.now();
+}
+
+/// Text (or FIN) left for the first time, and recovery has recorded it.
+void Sender::commit_text(Connection& c, const NewText& sent) noexcept {
+  tell_sent(c, sent.text, sent.segs, false);
+  Active& a = *c.active;
+  c.snd.nxt = sent.end;
+  c.stats.bytes_sent += sent.text;
+  const std::uint64_t flight = a.recovery.scoreboard().outstanding();
+  if (c.snd.una.at_or_after(a.flight_until) || flight > a.flight_peak) {
+    a.flight_peak = flight;
+    a.flight_until = c.snd.nxt;
+  }
+  if (sent.small) a.small_end = sent.end;
+  c.override_sws = false;
+  s.disarm(c, TimerKind::persist);
+  if (c.snd.nxt == end_of_data(c)) s.disarm(c, TimerKind::cork);
 }
 
 //= RFC 5681 §4.1

@@ -27,11 +27,14 @@ class ReadyQueue {
           (std::countr_zero(std::rotr(open, static_cast<int>(turn_))) + static_cast<int>(turn_)) &
           63);
       turn_ = (bucket + 1) & 63;
-      if (Connection* c = lists_[bucket].pop_front()) return c;
-      ready_ &= ~bit(bucket);
+      Connection* c = lists_[bucket].pop_front();
+      if (lists_[bucket].empty()) ready_ &= ~bit(bucket);
+      if (c != nullptr) return c;
     }
     return nullptr;
   }
+  /// Nothing waits, except perhaps parked.
+  bool empty() const noexcept { return ready_ == 0; }
   /// Something waits, but only for on_writable().
   bool only_blocked() noexcept {
     for (std::uint64_t rest = ready_ & blocked_; rest != 0; rest &= rest - 1) {

@@ -51,6 +51,18 @@ void Sender::add_sack(const Connection& c, Outgoing& out, bool with_duplicates) 
   }
 }
 
+ip::OutPacket Sender::packet_of(const Connection& c, std::size_t header) noexcept {
+  ip::OutPacket packet;
+  packet.source = c.tuple.local_address();
+  packet.destination = c.tuple.remote_address();
+  packet.tos = c.settings.tos;
+  packet.ttl = c.settings.ttl;
+  packet.dont_fragment = c.settings.mtu_discover != 0;
+  packet.transport_header_len = header;
+  packet.checksum_offset = wire::kTcpChecksumOffset;
+  return packet;
+}
+
 Sender::Step Sender::push(Connection& c, Outgoing& out) noexcept {
   ReceiveWindow window = c.rcv.window;
   const bool syn = out.flags.has(TcpFlag::syn);
@@ -88,18 +100,12 @@ Sender::Step Sender::push(Connection& c, Outgoing& out) noexcept {
       return out.text > 0 ? push(c, out) : Step::nothing;
     }
   }
-  ip::OutPacket packet;
-  packet.source = c.tuple.local_address();
-  packet.destination = c.tuple.remote_address();
+  ip::OutPacket packet = packet_of(c, writer.written());
   packet.tos = tos;
-  packet.ttl = c.settings.ttl;
-  packet.dont_fragment = c.settings.mtu_discover != 0;
-  packet.transport_header_len = writer.written();
   packet.payload = std::span{regions_}.first(region_count);
   // The send ring gives bytes up to acknowledgements and calls of the socket, never while it is
   // polled. A SYN's are another matter: they go when the connection fails.
   packet.payload_stays = !syn;
-  packet.checksum_offset = wire::kTcpChecksumOffset;
   if (out.per_seg > 0 && out.text > out.per_seg) {
     packet.seg_size = out.per_seg;
     packet.segs = static_cast<std::uint16_t>((out.text + out.per_seg - 1) / out.per_seg);
@@ -129,10 +135,7 @@ void Sender::commit(Connection& c, const Outgoing& out, const ReceiveWindow& win
   if (!out.flags.has(TcpFlag::ack) || out.flags.has(TcpFlag::syn)) return;
   if (c.ecn.on()) [[unlikely]]
     c.ecn.on_sent(kind_of(c, out), out.options.acc_ecn.has_value());
-  c.rcv.window = window;
-  c.rcv.last_ack_sent = c.rcv.nxt;
-  c.ack.on_sent();
-  s.disarm(c, TimerKind::delayed_ack);
+  commit_ack(c, window);
   if (out.dsack) {
     Active& a = *c.active;
     --a.dsack_count;

@@ -11,6 +11,7 @@ constexpr std::uint32_t kLeast = kQuantum / 8;
 }  // namespace
 
 Transmit Sender::poll(TxBudget& budget) noexcept {
+  if (s.ready.empty() && s.half_ready.empty() && s.half_waiting.empty()) return Transmit::idle;
   while (HalfOpen* h = s.half_ready.front()) {
     if (budget.frames == 0 || budget.bytes == 0) return Transmit::budget_spent;
     (void)serve_half_open(*h, budget);
@@ -28,6 +29,7 @@ Transmit Sender::poll(TxBudget& budget) noexcept {
 
 void Sender::serve(Connection& c, TxBudget& budget) noexcept {
   c.deficit = std::min(c.deficit + kQuantum, 2 * kQuantum);
+  if (s.config().prediction && is_plain(c) && serve_plain(c, budget)) return;
   Step result = Step::nothing;
   while (budget.frames > 0 && budget.bytes > 0 && c.deficit >= kLeast) {
     left_ = c.deficit;
@@ -39,7 +41,7 @@ void Sender::serve(Connection& c, TxBudget& budget) noexcept {
     c.deficit -= static_cast<std::uint32_t>(std::min<std::uint64_t>(c.deficit, spent_));
   }
   if (result == Step::gone || result == Step::waits) return;
-  if (result == Step::sent) return s.ready.add(c);  // its turn is over, not its data
+  if (result == Step::sent && !is_done(c)) return s.ready.add(c);  // its turn is over, not its data
   c.deficit = 0;
   if (c.state == TcpState::time_wait && !c.ack.owed_now()) s.enter_time_wait_record(c);
   if (!s.reap(c)) s.consider_rest(c);

@@ -50,10 +50,24 @@ class Sender {
   bool is_done(Connection& c) noexcept;
   Step step(Connection& c) noexcept;
   Step serve_half_open(HalfOpen& h, TxBudget& budget) noexcept;
+  // plain.cpp
+  static bool is_plain(const Connection& c) noexcept;
+  bool fits_in_one(Connection& c, const Room& room, std::uint32_t per_seg) noexcept;
+  bool serve_plain(Connection& c, TxBudget& budget) noexcept;
+  Step send_plain(Connection& c, const Room& room, std::uint32_t per_seg) noexcept;
   // segmenter.cpp
   Step push(Connection& c, Outgoing& out) noexcept;
+  /// A packet with a transport header of `header` bytes, but for its payload.
+  static ip::OutPacket packet_of(const Connection& c, std::size_t header) noexcept;
   void commit(Connection& c, const Outgoing& out, const ReceiveWindow& window,
               std::uint16_t segs) noexcept;
+  /// A segment with an ACK left; `window` is the one it offered.
+  void commit_ack(Connection& c, const ReceiveWindow& window) noexcept {
+    c.rcv.window = window;
+    c.rcv.last_ack_sent = c.rcv.nxt;
+    c.ack.on_sent();
+    s.disarm(c, TimerKind::delayed_ack);
+  }
   void watch_device(Connection& c) noexcept;
   Step not_taken(Connection& c, const ip::SendResult& result) noexcept;
   WireWindow window_field(const Connection& c, ReceiveWindow& window, bool syn) const noexcept;
@@ -84,13 +98,28 @@ class Sender {
   Room room_for(const Connection& c) const noexcept;
   static void note_if_app_limited(Connection& c, const Room& room) noexcept;
   std::uint32_t length_to_send(Connection& c, const Room& room, std::uint32_t per_seg) noexcept;
-  void note_limits(Connection& c, const Room& room, const Outgoing& out) noexcept;
+  void note_limits(Connection& c, const Room& room, std::uint32_t text,
+                   std::uint32_t per_seg) noexcept;
   std::uint64_t burst_of(const Connection& c, std::uint32_t per_seg) const noexcept;
   bool worth_waiting(const Connection& c, std::uint64_t limit,
                      std::uint32_t per_seg) const noexcept;
   bool may_send_small(Connection& c, const Room& room) noexcept;
   void window_too_small(Connection& c, const Room& room) noexcept;
   Step emit(Connection& c, Outgoing& out, bool fin) noexcept;
+  struct NewText {
+    std::uint32_t text = 0;  ///< bytes
+    Seq end;                 ///< with FIN
+    std::uint32_t segs = 1;
+    bool small = false;  ///< the last segment is not full
+  };
+  void commit_text(Connection& c, const NewText& sent) noexcept;
+  void tell_sent(Connection& c, std::uint32_t text, std::uint32_t segs,
+                 bool retransmission) noexcept;
+  /// Text that leaves now may be the answer to text that came.
+  bool answers_text(const Connection& c) const noexcept {
+    return (c.stats.data_segs_in > 0 || c.ack.owed_now()) &&
+           s.now() - c.stats.last_received < s.config().delayed_ack;
+  }
   void restart_after_idle(Connection& c) noexcept;
 
   static Seq acceptable_seq(const Connection& c) noexcept;
@@ -98,6 +127,9 @@ class Sender {
   /// Regions of the send ring in one packet. More would mean tiny chunks; then the packet is
   /// shorter.
   static constexpr std::size_t kMostRegions = 40;
+
+  /// The same for a plain segment.
+  static constexpr std::size_t kPlainRegions = 4;
 
   Shared& s;
   std::array<Bytes, kMostRegions> regions_;  ///< of the packet that is being made

@@ -1,0 +1,110 @@
+// Header prediction: the segment that nearly always comes next, recognised by a look at its header.
+// Text in order, new ACKs or both, on an established connection in which nothing else is going on.
+// Does what the steps of RFC 9293 come to then, having asked once for all that is not so.
+#include "core/tcp/input/input.hpp"
+
+namespace tidewire::tcp {
+
+using wire::TcpFlag;
+
+namespace {
+
+/// The fields of a segment with ACK, perhaps PSH, and no option but the timestamps.
+struct Plain {
+  Seq seq, ack;
+  std::uint16_t window;
+  wire::TcpTimestamps timestamps;
+  Bytes text;
+};
+
+bool is_plain(const ip::Packet& packet) noexcept {
+  const Bytes bytes = packet.transport;
+  if (bytes.size() < wire::kTcpPlainHeaderLen || !packet.more[0].empty()) return false;
+  constexpr std::uint16_t kLookedAt = 0xffff & ~static_cast<std::uint16_t>(TcpFlag::psh);
+  constexpr std::uint16_t kExpected =
+      (wire::kTcpPlainHeaderLen / 4) << 12 | static_cast<std::uint16_t>(TcpFlag::ack);
+  return (wire::load_u16(bytes.data() + 12) & kLookedAt) == kExpected &&
+         wire::load_u32(bytes.data() + 20) == wire::kAlignedTimestamps;
+}
+
+}  // namespace
+
+/// All that a plain segment may find without a step of its own.
+bool Input::predicts(const Connection& c) const noexcept {
+  return c.state == TcpState::established && c.active != nullptr && c.owned && c.timestamps_on &&
+         c.sack_on && !c.fin_pending && !c.read_shut && !c.ecn.on() &&
+         !c.settings.user_timeout_option && c.active->rcv_ring.islands().empty() &&
+         c.active->recovery.phase() == RecoveryPhase::open;
+}
+
+/// True: the packet was a predicted segment and is dealt with. False: nothing was done.
+bool Input::predicted(const ip::Packet& packet) noexcept {
+  // What leads a train is handled with it.
+  if (packet.train != nullptr || !is_plain(packet) || !s.config().prediction) return false;
+  const std::byte* at = packet.transport.data();
+  const FlowRef ref = s.lookup(
+      Tuple::of(packet.destination, wire::load_u16(at + 2), packet.source, wire::load_u16(at)));
+  if (ref.kind != FlowKind::connection) return false;
+  Connection& c = *s.connections.at_index(ref.index);
+  if (!predicts(c)) return false;
+  const Plain seg{.seq = Seq{wire::load_u32(at + 4)},
+                  .ack = Seq{wire::load_u32(at + 8)},
+                  .window = wire::load_u16(at + 14),
+                  .timestamps = {wire::load_u32(at + 24), wire::load_u32(at + 28)},
+                  .text = packet.transport.subspan(wire::kTcpPlainHeaderLen)};
+  const auto text_len = static_cast<std::uint32_t>(seg.text.size());
+  const bool advances = seg.ack.after(c.snd.una);
+  if (seg.seq != c.rcv.nxt || seg.ack.after(c.snd.nxt) || seg.ack.before(c.snd.una) ||
+      (!advances && text_len == 0) || text_len > c.rcv.window.usable(c.rcv.nxt) ||
+      c.timestamps.paws_reject(seg.timestamps.value, s.now())) {
+    return false;
+  }
+  if (packet.checksum == ChecksumState::unknown &&
+      !wire::tcp_checksum_ok(packet.transport, packet.source, packet.destination)) {
+    return false;
+  }
+  Active& a = *c.active;
+  if (text_len > 0 && !a.rcv_ring.append(seg.text)) return false;
+
+  if (s.tracing()) [[unlikely]] {
+    s.trace_segment(TraceKind::segment_in, &c, seg.seq, seg.ack, text_len,
+                    wire::TcpFlags::from_bits(wire::load_u16(at + 12)), seg.window);
+  }
+  const std::uint16_t segs = std::max<std::uint16_t>(packet.segs, 1);
+  c.stats.segs_in += segs;
+  c.timestamps.on_segment(seg.timestamps.value, seg.seq, c.rcv.last_ack_sent, false, s.now());
+  c.last_received = c.stats.last_ack_received = s.now();
+  c.probes = 0;
+  const std::uint32_t old_window = c.snd.wnd;
+  if (advances) plain_ack(c, seg.ack, seg.timestamps.echo, arrival_of(c, packet.ingress));
+  take_window(c, seg.seq, seg.ack, seg.window);
+  if (advances || c.snd.wnd != old_window) s.mark_ready(c);
+  if (text_len > 0) {
+    c.stats.data_segs_in += segs;
+    c.stats.last_received = s.now();
+    c.stats.bytes_received += text_len;
+    c.rcv.nxt = a.rcv_ring.rcv_nxt();
+    if (!c.settings.receive_buffer_set) measure_echo(c, seg.timestamps.echo);
+    owe_delayed_ack(c, segs, text_len);
+  }
+  s.update_events(c);
+  return true;
+}
+
+/// What feed_recovery() comes to for an ACK of something new without SACK blocks.
+void Input::plain_ack(Connection& c, Seq ack, std::uint32_t echo, Instant arrival) noexcept {
+  AckEvent event;
+  event.seg_ack = ack;
+  event.now = arrival;
+  //= RFC 7323 §4.1
+  if (echo != 0) event.echoed_rtt = c.timestamps.round_trip(echo, arrival);
+  const bool limited = Shared::cwnd_limited(c);
+  const AckOutcome outcome = c.active->recovery.on_ack(event, c.rtt);
+  take_acknowledged(c, ack);
+  s.tell_controller(c, outcome, limited);
+  grow_send_buffer(c);
+  after_ack_timers(c);
+  s.plan_retransmit(c);
+}
+
+}  // namespace tidewire::tcp
