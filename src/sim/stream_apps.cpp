@@ -15,22 +15,44 @@ std::uint64_t mix(std::uint64_t z) noexcept {
   return z ^ z >> 31;
 }
 
-// One hash for eight words, which follow from it by what is cheap: making and checking the bytes
-// must not be what a simulated transfer costs.
+// One hash for a block of words, which follow from it by what is cheap: making and checking the
+// bytes must not be what a simulated transfer costs.
+constexpr std::uint64_t kWordsPerBlock = 32;
+constexpr std::uint64_t kStep = 0xd6e8feb86659fd93U;
+
 std::uint64_t block_of(std::uint64_t seed, std::uint64_t word) noexcept {
-  return mix(seed * 0x100000001b3U + word / 8);
+  return mix(seed * 0x100000001b3U + word / kWordsPerBlock);
 }
 std::uint64_t word_of(std::uint64_t block, std::uint64_t word) noexcept {
-  const std::uint64_t v = block + word % 8 * 0xd6e8feb86659fd93U;
+  const std::uint64_t v = block + word % kWordsPerBlock * kStep;
   return v ^ v >> 32;
 }
 
 void store_little(std::byte* target, std::uint64_t word) noexcept {
+  if constexpr (std::endian::native == std::endian::big) word = std::byteswap(word);
+  std::memcpy(target, &word, sizeof word);
+}
+
+// As many words as one register of any x86-64 or AArch64 holds.
+using Two [[gnu::vector_size(16)]] = std::uint64_t;
+
+void store_little(std::byte* target, Two words) noexcept {
   if constexpr (std::endian::native == std::endian::little) {
-    std::memcpy(target, &word, sizeof word);
+    std::memcpy(target, &words, sizeof words);
   } else {
-    for (unsigned k = 0; k < 8; ++k) target[k] = static_cast<std::byte>(word >> (8 * k) & 0xff);
+    for (std::size_t k = 0; k < 2; ++k) store_little(target + 8 * k, words[k]);
   }
+}
+
+/// The `count` words of one block from `word` on.
+void store_words(std::byte* target, std::uint64_t block, std::uint64_t word,
+                 std::uint64_t count) noexcept {
+  std::uint64_t k = 0;
+  const std::uint64_t first = block + word % kWordsPerBlock * kStep;
+  Two v = {first, first + kStep};
+  const Two step = {2 * kStep, 2 * kStep};
+  for (; count - k >= 2; k += 2, v += step) store_little(target + 8 * k, v ^ v >> 32);
+  for (; k < count; ++k) store_little(target + 8 * k, word_of(block, word + k));
 }
 
 }  // namespace
@@ -42,10 +64,14 @@ std::byte Pattern::at(std::uint64_t offset) const noexcept {
 
 void Pattern::fill(std::uint64_t offset, MutBytes out) const noexcept {
   std::size_t i = 0;
-  for (; i < out.size() && offset % 64 != 0; ++i) out[i] = at(offset++);
-  for (; out.size() - i >= 64; i += 64, offset += 64) {
-    const std::uint64_t block = block_of(seed_, offset / 8);
-    for (unsigned k = 0; k < 8; ++k) store_little(out.data() + i + 8 * k, word_of(block, k));
+  for (; i < out.size() && offset % 8 != 0; ++i) out[i] = at(offset++);
+  while (out.size() - i >= 8) {
+    const std::uint64_t word = offset / 8;
+    const std::uint64_t count =
+        std::min<std::uint64_t>(kWordsPerBlock - word % kWordsPerBlock, (out.size() - i) / 8);
+    store_words(out.data() + i, block_of(seed_, word), word, count);
+    i += 8 * count;
+    offset += 8 * count;
   }
   for (; i < out.size(); ++i) out[i] = at(offset++);
 }

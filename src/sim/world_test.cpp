@@ -38,7 +38,12 @@ TEST(Pattern, AnyPieceMatches) {
   EXPECT_TRUE(pattern.matches(0, all));
   EXPECT_TRUE(pattern.matches(4999, Bytes{all}.subspan(4999, 77)));
   EXPECT_FALSE(pattern.matches(5000, Bytes{all}.subspan(4999, 77)));
-  EXPECT_EQ(pattern.at(4097), all[4097]);
+  for (std::size_t at = 0; at < 700; ++at) ASSERT_EQ(pattern.at(at), all[at]) << at;
+  for (std::size_t at = 0; at < 300; ++at) {
+    std::vector<std::byte> piece(at % 97 + 1);
+    pattern.fill(at, piece);
+    ASSERT_TRUE(std::equal(piece.begin(), piece.end(), all.begin() + static_cast<long>(at))) << at;
+  }
   EXPECT_FALSE(Pattern{8}.matches(0, all));
 }
 
