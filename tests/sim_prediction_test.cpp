@@ -81,8 +81,8 @@ Run run(std::string_view words, std::uint64_t seed, bool prediction, bool advers
   options.stack.tcp.delayed_ack = Duration::millis(seed % 2 == 0 ? 40 : 5);
   TwoHosts two{net(words), {seed, 9}, {}, adversary ? AdversaryOptions::all() : AdversaryOptions{},
                options,    options};
-  device::HashSink sink;
-  device::PcapngWriter writer{sink};
+  device::HashSink hash;
+  device::PcapngWriter writer{hash};
   two.a.capture(two.attached.a, writer);
   std::vector<TraceRecord> room_a(1U << 18), room_b(1U << 18);
   TraceRing ring_a{room_a}, ring_b{room_b};
@@ -98,14 +98,27 @@ Run run(std::string_view words, std::uint64_t seed, bool prediction, bool advers
   plan.send_total = 300'000;
   plan.read_chunk = 5'000;
   Transfer transfer{two, plan, plan};
+  // One direction is closed from the start.
+  StreamPlan silent;
+  silent.expect_seed = 1;
+  auto& sink = two.b.add<StreamServer>(Endpoint{IpAddress::any(Family::v4), 9}, silent);
+  StreamPlan upload;
+  upload.send_total = 400'000;
+  auto& uploader = two.a.add<StreamPeer>(upload);
+  uploader.connect({TwoHosts::kAddressB, 9});
+  const auto uploaded = [&] {
+    return uploader.done() && !sink.accepted().empty() && sink.accepted()[0]->done();
+  };
   const auto finished = [&] {
-    return transfer.finished() && talkers[0]->done() && talkers[1]->done() && talkers[2]->done();
+    return uploaded() && transfer.finished() && talkers[0]->done() && talkers[1]->done() &&
+           talkers[2]->done();
   };
   (void)two.world.run_until(finished, two.world.now() + Duration::seconds(3600));
   (void)two.world.run_for(Duration::seconds(100));
   Run result;
-  result.complete = finished() && transfer.complete();
-  result.packets_hash = sink.hash();
+  result.complete = finished() && transfer.complete() &&
+                    sink.accepted()[0]->bytes_received() == upload.send_total;
+  result.packets_hash = hash.hash();
   result.packets = writer.packets();
   for (const auto& [ring, room] : {std::pair{&ring_a, &room_a}, std::pair{&ring_b, &room_b}}) {
     EXPECT_LE(ring->written, room->size());

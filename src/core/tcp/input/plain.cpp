@@ -29,12 +29,14 @@ bool is_plain(const ip::Packet& packet) noexcept {
 
 }  // namespace
 
-/// All that a plain segment may find without a step of its own.
+/// All that a plain segment may find without a step of its own. A FIN that both ends know of, in
+/// one direction, changes nothing for the other.
 bool Input::predicts(const Connection& c) const noexcept {
-  return c.state == TcpState::established && c.active != nullptr && c.owned && c.timestamps_on &&
-         c.sack_on && !c.fin_pending && !c.read_shut && !c.ecn.on() &&
-         !c.settings.user_timeout_option && c.active->rcv_ring.islands().empty() &&
-         c.active->recovery.phase() == RecoveryPhase::open;
+  using enum TcpState;
+  if (c.state != established && c.state != fin_wait_2 && c.state != close_wait) return false;
+  return c.active != nullptr && c.owned && c.timestamps_on && c.sack_on && !c.fin_pending &&
+         !c.read_shut && !c.ecn.on() && !c.settings.user_timeout_option &&
+         c.active->rcv_ring.islands().empty() && c.active->recovery.phase() == RecoveryPhase::open;
 }
 
 /// True: the packet was a predicted segment and is dealt with. False: nothing was done.
@@ -54,6 +56,7 @@ bool Input::predicted(const ip::Packet& packet) noexcept {
                   .text = packet.transport.subspan(wire::kTcpPlainHeaderLen)};
   const auto text_len = static_cast<std::uint32_t>(seg.text.size());
   const bool advances = seg.ack.after(c.snd.una);
+  if (text_len > 0 && c.state == TcpState::close_wait) return false;
   if (seg.seq != c.rcv.nxt || seg.ack.after(c.snd.nxt) || seg.ack.before(c.snd.una) ||
       (!advances && text_len == 0) || text_len > c.rcv.window.usable(c.rcv.nxt) ||
       c.timestamps.paws_reject(seg.timestamps.value, s.now())) {

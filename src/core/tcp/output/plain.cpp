@@ -11,7 +11,8 @@ using wire::TcpFlag;
 
 /// Nothing but text that was never sent, or an ACK, can be due.
 bool Sender::is_plain(const Connection& c) noexcept {
-  if (c.state != TcpState::established || c.active == nullptr || c.syn_text > 0) return false;
+  const bool open = c.state == TcpState::established || c.state == TcpState::close_wait;
+  if (!open || c.active == nullptr || c.syn_text > 0) return false;
   if (c.owe_rst || c.owe_syn || c.owe_probe || c.owe_keepalive || c.fin_queued || c.urgent_out ||
       !c.syn_acked || !c.timestamps_on || c.owe_user_timeout) {
     return false;
