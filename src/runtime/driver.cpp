@@ -9,8 +9,8 @@ namespace tidewire::runtime {
 /// One device and the interface it belongs to.
 class alignas(64) Driver::Port final : public IoHandler {
  public:
-  Port(Stack& stack, InterfaceId interface, device::Device& device, Poller& poller)
-      : stack_(stack), interface_(interface), device_(device), poller_(poller) {
+  Port(Host& host, InterfaceId interface, device::Device& device, Poller& poller)
+      : host_(host), interface_(interface), device_(device), poller_(poller) {
     if (device.descriptor() < 0) return;
     if (auto watch = poller.add(device.descriptor(), kIoRead, *this)) watch_ = *watch;
   }
@@ -37,7 +37,7 @@ class alignas(64) Driver::Port final : public IoHandler {
     poller_.set(watch_, writable ? kIoRead | kIoWrite : std::uint32_t{kIoRead});
   }
 
-  Stack& stack_;
+  Host& host_;
   InterfaceId interface_;
   device::Device& device_;
   Poller& poller_;
@@ -84,7 +84,7 @@ void Driver::set_owner(Stack& stack, StackOwner* owner) noexcept {
 void Driver::attach(Stack& stack, InterfaceId interface, device::Device& device) {
   Host* host = find(stack);
   if (host == nullptr) return;
-  ports_.push_back(std::make_unique<Port>(stack, interface, device, poller_));
+  ports_.push_back(std::make_unique<Port>(*host, interface, device, poller_));
   if (host->by_interface.size() <= interface) host->by_interface.resize(interface + 1U);
   host->by_interface[interface] = ports_.back().get();
 }
@@ -116,14 +116,21 @@ Instant Driver::turn() {
 
 bool Driver::receive(Port& port, Instant now) {
   if (!port.readable_ && port.device_.next_deadline() > now) return false;
-  for (std::size_t batch = 0; batch < options_.receive_batches; ++batch) {
+  Host& host = port.host_;
+  std::size_t frames_in = 0;
+  std::size_t bytes_in = 0;
+  while (frames_in < options_.receive_frames && bytes_in < options_.receive_bytes) {
+    // What the owner takes out of the last batch frees memory that the core's cache still has.
+    if (frames_in > 0) dispatch(host, now);
     const auto frames = port.device_.receive(now, options_.receive_batch);
-    if (!frames.empty()) port.stack_.on_frames(port.interface_, frames, now);
-    if (frames.size() < options_.receive_batch) {
+    if (!frames.empty()) host.stack.on_frames(port.interface_, frames, now);
+    if (frames.size() < options_.receive_batch && !port.device_.receive_again()) {
       // A descriptor is level triggered: epoll tells again if something is left.
       port.readable_ = false;
       return false;
     }
+    frames_in += std::max<std::size_t>(1, frames.size());
+    for (const RxFrame& frame : frames) bytes_in += frame.size();
   }
   return true;
 }
@@ -132,15 +139,15 @@ void Driver::check_ports(Instant now) {
   for (const auto& port : ports_) {
     if (port->blocked_ && port->device_.writable()) {
       port->set_blocked(false);
-      port->stack_.on_writable(port->interface_, now);
+      port->host_.stack.on_writable(port->interface_, now);
     }
     const bool up = port->device_.link_up();
     if (up == port->up_) continue;
     if (!up) poller_.set(port->watch_, kIoNone);
     port->up_ = up;
     if (up) port->watch_for(port->blocked_);
-    port->stack_.on_link(port->interface_, up ? LinkState::up : LinkState::down,
-                         port->device_.capabilities().mtu, now);
+    port->host_.stack.on_link(port->interface_, up ? LinkState::up : LinkState::down,
+                              port->device_.capabilities().mtu, now);
   }
 }
 
@@ -176,7 +183,7 @@ void Driver::wait(Instant until) {
 std::vector<Driver::PortState> Driver::ports() const {
   std::vector<PortState> states;
   for (const auto& port : ports_) {
-    states.push_back({&port->stack_, port->device_.name(), port->blocked_, port->up_});
+    states.push_back({&port->host_.stack, port->device_.name(), port->blocked_, port->up_});
   }
   return states;
 }

@@ -40,8 +40,9 @@ class Task {
 struct DriverOptions {
   /// How long to look again and again before sleeping when there is nothing to do.
   Duration spin;
-  std::size_t receive_batch = 64;      ///< frames given to a stack at once
-  std::size_t receive_batches = 4;     ///< batches of one device in one turn
+  std::size_t receive_batch = 64;    ///< frames given to a stack at once
+  std::size_t receive_frames = 256;  ///< of one device in one turn: no batch begins beyond
+  std::size_t receive_bytes = 4U << 20;
   std::size_t events_per_turn = 4096;  ///< of one stack
   TxBudget budget{.frames = 256, .bytes = 8U << 20};
 };

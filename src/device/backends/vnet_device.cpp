@@ -20,8 +20,10 @@
 namespace tidewire::device {
 namespace {
 
-constexpr std::size_t kArena = std::size_t{1} << 20;
 constexpr std::size_t kGreatest = 65536 + 256;  // frame and header
+// So little that frames of this size are still in the core's cache when they are copied out of it,
+// with room for 64 packets of 1500 bytes.
+constexpr std::size_t kArena = 4 * kGreatest;
 constexpr std::size_t kPieces = 64;
 // Receives in a row that found one frame before a second read is left away, and how often it is
 // tried all the same.
@@ -185,6 +187,7 @@ std::span<const RxFrame> VnetDevice::receive(Instant now, std::size_t limit) noe
     frames_.push_back(frame);
     at += (static_cast<std::size_t>(size) + 63) / 64 * 64;
   }
+  again_ = frames_.size() < limit && at + kGreatest > arena_.size();
   if (!frames_.empty()) alone_ = frames_.size() == 1 ? alone_ + 1 : 0;
   return frames_;
 }

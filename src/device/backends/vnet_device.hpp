@@ -64,6 +64,7 @@ class alignas(64) VnetDevice : public Device {
   void advance(Instant now) noexcept final;
   PushResult push(const TxFrame& frame) noexcept final;
   std::span<const RxFrame> receive(Instant now, std::size_t limit) noexcept final;
+  bool receive_again() const noexcept final { return again_; }
   void flush() noexcept final;
   bool writable() noexcept final;
   Instant next_deadline() noexcept final;
@@ -99,6 +100,7 @@ class alignas(64) VnetDevice : public Device {
   Instant next_look_;
   std::uint32_t alone_ = 0;  ///< receives in a row that found one frame
   bool up_ = true;
+  bool again_ = false;
 };
 
 /// Writes the gathered pieces as one frame. 0, or an errno value.

@@ -20,6 +20,7 @@ class Wrapper : public Device {
   std::span<const RxFrame> receive(Instant now, std::size_t limit) noexcept override {
     return inner_->receive(now, limit);
   }
+  bool receive_again() const noexcept override { return inner_->receive_again(); }
   void flush() noexcept override { inner_->flush(); }
   bool writable() noexcept override { return inner_->writable(); }
   Instant next_deadline() noexcept override { return inner_->next_deadline(); }
