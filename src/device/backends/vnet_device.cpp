@@ -25,6 +25,8 @@ constexpr std::size_t kGreatest = 65536 + 256;  // frame and header
 // with room for 64 packets of 1500 bytes.
 constexpr std::size_t kArena = 4 * kGreatest;
 constexpr std::size_t kPieces = 64;
+// Of a frame that is joined to one piece: copying it costs less than what the kernel does for more.
+constexpr std::size_t kJoined = 2048;
 // Receives in a row that found one frame before a second read is left away, and how often it is
 // tried all the same.
 constexpr std::uint32_t kAlone = 8, kTryAgain = 16;
@@ -148,7 +150,11 @@ PushResult VnetDevice::write_now(const TxFrame& frame) noexcept {
     return iovec{const_cast<std::byte*>(bytes.data()), bytes.size()};
   };
   std::size_t count = 1;
-  if (frame.payload.size() + 2 <= kPieces) {
+  if (frame.size() <= kJoined) {
+    std::memcpy(scratch_.data(), &header, sizeof header);
+    const std::size_t size = gather(frame, MutBytes{scratch_}.subspan(sizeof header));
+    pieces[0] = {scratch_.data(), sizeof header + size};
+  } else if (frame.payload.size() + 2 <= kPieces) {
     pieces[count++] = piece(frame.headers);
     for (const Bytes region : frame.payload) pieces[count++] = piece(region);
   } else {
@@ -199,7 +205,12 @@ bool VnetDevice::writable() noexcept {
 }
 
 int write_frame(int fd, std::span<const iovec> pieces) noexcept {
-  while (writev(fd, pieces.data(), static_cast<int>(pieces.size())) < 0) {
+  const auto once = [&] {
+    // The plain call costs the kernel less than a vector of one.
+    if (pieces.size() == 1) return write(fd, pieces[0].iov_base, pieces[0].iov_len);
+    return writev(fd, pieces.data(), static_cast<int>(pieces.size()));
+  };
+  while (once() < 0) {
     if (errno != EINTR) return errno;
   }
   return 0;
