@@ -56,6 +56,7 @@ class TcpRelay final : public runtime::IoHandler, public SocketUser {
   runtime::WatchId watch_;
   SocketId socket_;
   FlowId flow_;
+  bool host_readable_ = false;  ///< it is not known that there is nothing to read
   bool host_full_ = false;      ///< the host's socket takes no more at present
   bool stack_full_ = false;     ///< the send ring has no room
   bool host_finished_ = false;  ///< FIN from the host, passed on
