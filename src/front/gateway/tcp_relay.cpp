@@ -14,6 +14,8 @@ namespace tidewire::gateway {
 namespace {
 
 constexpr std::size_t kReadAtOnce = std::size_t{256} << 10;
+// Reads in a row after which there was nothing more, until nobody looks any more.
+constexpr std::uint8_t kAlone = 8;
 
 void set_option(int fd, int level, int name, int value) noexcept {
   (void)setsockopt(fd, level, name, &value, sizeof value);
@@ -186,6 +188,7 @@ TcpRelay::Step TcpRelay::pump_to_host(Instant now) {
 
 TcpRelay::Step TcpRelay::pump_to_stack(Instant now) {
   Step step = Step::stop;
+  bool in_part = false;  // the last read left room
   while (host_readable_ && !host_finished_) {
     const MutBytes room = context_.stack.send_space(socket_, kReadAtOnce);
     stack_full_ = room.empty();
@@ -195,10 +198,9 @@ TcpRelay::Step TcpRelay::pump_to_stack(Instant now) {
       if (errno == EINTR) continue;
       if (!would_block(errno)) return Step::broken;
       host_readable_ = false;
+      if (in_part && host_alone_ < kAlone) ++host_alone_;
       break;
     }
-    // What fills the room in part was all there was: the poller tells of more.
-    host_readable_ = static_cast<std::size_t>(n) == room.size();
     if (n == 0) {
       host_finished_ = true;
       (void)context_.stack.shutdown(socket_, ShutdownHow::write, now);
@@ -208,6 +210,11 @@ TcpRelay::Step TcpRelay::pump_to_stack(Instant now) {
     const auto sent = context_.stack.sent(socket_, static_cast<std::size_t>(n), {}, now);
     if (!sent) return Step::broken;
     step = Step::go_on;
+    if (in_part) host_alone_ = 0;
+    // What fills the room in part is all there was, but for an end that comes with it: a short
+    // answer and its FIN leave together. The poller tells of whatever comes later.
+    in_part = static_cast<std::size_t>(n) < room.size();
+    host_readable_ = !in_part || host_alone_ < kAlone;
   }
   return step;
 }

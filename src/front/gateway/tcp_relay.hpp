@@ -56,12 +56,13 @@ class TcpRelay final : public runtime::IoHandler, public SocketUser {
   runtime::WatchId watch_;
   SocketId socket_;
   FlowId flow_;
-  bool host_readable_ = false;  ///< it is not known that there is nothing to read
-  bool host_full_ = false;      ///< the host's socket takes no more at present
-  bool stack_full_ = false;     ///< the send ring has no room
-  bool host_finished_ = false;  ///< FIN from the host, passed on
-  bool peer_finished_ = false;  ///< FIN from the virtual network, passed on
-  bool host_gone_ = false;      ///< both directions closed at the host: no more news from there
+  bool host_readable_ = false;   ///< it is not known that there is nothing to read
+  std::uint8_t host_alone_ = 0;  ///< reads in a row after which there was nothing more
+  bool host_full_ = false;       ///< the host's socket takes no more at present
+  bool stack_full_ = false;      ///< the send ring has no room
+  bool host_finished_ = false;   ///< FIN from the host, passed on
+  bool peer_finished_ = false;   ///< FIN from the virtual network, passed on
+  bool host_gone_ = false;       ///< both directions closed at the host: no more news from there
   IdleLink idle_;
   std::list<TcpRelay>::iterator self_;
 };
