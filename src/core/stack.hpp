@@ -96,6 +96,9 @@ struct SocketErrorInfo {
   SocketError error = SocketError::none;
   std::uint8_t icmp_type = 0, icmp_code = 0;
   std::uint32_t info = 0;  ///< next-hop MTU
+  bool local = false;      ///< found before sending: no ICMP message, no offender, no quote
+  std::uint32_t quoted =
+      0;  ///< octets of what was sent (of an echo, with its header) that it quotes
   IpAddress offender;
   Endpoint destination;
 };
@@ -218,8 +221,9 @@ class Stack {
   SocketResult<Endpoint> remote_endpoint(SocketId socket) const noexcept;
   /// SO_ERROR: the pending error, which is cleared.
   SocketError take_error(SocketId socket) noexcept;
-  /// IP_RECVERR: the oldest queued ICMP error.
-  std::optional<SocketErrorInfo> take_error_info(SocketId socket) noexcept;
+  /// IP_RECVERR: the oldest queued error. What it quotes goes to `quote`, as far as there is room;
+  /// datagram sockets only.
+  std::optional<SocketErrorInfo> take_error_info(SocketId socket, MutBytes quote = {}) noexcept;
   /// EventBits that are true now.
   std::uint16_t readiness(SocketId socket) const noexcept;
   std::optional<SocketInfo> info(SocketId socket) const noexcept;

@@ -115,10 +115,10 @@ SocketError Stack::take_error(SocketId socket) noexcept {
   return is_tcp(socket) ? impl_->tcp.take_error(socket) : impl_->datagrams.take_error(socket);
 }
 
-std::optional<SocketErrorInfo> Stack::take_error_info(SocketId socket) noexcept {
+std::optional<SocketErrorInfo> Stack::take_error_info(SocketId socket, MutBytes quote) noexcept {
   if (impl_ == nullptr) return std::nullopt;
   return is_tcp(socket) ? impl_->tcp.take_error_info(socket)
-                        : impl_->datagrams.take_error_info(socket);
+                        : impl_->datagrams.take_error_info(socket, quote);
 }
 
 std::uint16_t Stack::readiness(SocketId socket) const noexcept {

@@ -249,9 +249,13 @@ TEST_F(Icmp, ErrorsReachTheSocketThatSent) {
   for (const Case& c : cases) {
     error_about(sent, c.type, c.code);
     EXPECT_EQ(host.stack.take_error(connected), c.error);
-    const auto info = host.stack.take_error_info(connected);
+    std::array<std::byte, 4> quote{};
+    const auto info = host.stack.take_error_info(connected, quote);
     ASSERT_EQ(info.has_value(), c.error != SocketError::none);
     if (!info) continue;
+    EXPECT_FALSE(info->local);
+    EXPECT_EQ(info->quoted, 1U);
+    EXPECT_EQ(quote[0], std::byte{'x'});
     EXPECT_EQ(info->error, c.error);
     EXPECT_EQ(info->icmp_type, static_cast<int>(c.type));
     EXPECT_EQ(info->icmp_code, c.code);

@@ -131,7 +131,14 @@ void Layer::on_foreign(Arrival& arrival, const wire::Ipv4View& view) noexcept {
   const bool wanted = (policy.tcp && protocol == wire::protocol::tcp) ||
                       (policy.udp && protocol == wire::protocol::udp) ||
                       (arrival.interface.forwards_flows() && protocol == wire::protocol::icmp);
-  if (wanted && !arrival.link_group) return accept_ipv4(arrival, view, Cast::unicast, false);
+  if (wanted && !arrival.link_group) {
+    //= RFC 1122 §3.1
+    // Whoever carries the flow on is a hop: this is what traceroute looks for.
+    if (view.ttl() <= 1) {
+      return fail_ipv4(arrival, view, DropReason::ip_ttl_exceeded, Complaint::ttl_exceeded);
+    }
+    return accept_ipv4(arrival, view, Cast::unicast, false);
+  }
   if (ip_forwarding_ && !arrival.link_group) return forward(arrival, view);
   //= RFC 1122 §3.2.1.3
   context_.drop(DropReason::ip_not_for_us, arrival.interface.id);

@@ -56,6 +56,27 @@ TEST_F(Flows, TheFirstDatagramWaitsForTheOwner) {
   EXPECT_TRUE(flow());
 }
 
+// req: RFC1122-3.1-4
+TEST_F(Flows, WhoCarriesThemOnIsAHop) {
+  Frame packet = udp4("10.0.0.2:1000", "8.8.8.8:53", "query");
+  const auto with_ttl = [&](std::uint8_t ttl) {
+    packet[8] = std::byte{ttl};
+    wire::store_u16(packet.data() + 10, 0);
+    wire::Checksum sum;
+    sum.add(Bytes(packet).first(20));
+    wire::store_u16(packet.data() + 10, sum.finish());
+    return packet;
+  };
+  give(with_ttl(1));
+  EXPECT_FALSE(flow());
+  const auto answers = host.sent();
+  ASSERT_EQ(answers.size(), 1U);
+  EXPECT_EQ(ip_of(answers[0]).source(), ip("10.0.0.1"));
+  EXPECT_EQ(ip_of(answers[0]).payload()[0], std::byte{11});
+  give(with_ttl(2));
+  EXPECT_TRUE(flow());
+}
+
 TEST_F(Flows, RejectIsAnIcmpError) {
   const std::vector<std::pair<ForwardReject, int>> cases{{ForwardReject::reset, 3},
                                                          {ForwardReject::port_unreachable, 3},

@@ -255,6 +255,11 @@ void Sockets::on_icmp_error(const ip::IcmpError& error) noexcept {
   report(**head, error, destination);
 }
 
+void Sockets::keep(Socket& socket, const SocketErrorInfo& info, Bytes quote) noexcept {
+  constexpr std::uint32_t kErrorsMax = 64;
+  if (socket.errors.count() < kErrorsMax) (void)socket.errors.push(info, std::span(&quote, 1));
+}
+
 void Sockets::report(Socket& socket, const ip::IcmpError& error,
                      const Endpoint& destination) noexcept {
   const SocketError code = error_of(error.kind);
@@ -267,8 +272,8 @@ void Sockets::report(Socket& socket, const ip::IcmpError& error,
     info.info = error.next_hop_mtu;
     info.offender = shown(socket, {error.offender, 0, 0}).address;
     info.destination = shown(socket, destination);
-    constexpr std::uint32_t kErrorsMax = 64;
-    if (socket.errors.count() < kErrorsMax) (void)socket.errors.push(info, {});
+    const std::size_t header = socket.id.kind == SocketKind::udp ? wire::kUdpHeaderLen : 0;
+    keep(socket, info, error.quoted.subspan(header));
   }
   // A path that became narrower is no error unless the owner fragments by itself.
   const bool narrow = error.kind == ip::IcmpError::Kind::packet_too_big;

@@ -121,6 +121,18 @@ SocketResult<void> Sockets::check_size(const Socket& socket, const SendMeta& met
   return {};
 }
 
+// IP_RECVERR tells how long it may be.
+void Sockets::report_too_long(Socket& socket, const SendMeta& meta) noexcept {
+  if (!socket.receive_errors) return;
+  SocketErrorInfo info;
+  info.error = SocketError::message_too_long;
+  info.local = true;
+  info.info = ip_.path_mtu(meta.destination.address, meta.bound);
+  info.destination = shown(socket, meta.destination);
+  keep(socket, info, {});
+  update(socket);
+}
+
 SocketResult<void> Sockets::send(SocketId id, std::span<const Bytes> data,
                                  const DatagramTarget& target) noexcept {
   Socket* socket = get(id);
@@ -131,7 +143,10 @@ SocketResult<void> Sockets::send(SocketId id, std::span<const Bytes> data,
   if (size > 65'535) return fail(SocketError::message_too_long);
   const auto meta = address(*socket, target);
   if (!meta) return fail(meta.error());
-  if (auto fits = check_size(*socket, *meta, size); !fits) return fits;
+  if (auto fits = check_size(*socket, *meta, size); !fits) {
+    if (fits.error() == SocketError::message_too_long) report_too_long(*socket, *meta);
+    return fits;
+  }
   const std::size_t cost = DatagramRing<SendMeta>::cost(size);
   const bool room = socket->queued.empty() || socket->queued.bytes() + cost <= socket->send_buffer;
   if (!room) {

@@ -275,10 +275,16 @@ SocketError Sockets::take_error(SocketId id) noexcept {
   return error;
 }
 
-std::optional<SocketErrorInfo> Sockets::take_error_info(SocketId id) noexcept {
+std::optional<SocketErrorInfo> Sockets::take_error_info(SocketId id, MutBytes quote) noexcept {
   Socket* socket = get(id);
   if (socket == nullptr || socket->errors.empty()) return std::nullopt;
-  const SocketErrorInfo info = socket->errors.front().meta;
+  const auto front = socket->errors.front();
+  SocketErrorInfo info = front.meta;
+  info.quoted = static_cast<std::uint32_t>(front.size());
+  Writer writer{quote};
+  for (const Bytes part : {front.first, front.second}) {
+    writer.bytes(part.first(std::min(part.size(), writer.remaining())));
+  }
   socket->errors.pop();
   update(*socket);
   return info;

@@ -111,7 +111,7 @@ class Sockets {
   SocketResult<Endpoint> local_endpoint(SocketId socket) const noexcept;
   SocketResult<Endpoint> remote_endpoint(SocketId socket) const noexcept;
   SocketError take_error(SocketId socket) noexcept;
-  std::optional<SocketErrorInfo> take_error_info(SocketId socket) noexcept;
+  std::optional<SocketErrorInfo> take_error_info(SocketId socket, MutBytes quote) noexcept;
   std::uint16_t readiness(SocketId socket) const noexcept;
   /// Its readiness, for an event that is being delivered; 0: nothing (any more).
   std::uint16_t report(SocketId socket) noexcept;
@@ -199,6 +199,8 @@ class Sockets {
   void deliver(Socket& socket, const Incoming& in) noexcept;
   void queue(DatagramRing<ReceivedMeta>& ring, const Incoming& in, std::size_t limit) noexcept;
   void report(Socket& socket, const ip::IcmpError& error, const Endpoint& destination) noexcept;
+  void keep(Socket& socket, const SocketErrorInfo& info, Bytes quote) noexcept;
+  void report_too_long(Socket& socket, const SendMeta& meta) noexcept;
   // flows.cpp
   void offer(const Incoming& in) noexcept;
   Flow* get_flow(FlowId id) noexcept;

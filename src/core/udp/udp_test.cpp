@@ -239,6 +239,23 @@ TEST_F(Udp, SizesThatCannotBe) {
             SocketError::message_too_long);
 }
 
+TEST_F(Udp, WhatIsTooLongIsInTheErrorQueue) {
+  ASSERT_TRUE(host.stack.set_option(socket, SocketOption::receive_errors, 1, host.now));
+  ASSERT_TRUE(host.stack.set_option(socket, SocketOption::mtu_discover, 2, host.now));
+  const std::string text(20'000, 'x');
+  EXPECT_EQ(host.send_to(socket, text, "10.0.0.2:9").error(), SocketError::message_too_long);
+  const auto info = host.stack.take_error_info(socket);
+  ASSERT_TRUE(info);
+  EXPECT_TRUE(info->local);
+  EXPECT_EQ(info->error, SocketError::message_too_long);
+  EXPECT_GE(info->info, 576U);
+  EXPECT_LT(info->info, 20'000U);
+  EXPECT_EQ(info->destination, at("10.0.0.2:9"));
+  EXPECT_EQ(info->quoted, 0U);
+  // The call has told it already.
+  EXPECT_TRUE(host.send_to(socket, "short", "10.0.0.2:9"));
+}
+
 TEST_F(Udp, SegmentsLeaveAsOneFrame) {
   DatagramTarget target;
   target.destination = at("10.0.0.2:9");
