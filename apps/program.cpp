@@ -153,14 +153,16 @@ std::unique_ptr<posix::StackBackend> make_backend(VirtualNetwork& network) {
         .address = {IpAddress::loopback(Family::v4), 8},
         .mac = {},
         .mtu = 65'536,
-        .loopback = true}},
+        .loopback = true,
+        .gateway = {}}},
       {network.host_interface(),
        {.name = "eth0",
         .index = 2,
         .address = {kHostAddress, kPrefixLength},
         .mac = kHostMac,
         .mtu = network.mtu(),
-        .loopback = false}},
+        .loopback = false,
+        .gateway = kGatewayAddress}},
   };
   auto backend = std::make_unique<posix::StackBackend>(network.host(), std::move(config));
   network.driver().set_owner(network.host(), backend.get());

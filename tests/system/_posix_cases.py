@@ -606,4 +606,5 @@ def main():
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -45,6 +45,9 @@ enum class Option : std::uint8_t {
   send_buffer,      ///< bytes the application asked for
   receive_buffer,   ///< bytes the application asked for
   linger,           ///< seconds, -1 for off
+  receive_errors,
+  receive_errors_v6,
+  path_mtu,  ///< to the peer; can be read only
   last
 };
 

@@ -1,10 +1,13 @@
 #include "front/abi/options.hpp"
 
+#include <asm/socket.h>
 #include <linux/in6.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
 #include <sys/socket.h>
+
+#include <cerrno>
 
 #ifndef UDPLITE_SEND_CSCOV
 #define UDPLITE_SEND_CSCOV 10
@@ -35,20 +38,34 @@ constexpr OptionRow socket_rows[] = {
     {SOL_SOCKET, SO_RCVLOWAT, Keeper::native},
     {SOL_SOCKET, SO_SNDLOWAT, Keeper::native},
     {SOL_SOCKET, SO_OOBINLINE, Keeper::native},
+    {SOL_SOCKET, SO_RCVTIMEO_NEW, Keeper::native},
+    {SOL_SOCKET, SO_SNDTIMEO_NEW, Keeper::native},
     {SOL_SOCKET, SO_COOKIE, Keeper::native},
     {SOL_SOCKET, SO_DEBUG, Keeper::native},
     {SOL_SOCKET, SO_MARK, Keeper::native},
     {SOL_SOCKET, SO_PRIORITY, Keeper::stored},
     {SOL_SOCKET, SO_DONTROUTE, Keeper::stored, Option::none, negative, any, 1, 1, true},
     {SOL_SOCKET, SO_NO_CHECK, Keeper::stored},
-    {SOL_SOCKET, SO_TIMESTAMP, Keeper::stored, Option::none, negative, any, 1, 1, true},
-    {SOL_SOCKET, SO_TIMESTAMPNS, Keeper::stored, Option::none, negative, any, 1, 1, true},
+    {SOL_SOCKET, SO_TIMESTAMP_OLD, Keeper::special},
+    {SOL_SOCKET, SO_TIMESTAMPNS_OLD, Keeper::special},
+    {SOL_SOCKET, SO_TIMESTAMP_NEW, Keeper::special},
+    {SOL_SOCKET, SO_TIMESTAMPNS_NEW, Keeper::special},
+    {SOL_SOCKET, SO_MEMINFO, Keeper::special},
     {SOL_SOCKET, SO_BUSY_POLL, Keeper::stored},
     {SOL_SOCKET, SO_INCOMING_CPU, Keeper::stored},
     {SOL_SOCKET, SO_MAX_PACING_RATE, Keeper::special, Option::max_pacing_rate, negative, any},
     {SOL_SOCKET, SO_RXQ_OVFL, Keeper::stored},
     {SOL_SOCKET, SO_BINDTODEVICE, Keeper::special},
     {SOL_SOCKET, SO_PEERCRED, Keeper::special},
+    {SOL_SOCKET, SO_WIFI_STATUS, Keeper::stored, Option::none, negative, any, 1, 1, true},
+    {SOL_SOCKET, SO_NOFCS, Keeper::stored, Option::none, negative, any, 1, 1, true},
+    {SOL_SOCKET, SO_SELECT_ERR_QUEUE, Keeper::stored, Option::none, negative, any, 1, 1, true},
+    {SOL_SOCKET, SO_PASSCRED, Keeper::refused, Option::none, EOPNOTSUPP},
+    {SOL_SOCKET, SO_PASSSEC, Keeper::refused, Option::none, EOPNOTSUPP},
+    {SOL_SOCKET, SO_SNDBUFFORCE, Keeper::refused, Option::none, EPERM},
+    {SOL_SOCKET, SO_RCVBUFFORCE, Keeper::refused, Option::none, EPERM},
+    {SOL_SOCKET, SO_DETACH_FILTER, Keeper::refused, Option::none, ENOENT},
+    {SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, Keeper::refused, Option::none, ENOENT},
 };
 
 constexpr OptionRow tcp_rows[] = {
@@ -71,6 +88,9 @@ constexpr OptionRow tcp_rows[] = {
     {IPPROTO_TCP, TCP_FASTOPEN_KEY, Keeper::special, Option::none, 0, any, 1, 0},
     {IPPROTO_TCP, TCP_CONGESTION, Keeper::special, Option::none, 0, any, 1, 0},
     {IPPROTO_TCP, TCP_INFO, Keeper::special, Option::none, 0, any, 1, 0},
+    {IPPROTO_TCP, TCP_THIN_LINEAR_TIMEOUTS, Keeper::stored, Option::none, 0, 1, 1, 0},
+    {IPPROTO_TCP, TCP_ULP, Keeper::refused, Option::none, ENOENT, any, 1, 0},
+    {IPPROTO_TCP, TCP_REPAIR, Keeper::refused, Option::none, EPERM, any, 1, 0},
 };
 
 constexpr OptionRow ip_rows[] = {
@@ -83,7 +103,11 @@ constexpr OptionRow ip_rows[] = {
     {IPPROTO_IP, IP_PKTINFO, Keeper::stored, Option::none, negative, any, 1, 1, true},
     {IPPROTO_IP, IP_RECVTTL, Keeper::stored, Option::none, negative, any, 1, 1, true},
     {IPPROTO_IP, IP_RECVTOS, Keeper::stored, Option::none, negative, any, 1, 1, true},
-    {IPPROTO_IP, IP_RECVERR, Keeper::stored, Option::none, negative, any, 1, 1, true},
+    {IPPROTO_IP, IP_RECVERR, Keeper::backend, Option::receive_errors, negative, any, 1, 1, true},
+    {IPPROTO_IP, IP_RECVOPTS, Keeper::stored, Option::none, negative, any, 1, 1, true},
+    {IPPROTO_IP, IP_RETOPTS, Keeper::stored, Option::none, negative, any, 1, 1, true},
+    {IPPROTO_IP, IP_RECVORIGDSTADDR, Keeper::stored, Option::none, negative, any, 1, 1, true},
+    {IPPROTO_IP, IP_TRANSPARENT, Keeper::refused, Option::none, EPERM},
     {IPPROTO_IP, IP_FREEBIND, Keeper::stored, Option::none, negative, any, 1, 1, true},
     {IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, Keeper::stored, Option::none, negative, any, 1, 1, true},
     {IPPROTO_IP, IP_MULTICAST_ALL, Keeper::stored, Option::none, 0, 1},
@@ -93,7 +117,7 @@ constexpr OptionRow ip_rows[] = {
     {IPPROTO_IP, IP_DROP_MEMBERSHIP, Keeper::special},
     {IPPROTO_IP, MCAST_JOIN_GROUP, Keeper::special},
     {IPPROTO_IP, MCAST_LEAVE_GROUP, Keeper::special},
-    {IPPROTO_IP, IP_MTU, Keeper::special},
+    {IPPROTO_IP, IP_MTU, Keeper::special, Option::path_mtu},
 };
 
 constexpr OptionRow ip6_rows[] = {
@@ -110,7 +134,8 @@ constexpr OptionRow ip6_rows[] = {
     {IPPROTO_IPV6, IPV6_RECVRTHDR, Keeper::stored, Option::none, negative, any, 1, 1, true},
     {IPPROTO_IPV6, IPV6_RECVHOPOPTS, Keeper::stored, Option::none, negative, any, 1, 1, true},
     {IPPROTO_IPV6, IPV6_RECVDSTOPTS, Keeper::stored, Option::none, negative, any, 1, 1, true},
-    {IPPROTO_IPV6, IPV6_RECVERR, Keeper::stored, Option::none, negative, any, 1, 1, true},
+    {IPPROTO_IPV6, IPV6_RECVERR, Keeper::backend, Option::receive_errors_v6, negative, any, 1, 1,
+     true},
     {IPPROTO_IPV6, IPV6_DONTFRAG, Keeper::stored, Option::none, negative, any, 1, 1, true},
     {IPPROTO_IPV6, IPV6_AUTOFLOWLABEL, Keeper::stored, Option::none, negative, any, 1, 1, true},
     {IPPROTO_IPV6, IPV6_ADD_MEMBERSHIP, Keeper::special},

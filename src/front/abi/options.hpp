@@ -15,7 +15,7 @@ enum class Keeper : std::uint8_t {
   native,   ///< the twin itself
   fixed,    ///< can be read only; netd knows it
   special,  ///< has its own code
-  refused,  ///< ENOPROTOOPT: programs do without
+  refused,  ///< with the errno `least`: programs do without
 };
 
 struct OptionRow {

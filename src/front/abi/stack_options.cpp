@@ -52,6 +52,9 @@ constexpr Mapping mappings[] = {
     {Option::send_buffer, SocketOption::send_buffer},
     {Option::receive_buffer, SocketOption::receive_buffer},
     {Option::linger, SocketOption::linger, second},
+    {Option::receive_errors, SocketOption::receive_errors},
+    {Option::receive_errors_v6, SocketOption::receive_errors},
+    {Option::path_mtu, SocketOption::mtu},
 };
 
 const Mapping* find(Option option) {

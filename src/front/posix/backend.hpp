@@ -4,8 +4,6 @@
 // the interception from faults of the stack) and stack_backend (tidewire::Stack).
 #pragma once
 
-#include <netinet/tcp.h>
-
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -59,6 +57,18 @@ struct SendMeta {
   int traffic_class = -1;
 };
 
+/// An error that waits in the error queue of a socket (IP_RECVERR).
+struct QueuedError {
+  int error = 0;
+  bool local = false;  ///< found before sending; else an ICMP message of this type and code told
+  std::uint8_t type = 0;
+  std::uint8_t code = 0;
+  std::uint32_t info = 0;  ///< the MTU, where the packet was too big
+  IpAddress offender;      ///< who sent the ICMP message
+  Endpoint destination;
+  std::size_t size = 0;  ///< of what is quoted, also where the buffer was smaller
+};
+
 /// Where a stream stands.
 struct StreamState {
   bool connected = false;  ///< three-way handshake done
@@ -74,6 +84,8 @@ struct InterfaceInfo {
   MacAddress mac;
   std::uint32_t mtu = 0;
   bool loopback = false;
+  std::optional<IpAddress>
+      gateway;  ///< of the default route, where it leads through this interface
 };
 
 /// Sockets that never block. One thread drives a backend. Functions that return int return 0 or an
@@ -132,6 +144,10 @@ class Backend {
   /// EAGAIN if none waits; a pending asynchronous error is returned once.
   virtual Result<Datagram, int> receive_datagram(SocketRef socket, MutBytes buffer) = 0;
 
+  /// The oldest entry of the error queue; an error that is pending for the next call goes with the
+  /// last one.
+  virtual std::optional<QueuedError> take_queued_error(SocketRef socket, MutBytes quote) = 0;
+
   virtual Endpoint local(SocketRef socket) = 0;
   /// ENOTCONN without a peer.
   virtual Result<Endpoint, int> remote(SocketRef socket) = 0;
@@ -143,7 +159,8 @@ class Backend {
   virtual std::size_t fast_open_keys(SocketRef socket, MutBytes out) = 0;
   virtual int set_congestion(SocketRef socket, std::string_view name) = 0;
   virtual std::string congestion(SocketRef socket) = 0;
-  virtual bool info(SocketRef socket, struct tcp_info& out) = 0;
+  /// TCP_INFO as Linux lays it out; how many octets were written, 0 for a socket without.
+  virtual std::size_t info(SocketRef socket, MutBytes out) = 0;
 
   /// The interfaces the program sees; empty: those of the host.
   virtual std::span<const InterfaceInfo> interfaces() = 0;

@@ -86,6 +86,7 @@ void socket_call(Program& p) {
   p.give_if_equal(AF_INET, notify);
   p.give_if_equal(AF_INET6, notify);
   p.give_if_equal(AF_PACKET, notify);
+  p.give_if_equal(AF_NETLINK, notify);
   // These put their data on TCP or UDP sockets of the kernel's own.
   for (const std::uint32_t family : {AF_SMC, AF_RDS, AF_RXRPC}) {
     p.give_if_equal(family, SECCOMP_RET_ERRNO | EAFNOSUPPORT);
@@ -128,7 +129,12 @@ std::vector<sock_filter> build_filter(const FilterOptions& options) {
 #endif
   p.when(SYS_ioctl, [&] { ioctl_call(p); });
   p.when(SYS_sendto, [&] { pointer_given(p, 4); });
-  p.when(SYS_recvfrom, [&] { pointer_given(p, 4); });
+  p.when(SYS_recvfrom, [&] {
+    // A unix socket would take these for something else.
+    p.load(low_half(3));
+    p.give_if_any(MSG_TRUNC | MSG_ERRQUEUE, notify);
+    pointer_given(p, 4);
+  });
   p.when(SYS_socket, [&] { socket_call(p); });
   for (const long number : {SYS_connect, SYS_bind, SYS_listen, SYS_accept, SYS_accept4,
                             SYS_getsockname, SYS_getpeername, SYS_setsockopt, SYS_getsockopt,

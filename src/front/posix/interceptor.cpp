@@ -45,6 +45,8 @@ Result<void, std::string> Interceptor::start(InterceptorConfig config) {
   if (auto started = launcher_.start(launch); !started) return started;
   // After the fork: the program keeps the limit it was started with.
   raise_descriptor_limit();
+  const OwnNetwork* network = launcher_.network();
+  config.hooks.namespace_tells = network != nullptr && network->interface;
   netd_ = std::make_unique<Netd>(backend_, config.features, launcher_.take_listener(),
                                  launcher_.guard(), std::move(config.hooks));
   watch(epoll_.get(), netd_->descriptor());

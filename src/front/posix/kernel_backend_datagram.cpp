@@ -1,5 +1,9 @@
 // Datagrams and options of the kernel backend.
+#include <time.h>
+
+#include <linux/errqueue.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -11,6 +15,11 @@
 
 namespace tidewire::posix {
 namespace {
+
+bool is_error_control(int level, int type) {
+  return (level == IPPROTO_IP && type == IP_RECVERR) ||
+         (level == IPPROTO_IPV6 && type == IPV6_RECVERR);
+}
 
 struct Controls {
   alignas(cmsghdr) char room[256] = {};
@@ -131,6 +140,42 @@ Result<Datagram, int> KernelBackend::receive_datagram(SocketRef socket, MutBytes
   return about;
 }
 
+std::optional<QueuedError> KernelBackend::take_queued_error(SocketRef socket, MutBytes quote) {
+  Entry* e = entry(socket);
+  if (e == nullptr) return std::nullopt;
+  sockaddr_storage to{};
+  alignas(cmsghdr) char control[256];
+  iovec part{quote.data(), quote.size()};
+  msghdr header{};
+  header.msg_name = &to;
+  header.msg_namelen = sizeof to;
+  header.msg_iov = &part;
+  header.msg_iovlen = 1;
+  header.msg_control = control;
+  header.msg_controllen = sizeof control;
+  const ssize_t n = ::recvmsg(e->fd.get(), &header, MSG_ERRQUEUE | MSG_DONTWAIT);
+  if (n < 0) return std::nullopt;
+  QueuedError found;
+  found.size = static_cast<std::size_t>(n);
+  const auto destination = from_raw(as_bytes(&to, header.msg_namelen), e->domain);
+  if (destination) found.destination = *destination;
+  for (const cmsghdr* head = CMSG_FIRSTHDR(&header); head != nullptr;
+       head = CMSG_NXTHDR(&header, const_cast<cmsghdr*>(head))) {
+    if (!is_error_control(head->cmsg_level, head->cmsg_type)) continue;
+    sock_extended_err about;
+    std::memcpy(&about, CMSG_DATA(head), sizeof about);
+    found.error = static_cast<int>(about.ee_errno);
+    found.local = about.ee_origin == SO_EE_ORIGIN_LOCAL;
+    found.type = about.ee_type;
+    found.code = about.ee_code;
+    found.info = about.ee_info;
+    const std::size_t rest = head->cmsg_len - CMSG_LEN(sizeof about);
+    const auto offender = from_raw(as_bytes(CMSG_DATA(head) + sizeof about, rest), e->domain);
+    if (offender) found.offender = offender->address;
+  }
+  return found;
+}
+
 int KernelBackend::set_option(SocketRef socket, Option option, int value, Instant) {
   Entry* e = entry(socket);
   if (e == nullptr) return EBADF;
@@ -214,10 +259,12 @@ std::string KernelBackend::congestion(SocketRef socket) {
   return name;
 }
 
-bool KernelBackend::info(SocketRef socket, struct tcp_info& out) {
+std::size_t KernelBackend::info(SocketRef socket, MutBytes out) {
   Entry* e = entry(socket);
-  socklen_t size = sizeof out;
-  return e != nullptr && ::getsockopt(e->fd.get(), IPPROTO_TCP, TCP_INFO, &out, &size) == 0;
+  auto size = static_cast<socklen_t>(out.size());
+  const bool known =
+      e != nullptr && ::getsockopt(e->fd.get(), IPPROTO_TCP, TCP_INFO, out.data(), &size) == 0;
+  return known ? size : 0;
 }
 
 }  // namespace tidewire::posix

@@ -1,5 +1,8 @@
 #include "front/posix/message.hpp"
 
+#include <time.h>
+
+#include <linux/errqueue.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -33,6 +36,18 @@ void put_v4(Message& m, const Socket& s, const Datagram& about) {
   if (s.option(IPPROTO_IP, IP_RECVTOS) != 0) {
     put(m, IPPROTO_IP, IP_TOS, static_cast<std::uint8_t>(std::max(about.traffic_class, 0)));
   }
+  if (s.option(IPPROTO_IP, IP_RECVORIGDSTADDR) != 0) {
+    const RawAddress to =
+        to_raw({about.destination.address.unmapped(), about.destination.port, 0}, AF_INET);
+    put_control(m, IPPROTO_IP, IP_ORIGDSTADDR, to.bytes());
+  }
+}
+
+// As the option that asks for it says: microseconds or nanoseconds.
+void put_stamp(Message& m, int option, timespec arrived) {
+  if (option == 0 || arrived.tv_sec == 0) return;
+  if (option == SO_TIMESTAMP_OLD || option == SO_TIMESTAMP_NEW) arrived.tv_nsec /= 1000;
+  put(m, SOL_SOCKET, option, arrived);
 }
 
 template <typename T>
@@ -119,7 +134,9 @@ void put_control(Message& m, int level, int type, Bytes data) {
   m.control.insert(m.control.end(), piece.begin(), piece.end());
 }
 
-void put_datagram_controls(Message& m, const Socket& s, const Datagram& about) {
+void put_datagram_controls(Message& m, const Socket& s, const QueuedDatagram& datagram) {
+  const Datagram& about = datagram.about;
+  put_stamp(m, s.stamp_option, datagram.arrived);
   const bool v4 = about.destination.address.unmapped().is_v4();
   if (s.domain == AF_INET6) {
     if (s.option(IPPROTO_IPV6, IPV6_RECVPKTINFO) != 0) {
@@ -136,6 +153,30 @@ void put_datagram_controls(Message& m, const Socket& s, const Datagram& about) {
     }
   }
   if (v4) put_v4(m, s, about);
+}
+
+void put_error_control(Message& m, int domain, const QueuedError& error) {
+  const bool v4 = error.destination.address.unmapped().is_v4();
+  struct {
+    sock_extended_err about{};
+    sockaddr_in6 offender{};
+  } value;
+  value.about.ee_errno = static_cast<std::uint32_t>(error.error);
+  value.about.ee_origin = error.local ? SO_EE_ORIGIN_LOCAL
+                          : v4        ? SO_EE_ORIGIN_ICMP
+                                      : SO_EE_ORIGIN_ICMP6;
+  value.about.ee_type = error.type;
+  value.about.ee_code = error.code;
+  value.about.ee_info = error.info;
+  if (!error.local) {
+    const RawAddress offender = to_raw({error.offender, 0, 0}, domain);
+    std::memcpy(&value.offender, &offender.storage, offender.size);
+  }
+  const bool narrow = domain == AF_INET;
+  const std::size_t size =
+      sizeof value.about + (narrow ? sizeof(sockaddr_in) : sizeof(sockaddr_in6));
+  put_control(m, narrow ? IPPROTO_IP : IPPROTO_IPV6, narrow ? IP_RECVERR : IPV6_RECVERR,
+              as_bytes(&value, size));
 }
 
 Result<SendMeta, int> parse_controls(Bytes control, int domain) {

@@ -29,6 +29,7 @@ struct Message {
   int flags = 0;
 
   std::optional<Endpoint> from;
+  std::optional<RawAddress> name;  ///< instead, where the name is no endpoint
   std::vector<std::byte> control;
   int out_flags = 0;
 
@@ -44,7 +45,9 @@ struct Message {
 void put_control(Message& m, int level, int type, Bytes data);
 
 /// The control messages the socket's options ask for.
-void put_datagram_controls(Message& m, const Socket& s, const Datagram& about);
+void put_datagram_controls(Message& m, const Socket& s, const QueuedDatagram& datagram);
+/// IP_RECVERR of an AF_INET socket, IPV6_RECVERR of others: a sock_extended_err and the offender.
+void put_error_control(Message& m, int domain, const QueuedError& error);
 
 /// Reads the control data of sendmsg. Unknown ones and bad lengths: EINVAL, as Linux.
 Result<SendMeta, int> parse_controls(Bytes control, int domain);

@@ -19,6 +19,7 @@
 #include "front/posix/features.hpp"
 #include "front/posix/living.hpp"
 #include "front/posix/message.hpp"
+#include "front/posix/netlink.hpp"
 #include "front/posix/notifiers.hpp"
 #include "front/posix/socket.hpp"
 #include "front/posix/task.hpp"
@@ -53,7 +54,8 @@ struct Parked {
   Instant deadline = Instant::never();
   int timeout_error = 0;
   bool has_timeout = false;
-  int looks = 0;  ///< how often a pending signal was seen
+  int looks = 0;             ///< how often a pending signal was seen
+  std::size_t progress = 0;  ///< bytes of MSG_WAITALL that the caller has already
 };
 
 /// What the interception does not reach.
@@ -70,6 +72,9 @@ struct NetdHooks {
   std::function<void(SocketRef, const std::string& program)> on_open;
   /// Once for each program and thing.
   std::function<void(Uncovered, const std::string& program)> on_uncovered;
+  /// The programs' network namespace has the interfaces of the host: what they ask of rtnetlink is
+  /// the kernel's to answer.
+  bool namespace_tells = false;
 };
 
 /// A socket as its program sees it.
@@ -155,12 +160,34 @@ class Netd {
   bool send_urgent_down(Socket& s);
   int renew_twin(const Call& call, Socket& s, int app);
   bool pump_datagrams_up(Socket& s);
+  // netd_raw.cpp
+  int send_up(Socket& s, Bytes payload, const SendMeta& meta);
+  std::vector<std::byte> raw_packet(const Socket& s, const Datagram& about, Bytes message);
+  void take_raw_error(Socket& s);
   void pump_datagrams_down(Socket& s);
   void push_error(Socket& s, int error);
+  // netd_errors.cpp
+  Outcome receive_error(const Call& call, Target& t, Message& m);
+  void fetch_errors(Socket& s);
+  void forget_errors(Socket& s, int app);
+  void drop_error_tokens(Socket& s, int app);
+  void keep_error_token(Socket& s);
   void resync(Socket& s);
+
+  // netd_netlink.cpp
+  bool answers_netlink(int protocol);
+  int bind_netlink(Socket& s, std::uint32_t wanted, pid_t tid);
+  Outcome name_netlink(const Call& call, Socket& s);
+  Outcome netlink_option(const Call& call, Socket& s);
+  Outcome send_netlink(const Call& call, Socket& s, const Message& m);
+  Outcome receive_netlink(const Call& call, Target& t, Message& m);
+  void pump_netlink(Socket& s);
+  void answer_netlink(Socket& s, Bytes request);
+  std::vector<ListedSocket> list_sockets();
 
   // Calls, by group.
   Outcome on_socket(const Call& call);
+  Outcome give_socket(const Call& call, Socket& s, Fd app, int flags);
   Outcome on_bind(const Call& call);
   Outcome on_listen(const Call& call);
   Outcome on_connect(const Call& call);
@@ -172,6 +199,12 @@ class Netd {
   void offer_again(Socket& listener, Socket& s, Fd& app);
   Outcome on_names(const Call& call);
   Outcome on_shutdown(const Call& call);
+  Outcome shutdown_listener(Socket& s, int app, bool read);
+  void listen_again(Socket& s, int app);
+  void drain_twin(int app);
+  void reset_offered(Socket& listener);
+  Outcome abandon_connect(Socket& s);
+  int renew_ref(Socket& s);
   Outcome on_ioctl(const Call& call);
   Outcome interface_ioctl(const Call& call, unsigned long request);
   Outcome on_setsockopt(const Call& call);
@@ -182,6 +215,9 @@ class Netd {
   Result<std::vector<std::byte>, int> option_value(Socket& s, const OptionRow& row, int app);
   Result<std::vector<std::byte>, int> special_value(Socket& s, const OptionRow& row, int app);
   Result<std::vector<std::byte>, int> path_mtu(Socket& s);
+  std::vector<std::byte> memory_info(Socket& s, int app);
+  std::size_t unsent(Socket& s);
+  Outcome last_stamp(const Call& call, Socket& s, bool nanoseconds);
   int so_error(Socket& s, int app);
   Outcome on_sendto(const Call& call);
   Outcome on_recvfrom(const Call& call);
@@ -200,9 +236,12 @@ class Netd {
                                                    std::uint64_t size);
   bool write_address(const Call& call, const Endpoint& e, int domain, std::uint64_t at,
                      std::uint64_t size_at);
+  bool write_raw_address(const Call& call, const RawAddress& raw, std::uint64_t at,
+                         std::uint64_t size_at);
   int bind_retrying(Socket& s, const Endpoint& local);
   Outcome send_datagram(const Call& call, Target& t, const Message& m);
   Outcome receive_datagram(const Call& call, Target& t, Message& m);
+  Outcome take_datagram(const Call& call, Target& t, Message& m);
   ssize_t send_past_twin(Socket& s, Bytes payload);
   Outcome fast_open_send(const Call& call, Target& t, const Message& m);
   Outcome stream_send(const Call& call, Target& t, const Message& m);
@@ -212,7 +251,7 @@ class Netd {
   int load_message(const Call& call, std::uint64_t at, Message& m);
   int store_message(const Call& call, std::uint64_t at, const Message& m, int domain);
   int gather(const Call& call, const Message& m, std::vector<std::byte>& out);
-  bool scatter(const Call& call, const Message& m, Bytes data);
+  bool scatter(const Call& call, const Message& m, std::size_t skip, Bytes data);
   void raise_sigpipe(const Call& call, int flags);
 
   Backend& backend_;

@@ -16,8 +16,11 @@ namespace {
 constexpr int creation_flags = SOCK_NONBLOCK | SOCK_CLOEXEC;
 constexpr int somaxconn = 4096;
 
+// One connection lies in the twin's queue, the others in the backend's.
+int queue_behind(int backlog) { return std::max(backlog - 1, 0); }
+
 // Which transport socket(domain, type, protocol) asks for; the errno of Linux otherwise.
-Result<Transport, int> transport_of(int domain, int type, int protocol) {
+Result<Transport, int> transport_of(int domain, int type, int protocol, bool raw_allowed) {
   if (domain == AF_PACKET) return fail(EPERM);
   switch (type) {
     case SOCK_STREAM:
@@ -31,9 +34,13 @@ Result<Transport, int> transport_of(int domain, int type, int protocol) {
       }
       return fail(EPROTONOSUPPORT);
     case SOCK_RAW:
+      if (raw_allowed &&
+          protocol == (domain == AF_INET ? int{IPPROTO_ICMP} : int{IPPROTO_ICMPV6})) {
+        return Transport::icmp_echo;
+      }
       return fail(EPERM);
     default:
-      return fail(ESOCKTNOSUPPORT);
+      return fail(type > SOCK_PACKET ? EINVAL : ESOCKTNOSUPPORT);
   }
 }
 
@@ -57,13 +64,28 @@ Outcome Netd::on_socket(const Call& call) {
   const int domain = static_cast<int>(call.args[0]);
   const int flags = static_cast<int>(call.args[1]) & creation_flags;
   const int type = static_cast<int>(call.args[1]) & ~creation_flags;
-  const auto transport = transport_of(domain, type, static_cast<int>(call.args[2]));
+  const int protocol = static_cast<int>(call.args[2]);
+  if (domain == AF_NETLINK) {
+    const bool known = type == SOCK_RAW || type == SOCK_DGRAM;
+    if (!known || !answers_netlink(protocol)) return Outcome::through();
+    Socket& s = create(Transport::udp, domain, type, protocol, 0);
+    s.phase = Phase::netlink;
+    Fd app;
+    if (auto pair = twins_.datagram_pair()) {
+      app = std::move(pair->first);
+      watch_peer(s, std::move(pair->second));
+    }
+    return give_socket(call, s, std::move(app), flags);
+  }
+  const auto transport =
+      transport_of(domain, type, protocol, type == SOCK_RAW && tasks_.may_open_raw(call.tid));
   if (!transport) return Outcome::error(transport.error());
   const auto ref = backend_.open(*transport, domain == AF_INET ? Family::v4 : Family::v6);
   if (!ref) return Outcome::error(ref.error());
   Socket& s = create(*transport, domain, type, default_protocol(*transport, domain), *ref);
   s.program = tasks_.program_of(call.tid);
   look_at_program(call.tid);
+  if (type == SOCK_RAW) (void)backend_.set_option(*ref, Option::receive_errors, 1, now_);
   Fd app;
   if (s.is_stream()) {
     app = twins_.unconnected();
@@ -71,6 +93,11 @@ Outcome Netd::on_socket(const Call& call) {
     app = std::move(pair->first);
     watch_peer(s, std::move(pair->second));
   }
+  return give_socket(call, s, std::move(app), flags);
+}
+
+// Hands a new socket to its program; without `app` it could not be made.
+Outcome Netd::give_socket(const Call& call, Socket& s, Fd app, int flags) {
   const int failure = app ? 0 : errno;
   if (!app) {
     app_closed(s);
@@ -85,7 +112,7 @@ Outcome Netd::on_socket(const Call& call) {
   }
   s.hint_process = call.tid;
   s.hint_fd = number;
-  if (hooks_.on_open) hooks_.on_open(s.ref, s.program);
+  if (hooks_.on_open && s.phase != Phase::netlink) hooks_.on_open(s.ref, s.program);
   return Outcome::done();
 }
 
@@ -103,10 +130,14 @@ Result<std::vector<std::byte>, int> Netd::read_address(const Call& call, std::ui
 // As move_addr_to_user: truncates, and reports the true length. False: EFAULT or a bad length.
 bool Netd::write_address(const Call& call, const Endpoint& e, int domain, std::uint64_t at,
                          std::uint64_t size_at) {
+  return write_raw_address(call, to_raw(e, domain), at, size_at);
+}
+
+bool Netd::write_raw_address(const Call& call, const RawAddress& raw, std::uint64_t at,
+                             std::uint64_t size_at) {
   std::int32_t room = 0;
   if (!tasks_.read(call.tid, size_at, std::as_writable_bytes(std::span(&room, 1)))) return false;
   if (room < 0) return false;
-  const RawAddress raw = to_raw(e, domain);
   const auto size = static_cast<std::int32_t>(raw.size);
   const std::size_t n = static_cast<std::size_t>(std::min(room, size));
   return tasks_.write(call.tid, at, raw.bytes().first(n)) &&
@@ -129,6 +160,7 @@ Outcome Netd::on_bind(const Call& call) {
   Target t = find(call);
   if (t.socket == nullptr) return Outcome::through();
   Socket& s = *t.socket;
+  if (s.phase == Phase::netlink) return name_netlink(call, s);
   auto raw = read_address(call, call.args[1], call.args[2]);
   if (!raw) return Outcome::error(raw.error());
   // Linux lets AF_UNSPEC with the wildcard address pass as AF_INET.
@@ -156,16 +188,18 @@ Outcome Netd::on_listen(const Call& call) {
   if (s.phase != Phase::fresh && s.phase != Phase::listening) return Outcome::error(EINVAL);
   const auto wanted = static_cast<unsigned>(call.args[1]);
   const int backlog = wanted > somaxconn ? somaxconn : static_cast<int>(wanted);
-  int error = backend_.listen(s.ref, backlog, now_);
+  int error = backend_.listen(s.ref, queue_behind(backlog), now_);
   if (error == EADDRINUSE) {
     take_peer_events();
     pump_queued();
     sweep();
-    error = backend_.listen(s.ref, backlog, now_);
+    error = backend_.listen(s.ref, queue_behind(backlog), now_);
   }
   if (error != 0) return Outcome::error(error);
-  s.backlog = backlog;
-  if (s.phase == Phase::listening) return Outcome::ok();
+  if (s.phase == Phase::listening) {
+    if (s.shut_read) listen_again(s, t.app);
+    return Outcome::ok();
+  }
   const auto name = t.app >= 0 ? twins_.listen(t.app) : std::nullopt;
   if (!name) return Outcome::error(ENOBUFS);
   s.twin_name = *name;
@@ -176,10 +210,57 @@ Outcome Netd::on_listen(const Call& call) {
   return Outcome::ok();
 }
 
+// shutdown() of a listener ends it: nobody waits in accept() any more, and what was not accepted is
+// reset. The descriptor stays and may listen again.
+Outcome Netd::shutdown_listener(Socket& s, int app, bool read) {
+  if (s.shut_read) return Outcome::error(ENOTCONN);
+  if (!read) return Outcome::ok();
+  s.shut_read = true;
+  reset_offered(s);
+  backend_.listen(s.ref, -1, now_);
+  drain_twin(app);
+  // Something for those who poll it to look at: accept() says EINVAL.
+  s.shut_mark = twins_.offer(s.twin_name, ++last_serial_);
+  wake(s);
+  return Outcome::ok();
+}
+
+void Netd::listen_again(Socket& s, int app) {
+  s.shut_read = false;
+  s.shut_mark.reset();
+  drain_twin(app);
+  offer_connections(s);
+}
+
+// Takes what lies in the queue of a listening twin and belongs to nobody.
+void Netd::drain_twin(int app) {
+  std::uint32_t serial = 0;
+  while (app >= 0 && twins_.accept(app, serial)) {
+  }
+}
+
+// shutdown() before the handshake is over: as the kernel, back to an unconnected socket.
+Outcome Netd::abandon_connect(Socket& s) {
+  const int error = renew_ref(s);
+  if (error != 0) return Outcome::error(error);
+  if (s.peer) {
+    reset_app(s, ECONNRESET);
+    return Outcome::ok();
+  }
+  s.phase = Phase::fresh;
+  const std::vector<std::uint64_t> waiting = s.waiters;
+  for (const std::uint64_t id : waiting) {
+    notifier_.give_error(parked_.at(id).call, ECONNRESET);
+    unpark(id);
+  }
+  return Outcome::ok();
+}
+
 Outcome Netd::on_names(const Call& call) {
   Target t = find(call);
   if (t.socket == nullptr) return Outcome::through();
   Socket& s = *t.socket;
+  if (s.phase == Phase::netlink) return name_netlink(call, s);
   Endpoint e;
   if (call.number == SYS_getsockname) {
     e = backend_.local(s.ref);
@@ -202,18 +283,13 @@ Outcome Netd::on_shutdown(const Call& call) {
   Target t = find(call);
   if (t.socket == nullptr) return Outcome::through();
   Socket& s = *t.socket;
+  if (s.phase == Phase::netlink) return Outcome::error(EOPNOTSUPP);
   const int how = static_cast<int>(call.args[1]);
   if (how < SHUT_RD || how > SHUT_RDWR) return Outcome::error(EINVAL);
   const bool read = how != SHUT_WR;
   const bool write = how != SHUT_RD;
-  if (s.phase == Phase::listening) {
-    if (!read) return Outcome::ok();
-    s.shut_read = true;
-    wake(s);
-    // No listener any more, but the descriptor stays and may listen again.
-    backend_.listen(s.ref, -1, now_);
-    return Outcome::ok();
-  }
+  if (s.phase == Phase::listening) return shutdown_listener(s, t.app, read);
+  if (s.phase == Phase::connecting) return abandon_connect(s);
   const bool connected = s.phase == Phase::connected || (s.phase == Phase::datagram && s.has_peer);
   if (!connected && s.phase != Phase::datagram) return Outcome::error(ENOTCONN);
   s.shut_read |= read;

@@ -41,6 +41,7 @@ Outcome Netd::on_connect(const Call& call) {
   Target t = find(call);
   if (t.socket == nullptr) return Outcome::through();
   Socket& s = *t.socket;
+  if (s.phase == Phase::netlink) return name_netlink(call, s);
   const auto raw = read_address(call, call.args[1], call.args[2]);
   if (!raw) return Outcome::error(raw.error());
   if (raw->size() < sizeof(sa_family_t)) return Outcome::error(EINVAL);
@@ -126,14 +127,27 @@ Outcome Netd::connect_under_way(const Call& call, Target& t) {
 Outcome Netd::disconnect_stream(const Call& call, Target& t) {
   Socket& s = *t.socket;
   if (s.phase == Phase::fresh) return Outcome::ok();
+  const int error = renew_ref(s);
+  if (error != 0) return Outcome::error(error);
+  s.error = 0;
+  return Outcome::from(renew_twin(call, s, t.app));
+}
+
+// Gives up what the backend has for a stream, and starts anew with the options of the program.
+int Netd::renew_ref(Socket& s) {
   const auto ref = backend_.open(s.transport, s.domain == AF_INET ? Family::v4 : Family::v6);
-  if (!ref) return Outcome::error(ref.error());
+  if (!ref) return ref.error();
   backend_.abort(s.ref, now_);
   by_ref_.erase(s.ref);
   s.ref = *ref;
   by_ref_[s.ref] = s.serial;
-  s.error = 0;
-  return Outcome::from(renew_twin(call, s, t.app));
+  for (const auto& [name, value] : s.options) {
+    const OptionRow* row = find_option(name.first, name.second);
+    if (row != nullptr && row->keeper == Keeper::backend) {
+      (void)backend_.set_option(s.ref, row->option, value, now_);
+    }
+  }
+  return 0;
 }
 
 // A connected unix socket cannot be connected again: the caller's descriptor gets a fresh one, also

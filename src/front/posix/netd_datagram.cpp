@@ -37,7 +37,7 @@ Record read_record(int fd, MutBytes room) {
 bool Netd::pump_datagrams_up(Socket& s) {
   for (int i = 0; i < datagrams_in_a_turn; ++i) {
     if (s.is_stuck_up) {
-      if (backend_.send_datagram(s.ref, s.stuck_up, {}, now_) == EAGAIN) return true;
+      if (send_up(s, s.stuck_up, {}) == EAGAIN) return true;
       s.is_stuck_up = false;
       s.stuck_up.clear();
       if (!s.waiters.empty()) wake(s);
@@ -58,7 +58,7 @@ bool Netd::pump_datagrams_up(Socket& s) {
       return true;
     }
     const Bytes payload = Bytes(scratch_).first(static_cast<std::size_t>(record.size));
-    const int error = backend_.send_datagram(s.ref, payload, {}, now_);
+    const int error = send_up(s, payload, {});
     if (error == EAGAIN) {
       s.stuck_up.assign(payload.begin(), payload.end());
       s.is_stuck_up = true;
@@ -78,16 +78,29 @@ void Netd::pump_datagrams_down(Socket& s) {
       queue(s);
       break;
     }
+    const bool raw = s.type == SOCK_RAW;
+    if (raw && !s.stuck_down_about && !s.errors.empty()) {
+      take_raw_error(s);
+      if (!s.stuck_down_about) continue;
+    }
     if (!s.stuck_down_about) {
       auto got = backend_.receive_datagram(s.ref, scratch_);
       if (!got) {
         if (got.error() == EAGAIN) break;
+        if (raw) {
+          fetch_errors(s);
+          continue;
+        }
         push_error(s, got.error());
         moved = true;
         continue;
       }
       const std::size_t size = std::min(got->size, scratch_.size());
-      s.stuck_down.assign(scratch_.begin(), scratch_.begin() + static_cast<std::ptrdiff_t>(size));
+      if (raw) {
+        s.stuck_down = raw_packet(s, *got, Bytes(scratch_).first(size));
+      } else {
+        s.stuck_down.assign(scratch_.begin(), scratch_.begin() + static_cast<std::ptrdiff_t>(size));
+      }
       s.stuck_down_about = *got;
     }
     const ssize_t n =
@@ -97,7 +110,10 @@ void Netd::pump_datagrams_down(Socket& s) {
       break;
     }
     if (n >= 0) {
-      s.fifo.push_back({*s.stuck_down_about, datagram_truesize(s.stuck_down.size()), 0});
+      s.fifo.push_back({*s.stuck_down_about, datagram_truesize(s.stuck_down.size()), 0, {}});
+      if (s.stamp_option != 0 || s.stamps_wanted) {
+        ::clock_gettime(CLOCK_REALTIME, &s.fifo.back().arrived);
+      }
       moved = true;
     }
     s.stuck_down_about.reset();
@@ -111,7 +127,7 @@ void Netd::push_error(Socket& s, int error) {
   s.error = error;
   if (!s.waiters.empty()) return;
   if (::send(s.peer.get(), "", 0, MSG_NOSIGNAL | MSG_DONTWAIT) == 0) {
-    s.fifo.push_back({{}, datagram_truesize(0), error});
+    s.fifo.push_back({{}, datagram_truesize(0), error, {}});
   }
 }
 

@@ -77,9 +77,10 @@ Outcome Netd::on_ioctl(const Call& call) {
   if (t.socket == nullptr) return Outcome::through();
   Socket& s = *t.socket;
   const unsigned long request = call.args[1];
+  if (s.phase == Phase::netlink && request == FIONREAD) return Outcome::through();
   int value = 0;
   if (std::ranges::find(stamp_requests, request) != std::end(stamp_requests)) {
-    return Outcome::error(ENOENT);
+    return last_stamp(call, s, request == stamp_requests[1]);
   }
   switch (request) {
     case FIONREAD:
@@ -92,9 +93,7 @@ Outcome Netd::on_ioctl(const Call& call) {
       break;
     case SIOCOUTQ:
       if (s.phase == Phase::listening) return Outcome::error(EINVAL);
-      if (s.peer && !s.filler) ::ioctl(s.peer.get(), FIONREAD, &value);
-      if (s.tail && value > 0) --value;
-      if (s.is_stream()) value += static_cast<int>(backend_.unacknowledged(s.ref));
+      value = static_cast<int>(unsent(s));
       break;
     case SIOCATMARK:
       return s.is_stream() ? Outcome::through() : Outcome::error(EINVAL);
@@ -102,6 +101,26 @@ Outcome Netd::on_ioctl(const Call& call) {
       return interface_ioctl(call, request);
   }
   return tasks_.write(call.tid, call.args[2], std::as_bytes(std::span(&value, 1)))
+             ? Outcome::ok()
+             : Outcome::error(EFAULT);
+}
+
+// Bytes that the program has sent and nobody has acknowledged.
+std::size_t Netd::unsent(Socket& s) {
+  int value = 0;
+  if (s.peer && !s.filler) ::ioctl(s.peer.get(), FIONREAD, &value);
+  if (s.tail && value > 0) --value;
+  if (s.is_stream()) value += static_cast<int>(backend_.unacknowledged(s.ref));
+  return static_cast<std::size_t>(value);
+}
+
+// SIOCGSTAMP: when the datagram that was read last arrived. Asking is what starts the recording.
+Outcome Netd::last_stamp(const Call& call, Socket& s, bool nanoseconds) {
+  s.stamps_wanted = true;
+  if (s.last_stamp.tv_sec == 0) return Outcome::error(ENOENT);
+  timespec stamp = s.last_stamp;
+  if (!nanoseconds) stamp.tv_nsec /= 1000;
+  return tasks_.write(call.tid, call.args[2], std::as_bytes(std::span(&stamp, 1)))
              ? Outcome::ok()
              : Outcome::error(EFAULT);
 }

@@ -58,6 +58,7 @@ int Netd::store_message(const Call& call, std::uint64_t at, const Message& m, in
   const auto offset = [&](std::size_t field) { return at + field; };
   if (m.name_at != 0) {
     RawAddress name;
+    if (m.name) name = *m.name;
     if (m.from) name = to_raw(*m.from, domain);
     const std::size_t n =
         std::min(static_cast<std::size_t>(name.size), static_cast<std::size_t>(m.name_room));
@@ -87,10 +88,13 @@ int Netd::gather(const Call& call, const Message& m, std::vector<std::byte>& out
   return 0;
 }
 
-bool Netd::scatter(const Call& call, const Message& m, Bytes data) {
+// `skip` bytes of the parts are filled already.
+bool Netd::scatter(const Call& call, const Message& m, std::size_t skip, Bytes data) {
   for (const Part& part : m.parts) {
-    const std::size_t n = std::min<std::size_t>(part.size, data.size());
-    if (!tasks_.write(call.tid, part.at, data.first(n))) return false;
+    const std::size_t filled = std::min<std::size_t>(part.size, skip);
+    skip -= filled;
+    const std::size_t n = std::min<std::size_t>(part.size - filled, data.size());
+    if (!tasks_.write(call.tid, part.at + filled, data.first(n))) return false;
     data = data.subspan(n);
   }
   return true;
@@ -102,10 +106,12 @@ void Netd::raise_sigpipe(const Call& call, int flags) {
 }
 
 Outcome Netd::send_one(const Call& call, Target& t, const Message& m) {
+  if (t.socket->phase == Phase::netlink) return send_netlink(call, *t.socket, m);
   return t.socket->is_stream() ? stream_send(call, t, m) : send_datagram(call, t, m);
 }
 
 Outcome Netd::receive_one(const Call& call, Target& t, Message& m) {
+  if (t.socket->phase == Phase::netlink) return receive_netlink(call, t, m);
   return t.socket->is_stream() ? stream_receive(call, t, m) : receive_datagram(call, t, m);
 }
 
@@ -129,10 +135,10 @@ Outcome Netd::on_recvfrom(const Call& call) {
   m.parts.push_back({call.args[1], call.args[2]});
   m.flags = static_cast<int>(call.args[3]);
   const Outcome outcome = receive_one(call, t, m);
-  if (outcome.kind != Outcome::Kind::value || call.args[5] == 0) return outcome;
-  std::int32_t none = 0;
-  const bool written = m.from ? write_address(call, *m.from, domain, call.args[4], call.args[5])
-                              : tasks_.write(call.tid, call.args[5], bytes_of(none));
+  if (outcome.kind != Outcome::Kind::value || call.args[4] == 0) return outcome;
+  if (call.args[5] == 0) return Outcome::error(EFAULT);
+  const RawAddress name = m.from ? to_raw(*m.from, domain) : m.name.value_or(RawAddress{});
+  const bool written = write_raw_address(call, name, call.args[4], call.args[5]);
   return written ? outcome : Outcome::error(EFAULT);
 }
 

@@ -1,4 +1,5 @@
 // setsockopt, getsockopt.
+#include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -16,6 +17,11 @@ namespace {
 
 constexpr int max_value = 256;
 
+bool is_stamp_option(int name) {
+  return name == SO_TIMESTAMP_OLD || name == SO_TIMESTAMPNS_OLD || name == SO_TIMESTAMP_NEW ||
+         name == SO_TIMESTAMPNS_NEW;
+}
+
 bool applies(const OptionRow& row, const Socket& s) {
   if (row.level == IPPROTO_IPV6 && s.domain != AF_INET6) return false;
   if (row.level == IPPROTO_UDPLITE && s.transport != Transport::udp_lite) return false;
@@ -31,7 +37,7 @@ int fixed_value(const Socket& s, int name) {
     case SO_PROTOCOL:
       return s.protocol;
     default:  // SO_ACCEPTCONN
-      return s.phase == Phase::listening ? 1 : 0;
+      return s.phase == Phase::listening && !s.shut_read ? 1 : 0;
   }
 }
 
@@ -41,13 +47,15 @@ Outcome Netd::on_setsockopt(const Call& call) {
   Target t = find(call);
   if (t.socket == nullptr) return Outcome::through();
   Socket& s = *t.socket;
+  if (s.phase == Phase::netlink) return netlink_option(call, s);
   const int level = static_cast<int>(call.args[1]);
   const int name = static_cast<int>(call.args[2]);
   const auto size = static_cast<std::int32_t>(call.args[4]);
+  // A filter of ICMP types: nothing but what the socket asked for comes anyway.
+  if (s.type == SOCK_RAW && (level == SOL_RAW || level == IPPROTO_ICMPV6)) return Outcome::ok();
   const OptionRow* row = find_option(level, name);
-  if (row == nullptr || row->keeper == Keeper::refused || !applies(*row, s)) {
-    return Outcome::error(ENOPROTOOPT);
-  }
+  if (row == nullptr || !applies(*row, s)) return Outcome::error(ENOPROTOOPT);
+  if (row->keeper == Keeper::refused) return Outcome::error(row->least);
   if (row->keeper == Keeper::native) return Outcome::through();
   if (row->keeper == Keeper::fixed) return Outcome::error(ENOPROTOOPT);
   if (size < 0) return Outcome::error(EINVAL);
@@ -65,6 +73,7 @@ Outcome Netd::on_setsockopt(const Call& call) {
     if (error != 0) return Outcome::error(error);
   }
   s.options[{level, name}] = value;
+  if (row->option == Option::receive_errors && value == 0) forget_errors(s, t.app);
   return Outcome::ok();
 }
 
@@ -94,6 +103,13 @@ Outcome Netd::set_special(Socket& s, const OptionRow& row, Bytes raw, int app) {
     return Outcome::from(backend_.set_congestion(s.ref, read_text(raw)));
   }
   if (row.option == Option::max_pacing_rate) return set_pacing_rate(s, raw);
+  if (row.level == SOL_SOCKET && is_stamp_option(row.name)) {
+    if (raw.size() < sizeof(int)) return Outcome::error(EINVAL);
+    // One form at a time, and switching any of them off is off.
+    s.stamp_option = read_int(raw) != 0 ? row.name : 0;
+    return Outcome::ok();
+  }
+  if (row.level == SOL_SOCKET && row.name == SO_MEMINFO) return Outcome::error(ENOPROTOOPT);
   if (row.level == SOL_SOCKET && row.name == SO_BINDTODEVICE) {
     const std::string name = read_text(raw);
     for (const InterfaceInfo& i : backend_.interfaces()) {
@@ -144,10 +160,14 @@ Outcome Netd::on_getsockopt(const Call& call) {
   Target t = find(call);
   if (t.socket == nullptr) return Outcome::through();
   Socket& s = *t.socket;
+  if (s.phase == Phase::netlink) return netlink_option(call, s);
   const int level = static_cast<int>(call.args[1]);
   const int name = static_cast<int>(call.args[2]);
   const OptionRow* row = find_option(level, name);
   if (row == nullptr || row->keeper == Keeper::refused || !applies(*row, s)) {
+    if (row != nullptr && row->keeper == Keeper::refused && applies(*row, s)) {
+      return Outcome::error(row->least == EOPNOTSUPP ? EOPNOTSUPP : ENOPROTOOPT);
+    }
     const bool foreign_level = level != SOL_SOCKET && level != IPPROTO_IP && level != s.protocol;
     return Outcome::error(foreign_level && s.domain == AF_INET ? EOPNOTSUPP : ENOPROTOOPT);
   }
@@ -205,6 +225,8 @@ Result<std::vector<std::byte>, int> Netd::special_value(Socket& s, const OptionR
         return raw_of(rate == -1 ? ~std::uint64_t{0}
                                  : std::uint64_t{static_cast<std::uint32_t>(rate)});
       }
+      case SO_MEMINFO:
+        return memory_info(s, app);
       case SO_PEERCRED:
         return raw_of(ucred{0, static_cast<uid_t>(-1), static_cast<gid_t>(-1)});
       case SO_SNDBUF:
@@ -214,8 +236,10 @@ Result<std::vector<std::byte>, int> Netd::special_value(Socket& s, const OptionR
       case SO_RCVBUF:
         if (app >= 0 && tasks_.can_copy()) return raw_of(native_int(app, SOL_SOCKET, row.name, 0));
         return raw_of(2 * s.option(SOL_SOCKET, row.name, 212992 / 2));
+      case SO_BINDTODEVICE:
+        return std::vector<std::byte>{};  // not bound
       default:
-        return std::vector<std::byte>{};  // SO_BINDTODEVICE: not bound
+        return raw_of(s.stamp_option == row.name ? 1 : 0);
     }
   }
   if (row.level == IPPROTO_TCP && row.name == TCP_CONGESTION) {
@@ -230,10 +254,12 @@ Result<std::vector<std::byte>, int> Netd::special_value(Socket& s, const OptionR
     return keys;
   }
   if (row.level == IPPROTO_TCP) {
-    struct tcp_info info{};
-    if (!backend_.info(s.ref, info)) return fail(ENOPROTOOPT);
-    if (s.phase == Phase::listening) info.tcpi_state = TCP_LISTEN;
-    return raw_of(info);
+    std::vector<std::byte> info(max_value * 2);
+    info.resize(backend_.info(s.ref, info));
+    if (info.empty()) return fail(ENOPROTOOPT);
+    if (s.phase == Phase::listening && !s.shut_read)
+      info[offsetof(struct tcp_info, tcpi_state)] = std::byte{TCP_LISTEN};
+    return info;
   }
   if (row.name == IP_OPTIONS) return std::vector<std::byte>{};
   if (row.name == IP_MTU || row.name == IPV6_MTU) return path_mtu(s);
@@ -242,18 +268,36 @@ Result<std::vector<std::byte>, int> Netd::special_value(Socket& s, const OptionR
 }
 
 Result<std::vector<std::byte>, int> Netd::path_mtu(Socket& s) {
-  const auto remote = backend_.remote(s.ref);
-  if (!remote) return fail(ENOTCONN);
-  for (const InterfaceInfo& i : backend_.interfaces()) {
-    if (i.loopback == remote->address.is_loopback()) return raw_of(static_cast<int>(i.mtu));
-  }
-  return raw_of(1500);
+  const auto mtu = backend_.get_option(s.ref, Option::path_mtu);
+  if (!mtu) return fail(ENOTCONN);
+  return raw_of(*mtu);
+}
+
+// SO_MEMINFO, indexed by the SK_MEMINFO_* of linux/sock_diag.h.
+std::vector<std::byte> Netd::memory_info(Socket& s, int app) {
+  std::array<std::uint32_t, SK_MEMINFO_VARS> all{};
+  const std::optional<SocketUse> use = use_of(s.ref);
+  const auto buffer = [&](int name) {
+    return app >= 0 ? static_cast<std::uint32_t>(native_int(app, SOL_SOCKET, name, 0)) : 0;
+  };
+  all[SK_MEMINFO_RMEM_ALLOC] = use ? static_cast<std::uint32_t>(use->unread) : 0;
+  all[SK_MEMINFO_RCVBUF] = buffer(SO_RCVBUF);
+  all[SK_MEMINFO_SNDBUF] =
+      s.filler ? static_cast<std::uint32_t>(2 * s.filler->send_buffer) : buffer(SO_SNDBUF);
+  all[SK_MEMINFO_WMEM_QUEUED] = static_cast<std::uint32_t>(unsent(s));
+  all[SK_MEMINFO_WMEM_ALLOC] = all[SK_MEMINFO_WMEM_QUEUED];
+  const Bytes raw = std::as_bytes(std::span(all));
+  return {raw.begin(), raw.end()};
 }
 
 // Our error says why; the twin can only say ECONNRESET, and its error must be cleared with ours.
 int Netd::so_error(Socket& s, int app) {
   const int native = app >= 0 ? native_int(app, SOL_SOCKET, SO_ERROR, 0) : 0;
   const int ours = std::exchange(s.error, 0);
+  if (ours != 0 && s.phase == Phase::datagram && app >= 0) {
+    drop_error_tokens(s, app);
+    keep_error_token(s);
+  }
   // The program saw the reset already, through read().
   if (s.phase == Phase::reset && app >= 0 && native == 0) return 0;
   return ours != 0 ? ours : native;

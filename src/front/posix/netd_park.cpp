@@ -1,9 +1,11 @@
 // Blocking calls that wait, and the signals that end the wait.
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
 
 #include "front/posix/kernel_abi.hpp"
 #include "front/posix/netd.hpp"
@@ -66,7 +68,19 @@ void Netd::cancel(Parked& parked, int error) {
     const int app = parked.app ? parked.app.get() : s->held.get();
     pair_for_connect(*s, app, true);
   }
-  notifier_.give_error(parked.call, error);
+  if (parked.progress > 0) {
+    // Of a stream: no address.
+    const std::int32_t none = 0;
+    const bool from = parked.call.number == SYS_recvfrom && parked.call.args[5] != 0;
+    const std::uint64_t at =
+        from ? parked.call.args[5] : parked.call.args[1] + offsetof(msghdr, msg_namelen);
+    if (from || parked.call.number == SYS_recvmsg) {
+      (void)tasks_.write(parked.call.tid, at, as_bytes(&none, sizeof none));
+    }
+    notifier_.give_value(parked.call, static_cast<std::int64_t>(parked.progress));
+  } else {
+    notifier_.give_error(parked.call, error);
+  }
 }
 
 void Netd::look_for_signals() {

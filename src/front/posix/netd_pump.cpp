@@ -73,6 +73,10 @@ void Netd::pump(Socket& s) {
     case Phase::datagram:
       if (pump_datagrams_up(s)) pump_datagrams_down(s);
       return;
+    case Phase::netlink:
+      pump_netlink(s);
+      if (s.peer_hung_up) app_closed(s);
+      return;
     case Phase::connecting:
       // The program's end sent nothing but filler; a hang-up is its close.
       if (s.peer_hung_up && !s.shut_write) app_closed(s);
@@ -319,7 +323,8 @@ void Netd::offer_connections(Socket& listener) {
     return;
   }
   bool offered = false;
-  while (listener.offered.size() <= static_cast<std::size_t>(listener.backlog)) {
+  // One at a time: how many may wait is for the backend to say.
+  while (listener.offered.empty()) {
     const auto ref = backend_.accept(listener.ref, now_);
     if (!ref) break;
     Socket& s = create(Transport::tcp, listener.domain, listener.type, listener.protocol, *ref);

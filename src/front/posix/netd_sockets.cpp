@@ -109,18 +109,22 @@ void Netd::forget(Socket& s) {
   sockets_.erase(s.serial);
 }
 
+// What was offered and never accepted is reset, as by the kernel.
+void Netd::reset_offered(Socket& listener) {
+  const std::vector<std::uint32_t> offered = listener.offered;
+  for (const std::uint32_t serial : offered) {
+    Socket* connection = by_serial(serial);
+    if (connection == nullptr) continue;
+    backend_.abort(connection->ref, now_);
+    forget(*connection);
+  }
+}
+
 // The last descriptor of the program is gone.
 void Netd::app_closed(Socket& s) {
   switch (s.phase) {
     case Phase::listening: {
-      // What was offered and never accepted is reset, as by the kernel.
-      const std::vector<std::uint32_t> offered = s.offered;
-      for (const std::uint32_t serial : offered) {
-        Socket* connection = by_serial(serial);
-        if (connection == nullptr) continue;
-        backend_.abort(connection->ref, now_);
-        forget(*connection);
-      }
+      reset_offered(s);
       backend_.close(s.ref, now_);
       break;
     }
@@ -140,6 +144,8 @@ void Netd::app_closed(Socket& s) {
     case Phase::failed:
     case Phase::datagram:
       backend_.close(s.ref, now_);
+      break;
+    case Phase::netlink:
       break;
   }
   forget(s);

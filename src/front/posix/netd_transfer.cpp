@@ -45,13 +45,19 @@ Outcome Netd::send_datagram(const Call& call, Target& t, const Message& m) {
     raise_sigpipe(call, m.flags);
     return Outcome::error(EPIPE);
   }
-  if (s.error != 0) return Outcome::error(std::exchange(s.error, 0));
+  if (s.error != 0) {
+    if (t.app >= 0) {
+      drop_error_tokens(s, t.app);
+      keep_error_token(s);
+    }
+    return Outcome::error(std::exchange(s.error, 0));
+  }
   std::vector<std::byte> payload;
   const int gathered = gather(call, m, payload);
   if (gathered != 0) return Outcome::error(gathered);
   // What plain send() calls left in the twin goes first.
   if (!s.is_stuck_up && resuming_ == nullptr) pump_datagrams_up(s);
-  const int error = s.is_stuck_up ? EAGAIN : backend_.send_datagram(s.ref, payload, meta, now_);
+  const int error = s.is_stuck_up ? EAGAIN : send_up(s, payload, meta);
   if (error == 0) return Outcome::ok(static_cast<std::int64_t>(payload.size()));
   if (error != EAGAIN) return Outcome::error(error);
   if (resuming_ == nullptr && must_not_wait(m.flags, t.app)) return Outcome::error(EAGAIN);
@@ -59,15 +65,20 @@ Outcome Netd::send_datagram(const Call& call, Target& t, const Message& m) {
 }
 
 Outcome Netd::receive_datagram(const Call& call, Target& t, Message& m) {
+  const Outcome outcome = take_datagram(call, t, m);
+  keep_error_token(*t.socket);
+  return outcome;
+}
+
+Outcome Netd::take_datagram(const Call& call, Target& t, Message& m) {
   Socket& s = *t.socket;
-  if ((m.flags & MSG_ERRQUEUE) != 0) return Outcome::error(EAGAIN);
+  if ((m.flags & MSG_ERRQUEUE) != 0) {
+    // To a raw socket errors come as packets.
+    return s.type == SOCK_RAW ? Outcome::error(EAGAIN) : receive_error(call, t, m);
+  }
   if ((m.flags & MSG_OOB) != 0) return Outcome::error(EOPNOTSUPP);
   pump_datagrams_down(s);
-  resync(s);
-  while (!s.fifo.empty() && s.fifo.front().error != 0) {
-    (void)::recv(t.app, scratch_.data(), scratch_.size(), MSG_DONTWAIT);
-    s.fifo.pop_front();
-  }
+  drop_error_tokens(s, t.app);
   // An error that SO_ERROR already reported is not reported again.
   if (s.error != 0) return Outcome::error(std::exchange(s.error, 0));
   const bool peek = (m.flags & MSG_PEEK) != 0;
@@ -79,12 +90,13 @@ Outcome Netd::receive_datagram(const Call& call, Target& t, Message& m) {
   }
   if (n < 0) return Outcome::error(errno);
   if (s.fifo.empty()) return Outcome::ok(0);  // shut down for reading
-  const Datagram about = s.fifo.front().about;
+  const QueuedDatagram about = s.fifo.front();
   if (!peek) s.fifo.pop_front();
+  s.last_stamp = about.arrived;
   const auto size = static_cast<std::size_t>(n);
   const std::size_t copied = std::min<std::size_t>(size, m.total());
-  if (!scatter(call, m, Bytes(scratch_).first(copied))) return Outcome::error(EFAULT);
-  m.from = about.source;
+  if (!scatter(call, m, 0, Bytes(scratch_).first(copied))) return Outcome::error(EFAULT);
+  m.from = about.about.source;
   if (copied < size) m.out_flags |= MSG_TRUNC;
   put_datagram_controls(m, s, about);
   return Outcome::ok(static_cast<std::int64_t>((m.flags & MSG_TRUNC) != 0 ? size : copied));
@@ -177,20 +189,29 @@ Outcome Netd::stream_receive(const Call& call, Target& t, Message& m) {
   Socket& s = *t.socket;
   if ((m.flags & MSG_ERRQUEUE) != 0) return Outcome::error(EAGAIN);
   if (s.phase == Phase::fresh || s.phase == Phase::listening) return Outcome::error(ENOTCONN);
-  const std::size_t wanted = std::min<std::size_t>(m.total(), scratch_.size());
-  const ssize_t n =
-      ::recv(t.app, scratch_.data(), wanted, (m.flags & (MSG_PEEK | MSG_OOB)) | MSG_DONTWAIT);
-  if (n < 0 && errno == EAGAIN) {
-    if (resuming_ == nullptr && must_not_wait(m.flags, t.app)) return Outcome::error(EAGAIN);
-    return park(call, s, std::move(t.copy), SO_RCVTIMEO, EAGAIN);
+  const bool all = (m.flags & MSG_WAITALL) != 0 && (m.flags & (MSG_PEEK | MSG_OOB)) == 0;
+  std::size_t done = resuming_ != nullptr ? resuming_->progress : 0;
+  for (;;) {
+    const std::size_t wanted = std::min<std::size_t>(m.total() - done, scratch_.size());
+    const ssize_t n =
+        ::recv(t.app, scratch_.data(), wanted, (m.flags & (MSG_PEEK | MSG_OOB)) | MSG_DONTWAIT);
+    if (n < 0 && errno == EAGAIN) {
+      const bool wait = resuming_ != nullptr || !must_not_wait(m.flags, t.app);
+      if (!wait)
+        return done > 0 ? Outcome::ok(static_cast<std::int64_t>(done)) : Outcome::error(EAGAIN);
+      const Outcome parked = park(call, s, std::move(t.copy), SO_RCVTIMEO, EAGAIN);
+      (resuming_ != nullptr ? *resuming_ : parked_.rbegin()->second).progress = done;
+      return parked;
+    }
+    if (n < 0 && done == 0) return Outcome::error(errno);
+    const auto got = static_cast<std::size_t>(std::max<ssize_t>(n, 0));
+    // MSG_TRUNC on TCP: the bytes are thrown away.
+    if ((m.flags & MSG_TRUNC) == 0 && !scatter(call, m, done, Bytes(scratch_).first(got))) {
+      return Outcome::error(EFAULT);
+    }
+    done += got;
+    if (!all || got == 0 || done == m.total()) return Outcome::ok(static_cast<std::int64_t>(done));
   }
-  if (n < 0) return Outcome::error(errno);
-  // MSG_TRUNC on TCP: the bytes are thrown away.
-  if ((m.flags & MSG_TRUNC) == 0 &&
-      !scatter(call, m, Bytes(scratch_).first(static_cast<std::size_t>(n)))) {
-    return Outcome::error(EFAULT);
-  }
-  return Outcome::ok(n);
 }
 
 }  // namespace tidewire::posix

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sys/types.h>
+#include <time.h>
 
 #include <cstdint>
 #include <deque>
@@ -25,13 +26,21 @@ enum class Phase : std::uint8_t {
   listening,
   reset,  ///< was connected, aborted; names and options still answer
   datagram,
+  netlink,  ///< nothing of the backend's
 };
 
 /// A datagram that lies in the twin.
 struct QueuedDatagram {
   Datagram about;
   std::uint32_t truesize = 0;
-  int error = 0;  ///< not 0: a token without payload that stands for an asynchronous error
+  int error = 0;       ///< not 0: a token without payload that stands for an asynchronous error
+  timespec arrived{};  ///< by the clock of the wall, if the program wants to know
+};
+
+/// An entry of the error queue (IP_RECVERR).
+struct KeptError {
+  QueuedError about;
+  std::vector<std::byte> quote;
 };
 
 struct Socket {
@@ -72,8 +81,8 @@ struct Socket {
   bool linger_zero = false;
 
   // Listeners.
-  int backlog = 0;
   UnixName twin_name;
+  Fd shut_mark;              ///< what makes a listener that was shut down readable
   std::uint32_t parent = 0;  ///< of a connection offered but not yet accepted
   std::vector<std::uint32_t> offered;
 
@@ -82,6 +91,12 @@ struct Socket {
   // Datagrams.
   bool has_peer = false;
   std::deque<QueuedDatagram> fifo;
+  std::deque<KeptError> errors;
+  std::uint32_t netlink_port = 0;
+  std::uint16_t raw_ident = 0;  ///< of the echo requests of a raw socket, in the order of the wire
+  int stamp_option = 0;         ///< SO_TIMESTAMP or one of its kind, whichever is on
+  bool stamps_wanted = false;   ///< by SIOCGSTAMP
+  timespec last_stamp{};        ///< of the datagram that was read last
   std::vector<std::byte> stuck_up;  ///< a datagram of the program the backend had no room for
   bool is_stuck_up = false;
   std::vector<std::byte> stuck_down;  ///< a datagram the twin had no room for

@@ -68,6 +68,7 @@ class StackBackend final : public Backend, public runtime::StackOwner {
 
   int send_datagram(SocketRef socket, Bytes payload, const SendMeta& meta, Instant now) override;
   Result<Datagram, int> receive_datagram(SocketRef socket, MutBytes buffer) override;
+  std::optional<QueuedError> take_queued_error(SocketRef socket, MutBytes quote) override;
 
   Endpoint local(SocketRef socket) override;
   Result<Endpoint, int> remote(SocketRef socket) override;
@@ -78,7 +79,7 @@ class StackBackend final : public Backend, public runtime::StackOwner {
   std::size_t fast_open_keys(SocketRef socket, MutBytes out) override;
   int set_congestion(SocketRef socket, std::string_view name) override;
   std::string congestion(SocketRef socket) override;
-  bool info(SocketRef socket, struct tcp_info& out) override;
+  std::size_t info(SocketRef socket, MutBytes out) override;
   std::span<const InterfaceInfo> interfaces() override { return shown_; }
 
  private:

@@ -106,6 +106,34 @@ Result<Datagram, int> StackBackend::receive_datagram(SocketRef socket, MutBytes 
   return about;
 }
 
+std::optional<QueuedError> StackBackend::take_queued_error(SocketRef socket, MutBytes quote) {
+  Entry* e = entry(socket);
+  if (e == nullptr) return std::nullopt;
+  const auto info = stack_.take_error_info(e->id, quote);
+  if (!info) return std::nullopt;
+  if ((stack_.readiness(e->id) & kErrorQueue) == 0) {
+    (void)stack_.take_error(e->id);
+    e->error = 0;
+  }
+  QueuedError found;
+  found.error = errno_of(info->error);
+  found.local = info->local;
+  found.type = info->icmp_type;
+  found.code = info->icmp_code;
+  found.info = info->info;
+  found.offender = info->offender.unmapped();
+  found.destination = info->destination;
+  found.destination.address = found.destination.address.unmapped();
+  found.size = info->quoted;
+  const auto alias = e->host_ports.find(found.destination.port);
+  const bool detoured = config_.host_gateway && found.destination.address == *config_.host_gateway;
+  if (detoured && alias != e->host_ports.end()) {
+    found.destination.address = alias->second;
+    if (found.offender == *config_.host_gateway) found.offender = alias->second;
+  }
+  return found;
+}
+
 InterfaceId StackBackend::interface_of(std::uint32_t index, const IpAddress& address) const {
   for (const auto& interface : config_.interfaces) {
     if (index != 0 && interface.info.index == index) return interface.id;

@@ -23,12 +23,19 @@ int StackBackend::set_option(SocketRef socket, Option option, int value, Instant
     const auto done = stack_.set_option(e->id, SocketOption::multicast_interface, chosen, now);
     return done ? 0 : errno_of(done.error());
   }
+  // The stack has one error queue for both families.
+  if (option == Option::receive_errors || option == Option::receive_errors_v6) {
+    value = e->options[Option::receive_errors] | e->options[Option::receive_errors_v6];
+  }
   return set_stack_option(stack_, e->id, option, value, now);
 }
 
 Result<int, int> StackBackend::get_option(SocketRef socket, Option option) {
   Entry* e = entry(socket);
   if (e == nullptr) return fail(ENOPROTOOPT);
+  if (option == Option::receive_errors || option == Option::receive_errors_v6) {
+    return e->options[option];
+  }
   return get_stack_option(stack_, e->id, option);
 }
 
@@ -57,14 +64,14 @@ std::string StackBackend::congestion(SocketRef socket) {
   return std::string(about->congestion_control);
 }
 
-bool StackBackend::info(SocketRef socket, struct tcp_info& out) {
+std::size_t StackBackend::info(SocketRef socket, MutBytes out) {
   Entry* e = entry(socket);
   const auto about = e == nullptr ? std::nullopt : stack_.info(e->id);
-  if (!about) return false;
+  if (!about) return 0;
   const LinuxTcpInfo whole = linux_tcp_info(*about, now_);
-  static_assert(sizeof out <= sizeof whole);
-  std::memcpy(&out, &whole, sizeof out);
-  return true;
+  const std::size_t size = std::min(out.size(), sizeof whole);
+  std::memcpy(out.data(), &whole, size);
+  return size;
 }
 
 }  // namespace tidewire::posix

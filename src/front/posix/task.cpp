@@ -1,6 +1,7 @@
 #include "front/posix/task.hpp"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -132,6 +133,10 @@ bool Tasks::signal_pending(pid_t tid, bool process_wide_too) const {
     pending |= field(status, "\nShdPnd:", 16);
   }
   return (pending & ~field(status, "\nSigBlk:", 16) & field(status, "\nSigCgt:", 16)) != 0;
+}
+
+bool Tasks::may_open_raw(pid_t tid) const {
+  return (field(status_of(tid), "\nCapEff:", 16) >> CAP_NET_RAW & 1U) != 0;
 }
 
 pid_t Tasks::process_of(pid_t tid) const {

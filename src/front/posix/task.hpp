@@ -42,6 +42,8 @@ class Tasks {
 
   /// True if a signal that the thread handles is certainly pending for it.
   bool signal_pending(pid_t tid, bool process_wide_too) const;
+  /// True if the kernel would let the thread open a raw socket (CAP_NET_RAW).
+  bool may_open_raw(pid_t tid) const;
   /// The thread group; the thread itself if that is not to be had.
   pid_t process_of(pid_t tid) const;
   /// True if the file that the thread executes would give it privileges.
