@@ -29,6 +29,20 @@ Result<void, std::string> check_description(std::string_view description);
 Result<std::unique_ptr<Device>, std::string> open_device(std::string_view description,
                                                          const OpenOptions& options = {});
 
+/// What another process has opened for us, perhaps in another network namespace.
+struct OpenedDevice {
+  bool tun = true;   ///< a TUN device with virtio-net headers; else a packet socket, not bound
+  int fd = -1;       ///< becomes the device's, whatever comes back
+  int control = -1;  ///< likewise; of a TUN device: a socket of its interface's namespace, or -1
+  int index = 0;     ///< of the interface that the packet socket is for
+  std::string name;  ///< of the interface
+  MacAddress mac;    ///< of the interface that the packet socket is for
+  std::uint32_t mtu = 1500;
+};
+
+/// As open_device(), with offloads.
+Result<std::unique_ptr<Device>, std::string> adopt_device(const OpenedDevice& opened);
+
 /// An error (as of open_queues) if devices of this form never have `count` queues. Opens nothing.
 Result<void, std::string> check_queues(std::string_view description, std::size_t count);
 

@@ -118,6 +118,16 @@ Opened open_device(std::string_view description, const OpenOptions& options) {
   return with_offloads(std::move(*device));
 }
 
+Opened adopt_device(const OpenedDevice& opened) {
+  OwnedFd fd{opened.fd};
+  OwnedFd control{opened.control};
+  auto device =
+      opened.tun ? adopt_tun(std::move(fd), std::move(control), opened.name, opened.mtu)
+                 : adopt_packet(std::move(fd), opened.index, opened.name, opened.mac, opened.mtu);
+  if (!device) return device;
+  return with_offloads(std::move(*device));
+}
+
 Result<void, std::string> check_queues(std::string_view description, std::size_t count) {
   const auto kind = find_kind(description);
   if (!kind) return fail(kind.error());

@@ -27,6 +27,8 @@ class Tap final : public VnetDevice {
  public:
   Tap(OwnedFd fd, std::string name, const Capabilities& can)
       : VnetDevice(std::move(fd), std::move(name), can) {}
+  Tap(OwnedFd fd, OwnedFd control, std::string name, const Capabilities& can)
+      : VnetDevice(std::move(fd), std::move(control), std::move(name), can) {}
   using VnetDevice::write_in_batches;
 
  protected:
@@ -162,6 +164,21 @@ Result<std::unique_ptr<Device>, std::string> open_tap(const TapOptions& options)
   auto fd = open_queue(options, false);
   if (!fd) return fail(fd.error());
   return device_of(std::move(*fd), options);
+}
+
+Result<std::unique_ptr<Device>, std::string> adopt_tun(OwnedFd fd, OwnedFd control,
+                                                       const std::string& name, std::uint32_t mtu) {
+  int header = sizeof(VnetHeader);
+  if (ioctl(fd.get(), TUNSETVNETHDRSZ, &header) != 0) {
+    return fail("cannot use " + name + ": " + error_text(errno) + " for its header size");
+  }
+  Capabilities can;
+  can.medium = Medium::ip;
+  can.mtu = mtu;
+  can.tx_udp_segmentation = set_offloads(fd.get(), true);
+  can.tx_checksum = can.tx_segmentation = true;
+  can.rx_trusted = true;
+  return std::make_unique<Tap>(std::move(fd), std::move(control), name, can);
 }
 
 Result<std::vector<std::unique_ptr<Device>>, std::string> open_tap_queues(const TapOptions& options,

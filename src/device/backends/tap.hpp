@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/result.hpp"
+#include "device/backends/owned.hpp"
 #include "device/device.hpp"
 
 namespace tidewire::device {
@@ -21,6 +22,11 @@ struct TapOptions {
 
 /// The error is one line that says why and what to do.
 Result<std::unique_ptr<Device>, std::string> open_tap(const TapOptions& options);
+
+/// A TUN device that was opened elsewhere: with virtio-net headers, perhaps in another network
+/// namespace, which `control` is a socket of. `name` and `mtu` are those of its interface.
+Result<std::unique_ptr<Device>, std::string> adopt_tun(OwnedFd fd, OwnedFd control,
+                                                       const std::string& name, std::uint32_t mtu);
 
 /// `count` queues of one interface, each a device of its own that a thread of its own may drive.
 /// The kernel sends a flow's packets through the queue that sent it one last, and others by a hash

@@ -94,8 +94,13 @@ bool apply_vnet_header(const VnetHeader& header, Medium medium, RxFrame& frame) 
 }
 
 VnetDevice::VnetDevice(OwnedFd fd, std::string name, const Capabilities& capabilities)
+    : VnetDevice(std::move(fd), OwnedFd{socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)},
+                 std::move(name), capabilities) {}
+
+VnetDevice::VnetDevice(OwnedFd fd, OwnedFd control, std::string name,
+                       const Capabilities& capabilities)
     : fd_(std::move(fd)),
-      control_(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)),
+      control_(std::move(control)),
       name_(std::move(name)),
       capabilities_(capabilities),
       arena_(kArena),
@@ -113,8 +118,9 @@ Result<void, std::string> VnetDevice::write_in_batches() {
 }
 
 void VnetDevice::look_at_link() noexcept {
+  if (!control_) return;
   ifreq answer = request_for(name_);
-  if (!control_ || ioctl(control_.get(), SIOCGIFFLAGS, &answer) != 0) {
+  if (ioctl(control_.get(), SIOCGIFFLAGS, &answer) != 0) {
     up_ = errno != ENODEV && errno != ENXIO;
     return;
   }

@@ -74,6 +74,8 @@ class alignas(64) VnetDevice : public Device {
 
  protected:
   VnetDevice(OwnedFd fd, std::string name, const Capabilities& capabilities);
+  /// The interface is in the network namespace that the socket `control` was made in.
+  VnetDevice(OwnedFd fd, OwnedFd control, std::string name, const Capabilities& capabilities);
 
   /// From now on frames are collected and written with one system call (io_uring). The descriptor
   /// is non-blocking. The error is one line that says why not and what to do.
