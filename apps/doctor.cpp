@@ -18,6 +18,7 @@
 
 #include "apps/commands.hpp"
 #include "apps/program.hpp"
+#include "apps/virtual_network.hpp"
 #include "front/gateway/address_map.hpp"
 #include "front/posix/features.hpp"
 #include "front/posix/own_network.hpp"
@@ -149,6 +150,18 @@ void check_own_network(std::vector<Finding>& findings) {
   }
 }
 
+void check_kernel_tcp(std::vector<Finding>& findings) {
+  posix::OwnNetworkConfig config = network_to_show(1500);
+  config.carrier = true;
+  config.resolver = kResolverAddress;
+  if (const auto failure = posix::probe_own_network(config)) {
+    findings.push_back({Grade::limited, "no --tcp kernel: " + explain(*failure, config),
+                        "run has the TCP of this stack only"});
+  } else {
+    findings.push_back({Grade::good, "run --tcp kernel", ""});
+  }
+}
+
 void check_io_uring(std::vector<Finding>& findings, const std::string& container) {
   io_uring_params parameters{};
   const runtime::Fd ring(static_cast<int>(syscall(SYS_io_uring_setup, 2U, &parameters)));
@@ -222,6 +235,7 @@ int examine() {
   check_yama(findings);
   check_devices(findings, container);
   check_own_network(findings);
+  check_kernel_tcp(findings);
   check_io_uring(findings, container);
   check_af_xdp(findings, container);
   check_sockets(findings);

@@ -80,7 +80,7 @@ control::Reply refusal(std::string why) {
 
 }  // namespace
 
-HostControl::HostControl(VirtualNetwork& network, posix::StackBackend& backend, Program& program,
+HostControl::HostControl(VirtualNetwork& network, posix::StackBackend* backend, Program* program,
                          const NetworkOptions& options, Facts facts)
     : network_(network),
       backend_(backend),
@@ -96,8 +96,8 @@ HostControl::~HostControl() { network_.on_change({}); }
 
 /// By a command or by a scenario: the programs hear of the MTU, people of the rest.
 void HostControl::changed() {
-  backend_.set_mtu(network_.host_interface(), network_.mtu());
-  program_.show_mtu(network_.mtu());
+  if (backend_ != nullptr) backend_->set_mtu(network_.host_interface(), network_.mtu());
+  if (facts_.show_mtu) facts_.show_mtu(network_.mtu());
   if (network_.net() != net_) {
     net_ = network_.net();
     const std::string net = device::to_string(net_);
@@ -160,8 +160,8 @@ control::Record HostControl::about_link(device::Direction direction) const {
 control::Record HostControl::about_socket(const SocketInfo& info, Instant now) {
   control::Record line("socket");
   line.add("protocol", report::name_of(info.protocol)).add("state", state_of(info));
-  const posix::SocketRef ref = backend_.socket_ref(info.id);
-  const auto use = ref == 0 ? std::nullopt : program_.use_of(ref);
+  const posix::SocketRef ref = backend_ == nullptr ? 0 : backend_->socket_ref(info.id);
+  const auto use = ref == 0 ? std::nullopt : program_->use_of(ref);
   line.add("receive_queue", info.receive_queue + (use ? use->unread : 0));
   line.add("send_queue", info.send_queue + (use ? use->unsent : 0));
   line.add("local", to_string(info.local.address)).add("local_port", info.local.port);

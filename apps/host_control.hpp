@@ -1,6 +1,8 @@
 // Answers others about a running host: `tidewire ss`, `tidewire net`, `tidewire run --host`.
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <string>
 
 #include "apps/joining.hpp"
@@ -17,11 +19,12 @@ class HostControl final : public control::Handler {
  public:
   struct Facts {
     std::string name;
-    std::string program;  ///< the first of the run
-    bool quiet = false;   ///< do not tell of changes on standard error
+    std::string program;                              ///< the first of the run
+    bool quiet = false;                               ///< do not tell of changes on standard error
+    std::function<void(std::uint32_t mtu)> show_mtu;  ///< to programs
   };
-  /// All of these outlive it.
-  HostControl(VirtualNetwork& network, posix::StackBackend& backend, Program& program,
+  /// All of these outlive it. Neither backend nor program: a kernel is the host.
+  HostControl(VirtualNetwork& network, posix::StackBackend* backend, Program* program,
               const NetworkOptions& options, Facts facts);
 
   ~HostControl();
@@ -46,8 +49,8 @@ class HostControl final : public control::Handler {
   void tell(const std::string& what) const;
 
   VirtualNetwork& network_;
-  posix::StackBackend& backend_;
-  Program& program_;
+  posix::StackBackend* backend_;
+  Program* program_;
   Joining joining_;
   Facts facts_;
   device::NetSpec net_;  ///< told last

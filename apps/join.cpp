@@ -21,8 +21,7 @@ namespace tidewire::apps {
 
 namespace {
 
-/// What programs have to end by themselves, after the program that was started and after the host.
-constexpr Duration kGraceForOrphans = Duration::millis(200);
+/// What programs have to end by themselves after the host.
 constexpr Duration kGraceWithoutHost = Duration::seconds(1);
 
 /// A word that the host finds in our memory, if it can look into it.

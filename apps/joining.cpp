@@ -70,9 +70,14 @@ std::string Joining::publish(const control::Record& request) {
 
 control::Reply Joining::ask(const control::Request& request, const std::string& host) {
   if (closed_) return refusal(std::string(kHostIsEnding));
+  if (program_ == nullptr) {
+    return refusal(
+        "its programs are on the kernel's TCP (--tcp kernel), in a network namespace that is "
+        "theirs alone; start what belongs together from one command");
+  }
   if (members_.contains(request.connection)) return refusal("this command has joined already");
   if (std::string why = contradiction(request.record); !why.empty()) return refusal(why);
-  const posix::Features& features = program_.features();
+  const posix::Features& features = program_->features();
   const auto cell = request.record.number("cell");
   const auto word = request.record.number("word");
   if (!cell || !word) return refusal("join needs cell=ADDRESS word=NUMBER");
@@ -106,14 +111,14 @@ control::Reply Joining::take_program(control::Request& request) {
   }
   member->second.guard = static_cast<pid_t>(*guard);
   member->second.started = true;
-  program_.take_in(std::move(listener), member->second.guard);
+  program_->take_in(std::move(listener), member->second.guard);
   return {.lines = {}, .more = {}, .error = {}, .keep = true};
 }
 
 void Joining::gone(control::ConnectionId connection) {
   const auto member = members_.find(connection);
   if (member == members_.end()) return;
-  if (member->second.started) program_.let_go(member->second.guard);
+  if (member->second.started) program_->let_go(member->second.guard);
   members_.erase(member);
 }
 

@@ -23,8 +23,8 @@ inline constexpr std::string_view kHostIsEnding = "it is ending";
 /// program's system calls with `program`; its connection stays while the program lives.
 class Joining {
  public:
-  /// All of these outlive it.
-  Joining(VirtualNetwork& network, Program& program, const NetworkOptions& options)
+  /// All of these outlive it. Without a program nobody can join.
+  Joining(VirtualNetwork& network, Program* program, const NetworkOptions& options)
       : network_(network), program_(program), options_(options) {}
 
   control::Reply ask(const control::Request& request, const std::string& host);
@@ -48,7 +48,7 @@ class Joining {
   std::string publish(const control::Record& request);
 
   VirtualNetwork& network_;
-  Program& program_;
+  Program* program_;
   const NetworkOptions& options_;
   std::vector<gateway::PublishSpec> published_later_;
   std::map<control::ConnectionId, Member> members_;

@@ -123,7 +123,7 @@ int Program::run() {
 void Program::end_orphans() {
   if (!interceptor_.all_ended()) {
     // Give what the program left behind the chance to end by itself, then end it.
-    const Instant until = runtime::Clock::now() + Duration::millis(200);
+    const Instant until = runtime::Clock::now() + kGraceForOrphans;
     (void)driver_.run_until([this] { return interceptor_.all_ended(); }, until);
     interceptor_.end_all();
   }

@@ -36,6 +36,9 @@ struct ProgramConfig {
   WaitFor wait = WaitFor::joined;
 };
 
+/// What programs that were left running have to end by themselves, after the one that was started.
+inline constexpr Duration kGraceForOrphans = Duration::millis(200);
+
 /// True for signals that ask a command to end.
 bool asks_to_stop(int signal);
 /// The virtual host as a network namespace shows it.

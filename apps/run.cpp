@@ -11,6 +11,7 @@
 #include "apps/failure.hpp"
 #include "apps/host_control.hpp"
 #include "apps/join.hpp"
+#include "apps/kernel_program.hpp"
 #include "apps/program.hpp"
 #include "apps/virtual_network.hpp"
 #include "front/control/claim.hpp"
@@ -47,6 +48,7 @@ struct RunOptions {
   std::vector<std::string> argv;
   std::string json;
   std::string backend = "stack";
+  std::string tcp = "stack";
   std::string without;
   std::string host;
   std::string wait = "joined";
@@ -90,6 +92,7 @@ std::string repeat_command(const RunOptions& options) {
     command += " --cc " + shell_word(options.network.congestion_control);
   }
   if (options.network.ecn != "accept") command += " --ecn=" + options.network.ecn;
+  if (options.tcp != "stack") command += " --tcp " + options.tcp;
   command += " --";
   for (const std::string& word : options.argv) command += " " + shell_word(word);
   return command;
@@ -241,10 +244,11 @@ int run_program(const RunOptions& options, VirtualNetwork& network,
          .quiet = options.quiet,
          .hooks = make_hooks(network, *backend, options.network.published, options.quiet),
          .wait = options.wait_for()});
-    HostControl control(network, *backend, program, options.network,
+    HostControl control(network, backend.get(), &program, options.network,
                         {.name = claim ? claim->name() : "",
                          .program = options.argv.front(),
-                         .quiet = options.quiet});
+                         .quiet = options.quiet,
+                         .show_mtu = [&](std::uint32_t mtu) { program.show_mtu(mtu); }});
     std::optional<control::Server> server;
     if (claim) server.emplace(network.driver(), claim->listener(), control);
     status = program.run();
@@ -260,7 +264,44 @@ int run_program(const RunOptions& options, VirtualNetwork& network,
   return status;
 }
 
+/// What makes no sense where the program's calls and its TCP are the kernel's.
+void check_kernel_tcp(const RunOptions& options) {
+  const auto refuse = [](const char* option, const char* why) {
+    throw Failure(std::string("--tcp kernel and ") + option + ": " + why, kOwnFailure);
+  };
+  if (options.no_netns) refuse("--no-netns", "the kernel's TCP takes a network namespace");
+  if (options.io_uring) refuse("--io-uring", "nothing is intercepted, so io_uring always works");
+  if (!options.without.empty()) refuse("--without", "nothing is intercepted");
+  if (options.backend != "stack") {
+    refuse("--backend kernel", "that takes this host's sockets, and no described network");
+  }
+  if (!options.network.time_wait.empty()) {
+    refuse("--time-wait", "the kernel's TIME-WAIT lasts 60 s, always");
+  }
+}
+
+int run_kernel_program(const RunOptions& options, VirtualNetwork& network,
+                       const std::optional<control::Claim>& claim) {
+  KernelProgram program(network, options.network, options.argv, options.wait_for());
+  HostControl control(network, nullptr, nullptr, options.network,
+                      {.name = claim ? claim->name() : "",
+                       .program = options.argv.front(),
+                       .quiet = options.quiet,
+                       .show_mtu = [&](std::uint32_t mtu) { program.show_mtu(mtu); }});
+  std::optional<control::Server> server;
+  if (claim) server.emplace(network.driver(), claim->listener(), control);
+  const int status = program.run();
+  // The namespace lives on here: its kernel still delivers what the programs left in their sockets.
+  network.drain(Duration::seconds(20), [&] {
+    using enum VirtualNetwork::Wish;
+    return program.interrupted() ? stop : done;
+  });
+  return status;
+}
+
 int run_on_stack(RunOptions& options) {
+  options.network.kernel_host = options.tcp == "kernel";
+  if (options.network.kernel_host) check_kernel_tcp(options);
   options.network.check(kOwnFailure);
   if (options.network.no_host && options.io_uring && options.no_netns) {
     throw Failure(
@@ -277,11 +318,13 @@ int run_on_stack(RunOptions& options) {
   const Standing standing = stand(options);
   if (standing.status) return *standing.status;
   VirtualNetwork network(options.network, kOwnFailure);
-  const int status = run_program(options, network, standing.claim);
+  const bool kernel = options.network.kernel_host;
+  const int status = kernel ? run_kernel_program(options, network, standing.claim)
+                            : run_program(options, network, standing.claim);
 
   report::RunReport report = network.report();
   report.command = options.argv;
-  report.backend = "stack";
+  report.backend = kernel ? "kernel tcp" : "stack";
   report.exit_status = status;
   if (!options.json.empty()) write_json(options.json, report);
   if (const auto problem = network.capture_problem())
@@ -320,6 +363,13 @@ void add_run(CLI::App& app, int& status) {
       ->check(CLI::IsMember({"main", "joined", "all"}).description(""))
       ->type_name("WHAT")
       ->capture_default_str();
+  command
+      ->add_option("--tcp", options->tcp,
+                   "Whose TCP the program has: stack, this one; or kernel, the kernel's in a "
+                   "network namespace on the same described network")
+      ->check(CLI::IsMember({"stack", "kernel"}).description(""))
+      ->type_name("WHOSE")
+      ->capture_default_str();
   command->add_flag("-q,--quiet", options->quiet, "Print no summary and no hints")->group("Output");
   command
       ->add_option("--backend", options->backend,
@@ -339,7 +389,8 @@ void add_run(CLI::App& app, int& status) {
   command->positionals_at_end();
   command->callback([options, command, &status] {
     options->network.note_given(*command);
-    status = options->backend == "kernel" ? run_on_kernel(*options) : run_on_stack(*options);
+    status = options->backend == "kernel" && options->tcp == "stack" ? run_on_kernel(*options)
+                                                                     : run_on_stack(*options);
   });
 }
 

@@ -81,10 +81,10 @@ VirtualNetwork::VirtualNetwork(const NetworkOptions& options, int status)
   driver_.add_stack(host_, nullptr);
   driver_.add_stack(gateway_stack_, nullptr);
   make_link(options);
-  configure_host();
+  if (!options.kernel_host) configure_host();
   configure_gateway(options, status);
-  recorder_.observe(report::Side::host, host_);
-  recorder_.observe(report::Side::gateway, gateway_stack_);
+  if (!options.kernel_host) recorder_.observe(report::Side::host, host_);
+  recorder_.observe(report::Side::gateway, gateway_stack_, options.kernel_host);
   driver_.add_task(recorder_);
   if (!options_.events.empty()) {
     schedule_ = std::make_unique<Schedule>(*this, options_.events, origin_);
@@ -99,7 +99,7 @@ VirtualNetwork::VirtualNetwork(const NetworkOptions& options, int status)
   watchdog_ = std::make_unique<runtime::Watchdog>(
       driver_, runtime::WatchdogOptions{},
       [](const std::string& line) { fmt::print(stderr, "tidewire: {}\n", line); });
-  watchdog_->watch(host_, "host");
+  if (!options.kernel_host) watchdog_->watch(host_, "host");
   watchdog_->watch(gateway_stack_, "gateway");
 }
 
@@ -202,12 +202,17 @@ void VirtualNetwork::configure_gateway(const NetworkOptions& options, int status
   }
 }
 
+void VirtualNetwork::attach_kernel(std::unique_ptr<device::Device> device) {
+  kernel_device_ = std::move(device);
+  joint_ = std::make_unique<runtime::Joint>(driver_, *kernel_device_, *host_device_, kHostMac);
+}
+
 void VirtualNetwork::set_net(const device::NetSpec& spec) {
   const auto tell = [this](Stack& stack, InterfaceId interface, std::uint32_t before,
                            std::uint32_t mtu) {
     if (mtu == before) return;
     const LinkState state = link_->up() ? LinkState::up : LinkState::down;
-    stack.on_link(interface, state, mtu, runtime::Clock::now());
+    if (interface != kNoInterface) stack.on_link(interface, state, mtu, runtime::Clock::now());
   };
   const std::uint32_t up_mtu = mtu();
   const std::uint32_t down_mtu = gateway_device_->capabilities().mtu;

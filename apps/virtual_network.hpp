@@ -18,6 +18,7 @@
 #include "report/recorder.hpp"
 #include "report/run_report.hpp"
 #include "runtime/driver.hpp"
+#include "runtime/joint.hpp"
 #include "runtime/pool_memory.hpp"
 #include "runtime/watchdog.hpp"
 
@@ -39,7 +40,7 @@ class VirtualNetwork {
   VirtualNetwork& operator=(const VirtualNetwork&) = delete;
 
   runtime::Driver& driver() noexcept { return driver_; }
-  /// 10.0.2.15, with 127.0.0.1 and ::1 of its own; the default route leads over the link.
+  /// A stack: 10.0.2.15, with 127.0.0.1 and ::1 of its own; the default route leads over the link.
   Stack& host() noexcept { return host_; }
   InterfaceId host_interface() const noexcept { return host_interface_; }
   InterfaceId host_loopback() const noexcept { return host_loopback_; }
@@ -58,6 +59,8 @@ class VirtualNetwork {
   const device::LinkCounters& link_counters(device::Direction direction) const noexcept {
     return link_->counters(direction);
   }
+  /// With NetworkOptions::kernel_host, once: its packets are those of the host from now on.
+  void attach_kernel(std::unique_ptr<device::Device> device);
   gateway::Gateway& gateway() noexcept { return *gateway_; }
   report::Recorder& recorder() noexcept { return recorder_; }
 
@@ -100,6 +103,8 @@ class VirtualNetwork {
   std::unique_ptr<device::Device> gateway_device_;
   runtime::Driver driver_;
   report::Recorder recorder_;
+  std::unique_ptr<device::Device> kernel_device_;
+  std::unique_ptr<runtime::Joint> joint_;
   std::unique_ptr<report::LinePrinter> printer_;
   std::unique_ptr<gateway::Gateway> gateway_;
   std::unique_ptr<runtime::Watchdog> watchdog_;

@@ -32,10 +32,11 @@ Recorder::~Recorder() {
   for (const auto& source : sources_) source->stack->set_trace(nullptr);
 }
 
-void Recorder::observe(Side side, Stack& stack) {
+void Recorder::observe(Side side, Stack& stack, bool alone) {
   auto source = std::make_unique<Source>();
   source->side = side;
   source->stack = &stack;
+  source->alone = alone;
   source->slots.resize(kRingSlots);
   source->ring.slots = source->slots;
   stack.set_trace(&source->ring);
@@ -82,7 +83,8 @@ Recorder::Names* Recorder::names_of(Source& source, const TraceRecord& record) {
   Names names{{info->local.address.unmapped(), info->local.port, 0},
               {info->remote.address.unmapped(), info->remote.port, 0},
               nullptr,
-              false};
+              false,
+              true};
   const bool passive = record.kind == TraceKind::state &&
                        record.b == static_cast<std::uint32_t>(TcpState::syn_received);
   if (source.side == Side::gateway) {
@@ -99,6 +101,7 @@ Recorder::Names* Recorder::names_of(Source& source, const TraceRecord& record) {
     const auto program = programs_.find(record.socket);
     if (names.flow != nullptr && program != programs_.end()) names.flow->program = program->second;
   }
+  names.states = !names.swapped || source.alone;
   return &source.sockets.emplace(record.socket, names).first->second;
 }
 
@@ -159,7 +162,7 @@ void Recorder::apply(Names& names, const TraceRecord& record) {
       sent.cwnd_max = std::max(sent.cwnd_max, record.a);
       break;
     case TraceKind::state:
-      if (!names.swapped) {
+      if (names.states) {
         change_state(flow, static_cast<TcpState>(record.a), static_cast<TcpState>(record.b));
       }
       break;
@@ -218,13 +221,17 @@ void Recorder::on_packet(Side side, Bytes ip_packet, std::uint16_t segs, Instant
     Reader reader(header);
     source.port = reader.u16();
     destination.port = reader.u16();
-    size -= std::min<std::uint64_t>(size, 8);
+    if (!tcp) size -= std::min<std::uint64_t>(size, 8);
   }
   bool opens = false;
   if (const auto view = wire::TcpView::parse(header); tcp && view) {
     opens = view->has(wire::TcpFlag::syn) && !view->has(wire::TcpFlag::ack);
+    size -= std::min<std::uint64_t>(size, view->header_len());
   }
   const bool up = side == Side::host;
+  // No trace tells what an end that is no stack sent, nor what of it was sent again.
+  const bool untold =
+      tcp && up && std::ranges::any_of(sources_, [](const auto& other) { return other->alone; });
   const Endpoint& host = up ? source : destination;
   const Endpoint& remote = up ? destination : source;
   FlowRecord* flow = flow_for({protocol, host, remote}, now, opens);
@@ -234,7 +241,7 @@ void Recorder::on_packet(Side side, Bytes ip_packet, std::uint16_t segs, Instant
   if (is_new) flow->inward = !up;
   FlowDirection& direction = up ? flow->up : flow->down;
   direction.packets += segs;
-  if (!tcp) add_data(direction, size, now);
+  if (!tcp || untold) add_data(direction, size, now);
   flow->last = now;
 }
 

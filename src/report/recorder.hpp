@@ -35,7 +35,8 @@ class Recorder final : public runtime::Task {
   Recorder& operator=(const Recorder&) = delete;
 
   /// Traces `stack`, which outlives the recorder or is forgotten first.
-  void observe(Side side, Stack& stack);
+  /// `alone`: the other end is no stack, so the states of flows are those of this one.
+  void observe(Side side, Stack& stack, bool alone = false);
   void forget(Stack& stack);
   void set_listener(Listener listener) { listener_ = std::move(listener); }
 
@@ -58,6 +59,7 @@ class Recorder final : public runtime::Task {
     Endpoint local, remote;
     FlowRecord* flow = nullptr;
     bool swapped = false;  ///< this socket is the `remote` end of the flow
+    bool states = true;    ///< the flow's state is this socket's
   };
   struct SocketHash {
     std::size_t operator()(const SocketId& id) const noexcept {
@@ -67,6 +69,7 @@ class Recorder final : public runtime::Task {
   struct Source {
     Side side;
     Stack* stack;
+    bool alone;
     std::vector<TraceRecord> slots;
     TraceRing ring;
     std::uint64_t read = 0;

@@ -21,7 +21,6 @@ namespace {
 
 constexpr const char* interface_name = "eth0";
 constexpr const char* other_name = "link0";
-constexpr MacAddress other_mac{{0x02, 0x00, 0x0a, 0x00, 0x02, 0x02}};
 
 std::unexpected<NetworkFailure> failed(NetworkStep step, int error, int detail = 0) {
   return fail(NetworkFailure{step, error, detail});
@@ -73,7 +72,7 @@ int add_pair(const OwnNetworkConfig& config, RouteSocket& route, OwnNetwork& mad
   made.other_end = this_namespace();
   if (!made.other_end || ::setns(here.get(), CLONE_NEWNET) != 0) return errno;
   if (const int error = route.add_veth(interface_name, config.mac, config.mtu, other_name,
-                                       other_mac, made.other_end.get())) {
+                                       other_end_mac, made.other_end.get())) {
     return error;
   }
   if (::setns(made.other_end.get(), CLONE_NEWNET) != 0) return errno;

@@ -12,6 +12,9 @@
 
 namespace tidewire::posix {
 
+/// The address of whoever is at the other end of eth0, if that is a packet socket.
+inline constexpr MacAddress other_end_mac{{0x02, 0x00, 0x0a, 0x00, 0x02, 0x02}};
+
 /// A file below /proc/sys/net of the new namespace, and what is written into it.
 struct NetworkSetting {
   std::string file;
