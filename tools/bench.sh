@@ -7,6 +7,7 @@
 #   grid                   goodput on 216 bad paths in virtual time, against formulas (grid --help)
 #   grid --kernel          goodput on 24 bad paths in real time, beside the kernel (as root; hours)
 #   fairness --kernel      CUBIC beside the kernel's in one queue, in real time (as root; 10 minutes)
+#   fidelity [...]         completion times on described links beside a model of them (fidelity --help)
 #   NAME...                only those whose name contains NAME
 #   instructions           callgrind instruction and allocation counts against bench/instructions.json
 #   instructions --update  write the counts as the new bench/instructions.json
@@ -14,7 +15,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 case ${1:-} in
-  -h | --help) sed -n '2,13s/^# //p' "$0"; exit 0 ;;
+  -h | --help) sed -n '2,14s/^# //p' "$0"; exit 0 ;;
   grid)
     shift
     kernel=0
@@ -28,6 +29,7 @@ case ${1:-} in
     ;;
   --json | --json=*) exec python3 tools/figures.py --all "$@" ;;
   quick) shift; exec python3 tools/figures.py --all --quick "$@" ;;
+  fidelity) shift; exec python3 tools/fidelity.py "$@" ;;
   figures) shift; exec python3 tools/figures.py "$@" ;;
   instructions) shift; exec python3 tools/instructions.py "$@" ;;
 esac
