@@ -157,6 +157,7 @@ void check_joining(const RunOptions& options) {
   const char* option = !options.json.empty()   ? "--json"
                        : !network.pcap.empty() ? "--pcap"
                        : network.print         ? "--print"
+                       : network.kernel_host   ? "--tcp kernel"
                                                : nullptr;
   if (option == nullptr) return;
   throw Failure("host " + options.host + " is running already, and " + option +

@@ -4,12 +4,9 @@
 import http.server
 import json
 import os
-import pathlib
 import socket
 import subprocess
-import tempfile
 import threading
-import time
 import urllib.request
 
 import lib_peer as peer
@@ -58,11 +55,11 @@ def is_the_kernel():
 
 
 def is_delayed():
-    connect = ("import socket,sys,time\nt=time.monotonic()\nc=socket.create_connection(('10.0.2.2',int(sys.argv[1])))\n"
-               "print(time.monotonic()-t)")
+    connect = ("import socket,sys,time\nbest=9\nfor _ in range(5):\n t=time.monotonic()\n"
+               " socket.create_connection(('10.0.2.2',int(sys.argv[1]))).close()\n best=min(best,time.monotonic()-t)\nprint(best)")
     port = serve()
     took = [float(run(peer.PYTHON, "-c", connect, str(port), options=["-q", *o]).stdout) for o in ([], ["--net", "delay=100ms"])]
-    assert took[0] < 0.15 and 0.2 <= took[1] < 0.35, took
+    assert took[0] < 0.2 <= took[1] < 0.4, took  # the fastest of five: the machine may be busy
 
 
 def is_recorded(port):
@@ -138,6 +135,15 @@ def changes_under_way():
         assert "from now on the net is 'delay=7ms mtu=1300'" in err, err
 
 
+def joins_no_stack():
+    with Place() as place:
+        host = place.start("run", "-q", "--host", "s", "--", "cat")
+        wait_for_host(place, "s")
+        refused = place.call("run", "--tcp", "kernel", "--host", "s", "--", "true", status=125)
+        assert "--tcp kernel belongs to the command that started it" in refused.stderr, refused
+        host.communicate(timeout=30)
+
+
 def takes_settings():
     show = "cd /proc/sys/net/ipv4; cat tcp_ecn tcp_congestion_control ip_local_port_range tcp_fastopen"
     out = run("sh", "-c", show, options=["-q", "--ecn", "--cc", "reno", "--ephemeral", "40000-40999", "--fast-open", "3"]).stdout
@@ -165,8 +171,8 @@ def main():
         tally.case("fetches over a bad link, as root", fetches, port, False, "--net", "delay=10ms loss=1%")
     tally.case("is recorded", is_recorded, port)
     tally.case("reaches no host", reaches_no_host, port)
-    for case in (is_the_kernel, is_delayed, publishes, delivers_what_is_left, changes_under_way, takes_settings,
-                 refuses_what_makes_no_sense):
+    for case in (is_the_kernel, is_delayed, publishes, delivers_what_is_left, changes_under_way, joins_no_stack,
+                 takes_settings, refuses_what_makes_no_sense):
         tally.case(case.__name__.replace("_", " "), case)
     tally.finish()
 

@@ -107,8 +107,10 @@ int configure_interface(const OwnNetworkConfig& config, RouteSocket& route) {
   return error != 0 ? error : route.add_default_route(index, config.gateway);
 }
 
-/// Only programs of this mount namespace see it.
+/// Only programs of this mount namespace see it. Where no file names a resolver none can be
+/// replaced.
 bool replace_resolver(const IpAddress& resolver) {
+  if (::access("/etc/resolv.conf", F_OK) != 0) return true;
   const char* folder = std::getenv("TMPDIR");
   std::string path = std::string(folder != nullptr ? folder : "/tmp") + "/tidewire-resolv-XXXXXX";
   const Fd file(::mkostemp(path.data(), O_CLOEXEC));
