@@ -72,6 +72,7 @@ struct Run {
   std::uint64_t packets = 0;
   std::vector<TraceRecord> trace;
   std::vector<std::uint64_t> counts;  ///< counters of both stacks
+  std::uint64_t predicted = 0;        ///< segments that took the short way
   bool complete = false;
 };
 
@@ -121,12 +122,15 @@ Run run(std::string_view words, std::uint64_t seed, bool prediction, bool advers
   result.packets_hash = hash.hash();
   result.packets = writer.packets();
   for (const auto& [ring, room] : {std::pair{&ring_a, &room_a}, std::pair{&ring_b, &room_b}}) {
-    EXPECT_LE(ring->written, room->size());
+    if (ring->written > room->size()) ADD_FAILURE() << "the trace lacks room";
     result.trace.insert(result.trace.end(), room->begin(),
-                        room->begin() + static_cast<std::ptrdiff_t>(ring->written));
+                        room->begin() + static_cast<std::ptrdiff_t>(
+                                            std::min<std::uint64_t>(ring->written, room->size())));
   }
   for (Host* host : {&two.a, &two.b}) {
-    const Counters& counters = host->stack().counters();
+    Counters counters = host->stack().counters();
+    result.predicted += counters.tcp_predicted_in + counters.tcp_predicted_out;
+    counters.tcp_predicted_in = counters.tcp_predicted_out = 0;
     std::vector<std::uint64_t> words_of(sizeof(Counters) / sizeof(std::uint64_t));
     std::memcpy(words_of.data(), &counters, words_of.size() * sizeof(std::uint64_t));
     result.counts.insert(result.counts.end(), words_of.begin(), words_of.end());
@@ -142,17 +146,30 @@ bool same(const TraceRecord& x, const TraceRecord& y) {
          x.c == y.c && x.d == y.d && x.e == y.e;
 }
 
+std::string describe(const TraceRecord& r) {
+  std::string text = std::to_string(r.at.nanos()) + " ns: kind " +
+                     std::to_string(static_cast<int>(r.kind)) + " of socket " +
+                     std::to_string(r.socket.index);
+  for (const std::uint32_t value : {r.a, r.b, r.c, r.d, r.e}) text += " " + std::to_string(value);
+  return text;
+}
+
 void compare(std::string_view words, std::uint64_t seed, bool adversary) {
   SCOPED_TRACE(testing::Message() << words << ", seed " << seed
                                   << (adversary ? ", adversary" : ""));
   const Run with = run(words, seed, true, adversary);
   const Run without = run(words, seed, false, adversary);
   EXPECT_TRUE(with.complete);
-  ASSERT_EQ(with.trace.size(), without.trace.size());
-  for (std::size_t i = 0; i < with.trace.size(); ++i) {
+  EXPECT_GT(with.predicted * 10, with.packets) << "the short way was hardly taken";
+  EXPECT_EQ(without.predicted, 0U);
+  const std::size_t both = std::min(with.trace.size(), without.trace.size());
+  for (std::size_t i = 0; i < both; ++i) {
     ASSERT_TRUE(same(with.trace[i], without.trace[i]))
-        << "record " << i << " at " << with.trace[i].at.nanos() << " ns";
+        << "record " << i << " at " << with.trace[i].at.nanos()
+        << " ns: " << describe(with.trace[i]) << ", without prediction "
+        << describe(without.trace[i]);
   }
+  ASSERT_EQ(with.trace.size(), without.trace.size());
   EXPECT_EQ(with.packets, without.packets);
   EXPECT_EQ(with.packets_hash, without.packets_hash);
   EXPECT_EQ(with.counts, without.counts);

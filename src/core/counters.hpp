@@ -17,6 +17,7 @@ struct Counters {
   std::uint64_t icmp_in = 0, icmp_out = 0, arp_in = 0, arp_out = 0, igmp_in = 0, igmp_out = 0;
   std::uint64_t udp_in = 0, udp_out = 0;
   std::uint64_t tcp_segs_in = 0, tcp_segs_out = 0, tcp_resets_in = 0, tcp_resets_out = 0;
+  std::uint64_t tcp_predicted_in = 0, tcp_predicted_out = 0;  ///< of these, by the short way
   std::uint64_t tcp_active_opens = 0, tcp_passive_opens = 0, tcp_attempt_fails = 0;
   std::uint64_t tcp_retransmits = 0, tcp_fast_retransmits = 0, tcp_timeouts = 0;
   std::uint64_t tcp_dsacks_in = 0, tcp_spurious = 0, tcp_spurious_retransmits = 0,

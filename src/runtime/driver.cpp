@@ -97,7 +97,8 @@ Instant Driver::turn() {
   const Instant now = Clock::now();
   more_ = false;
   for (const auto& port : ports_) port->device_.advance(now);
-  for (const auto& port : ports_) more_ |= receive(*port, now);
+  // An owner that hears of what came may attach a device.
+  for (std::size_t i = 0; i < ports_.size(); ++i) more_ |= receive(*ports_[i], now);
   check_ports(now);
   for (const auto& host : hosts_) {
     if (host->stack.next_deadline() <= now) host->stack.on_timeout(now);

@@ -276,8 +276,8 @@ class Layer final : public Output,
   bool ip_forwarding_ = false;
   /// The last pair of unicast addresses that passed all checks: most packets are of few flows.
   struct {
-    std::uint32_t source = 0, destination = 0;  ///< destination 0: none
-    std::uint32_t generation = 0;
+    std::uint32_t source = 0, destination = 0;
+    std::uint32_t generation = 0;  ///< 0: none
     InterfaceId interface = kNoInterface;
   } known_;
   RandomSeed identification_key_;

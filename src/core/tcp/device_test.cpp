@@ -28,6 +28,19 @@ TEST(TcpDevice, NothingIsCommittedUntilItIsTaken) {
   EXPECT_EQ(t.host.poll(), Transmit::idle);
 }
 
+// Another flow has learned of it: nobody told this one.
+TEST(TcpDevice, APathThatGotNarrowerIsSegmentedForAtOnce) {
+  Trace t;
+  t.accept("<mss 1460,sackOK,ts 100>");
+  t.set(SocketOption::no_delay, 1);
+  t.host.out.path_limit = 576;
+  t.write(1448);
+  t.out(". 1(524) ack 1");
+  t.out(". 525(524) ack 1");
+  t.out("P. 1049(400) ack 1");
+  t.quiet();
+}
+
 TEST(TcpDevice, AResetWaitsForTheDevice) {
   Trace t;
   t.accept();

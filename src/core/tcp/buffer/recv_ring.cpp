@@ -273,6 +273,7 @@ std::size_t RecvRing::peek(MutBytes out, std::size_t offset) const noexcept {
   if (offset >= size()) return 0;
   const std::size_t length = std::min(out.size(), size() - offset);
   std::uint64_t at = begin_ + offset;
+  if (length == 0) return 0;
   if (at + length <= head_->end()) {
     std::memcpy(out.data(), head_->data + (at - head_->start), length);
     return length;

@@ -197,6 +197,8 @@ TEST(RecvRing, AppendTakesAllOrNothing) {
   EXPECT_EQ(ring.size(), 1500U);
   EXPECT_EQ(ring.rcv_nxt(), Seq{1600});
   ASSERT_TRUE(ring.append(stretch(1500, 548)));
+  EXPECT_EQ(ring.peek({}), 0U);
+  EXPECT_EQ(ring.read({}), 0U);
   std::vector<std::byte> out(3000);
   EXPECT_EQ(ring.read(out), 2048U);
   out.resize(2048);

@@ -43,6 +43,7 @@ void SendRing::commit(std::size_t n) noexcept {
 }
 
 std::size_t SendRing::write(Bytes bytes) noexcept {
+  if (bytes.empty()) return 0;
   if (tail_ != nullptr && tail_->owner == ChunkOwner::slab && bytes.size() <= room() &&
       bytes.size() <= tail_->end() - end_) {
     std::memcpy(tail_->data + (end_ - tail_->start), bytes.data(), bytes.size());

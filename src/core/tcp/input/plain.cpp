@@ -19,7 +19,9 @@ struct Plain {
 
 bool is_plain(const ip::Packet& packet) noexcept {
   const Bytes bytes = packet.transport;
-  if (bytes.size() < wire::kTcpPlainHeaderLen || !packet.more[0].empty()) return false;
+  if (bytes.size() < wire::kTcpPlainHeaderLen || bytes.size() != packet.transport_size()) {
+    return false;
+  }
   constexpr std::uint16_t kLookedAt = 0xffff & ~static_cast<std::uint16_t>(TcpFlag::psh);
   constexpr std::uint16_t kExpected =
       (wire::kTcpPlainHeaderLen / 4) << 12 | static_cast<std::uint16_t>(TcpFlag::ack);
@@ -39,16 +41,16 @@ bool Input::predicts(const Connection& c) const noexcept {
          c.active->rcv_ring.islands().empty() && c.active->recovery.phase() == RecoveryPhase::open;
 }
 
-/// True: the packet was a predicted segment and is dealt with. False: nothing was done.
+/// True: the packet was a predicted segment and is dealt with. False: nothing came of it.
 bool Input::predicted(const ip::Packet& packet) noexcept {
-  // What leads a train is handled with it.
-  if (packet.train != nullptr || !is_plain(packet) || !s.config().prediction) return false;
+  if (!is_plain(packet) || !s.config().prediction) return false;
+  // Text that something follows may lead a train.
+  if (packet.train != nullptr && packet.transport.size() > wire::kTcpPlainHeaderLen) return false;
   const std::byte* at = packet.transport.data();
-  const FlowRef ref = s.lookup(
+  Connection* const found = s.lookup_connection(
       Tuple::of(packet.destination, wire::load_u16(at + 2), packet.source, wire::load_u16(at)));
-  if (ref.kind != FlowKind::connection) return false;
-  Connection& c = *s.connections.at_index(ref.index);
-  if (!predicts(c)) return false;
+  if (found == nullptr || !predicts(*found)) return false;
+  Connection& c = *found;
   const Plain seg{.seq = Seq{wire::load_u32(at + 4)},
                   .ack = Seq{wire::load_u32(at + 8)},
                   .window = wire::load_u16(at + 14),
@@ -69,6 +71,7 @@ bool Input::predicted(const ip::Packet& packet) noexcept {
   Active& a = *c.active;
   if (text_len > 0 && !a.rcv_ring.append(seg.text)) return false;
 
+  ++s.ctx.counters.tcp_predicted_in;
   if (s.tracing()) [[unlikely]] {
     s.trace_segment(TraceKind::segment_in, &c, seg.seq, seg.ack, text_len,
                     wire::TcpFlags::from_bits(wire::load_u16(at + 12)), seg.window);

@@ -11,8 +11,7 @@ using wire::TcpFlag;
 
 /// Nothing but text that was never sent, or an ACK, can be due.
 bool Sender::is_plain(const Connection& c) noexcept {
-  const bool open = c.state == TcpState::established || c.state == TcpState::close_wait;
-  if (!open || c.active == nullptr || c.syn_text > 0) return false;
+  if (!may_send(c.state) || c.active == nullptr || c.syn_text > 0) return false;
   if (c.owe_rst || c.owe_syn || c.owe_probe || c.owe_keepalive || c.fin_queued || c.urgent_out ||
       !c.syn_acked || !c.timestamps_on || c.owe_user_timeout) {
     return false;
@@ -32,7 +31,7 @@ bool Sender::fits_in_one(Connection& c, const Room& room, std::uint32_t per_seg)
 
 /// True: the turn of the connection is over. False: there is more to it than text in one segment.
 bool Sender::serve_plain(Connection& c, TxBudget& budget) noexcept {
-  Room room = room_for(c);
+  const Room room = room_for(c);
   if (room.unsent == 0) {
     if (c.ack.owed_now()) return false;
     note_if_app_limited(c, room);
@@ -49,9 +48,7 @@ bool Sender::serve_plain(Connection& c, TxBudget& budget) noexcept {
   if (result == Step::nothing) return false;
   if (result != Step::sent) return true;
   c.deficit = 0;
-  room.allowed -= room.unsent;
-  room.unsent = 0;
-  note_if_app_limited(c, room);
+  note_if_app_limited(c, room_for(c));
   return true;
 }
 
@@ -80,6 +77,7 @@ Sender::Step Sender::send_plain(Connection& c, const Room& room, std::uint32_t p
   packet.payload = std::span{regions}.first(gathered.regions);
   packet.payload_stays = true;
   const ip::SendResult result = s.out.send(headers, packet, c.path, c.settings.bound);
+  if (result.status == ip::Sent::too_big) return Step::nothing;  // into several, by the long way
   if (result.status == ip::Sent::failed) {
     c.soft_error = result.error;
   } else if (result.status != ip::Sent::taken) {
@@ -87,6 +85,7 @@ Sender::Step Sender::send_plain(Connection& c, const Room& room, std::uint32_t p
   }
   spent_ = room.unsent + wire::kTcpPlainHeaderLen;
   ++s.ctx.counters.tcp_segs_out;
+  ++s.ctx.counters.tcp_predicted_out;
   ++c.stats.segs_out;
   const bool answers = answers_text(c);
   commit_ack(c, window);

@@ -49,7 +49,7 @@ void Sender::serve(Connection& c, TxBudget& budget) noexcept {
 
 /// True where a step would find nothing to send: how nearly every turn ends, seen at little cost.
 bool Sender::is_done(Connection& c) noexcept {
-  if (c.state != TcpState::established || c.active == nullptr || c.ack.owed_now()) return false;
+  if (!may_send(c.state) || c.active == nullptr || c.ack.owed_now()) return false;
   if (c.owe_rst || c.owe_syn || c.owe_probe || c.owe_keepalive || c.owe_user_timeout ||
       c.fin_queued) {
     return false;

@@ -81,6 +81,11 @@ class FakeIp final : public ip::Output {
       is_blocked = true;
       return {ip::Sent::full, SocketError::none, 0};
     }
+    std::size_t size = 20 + packet.transport_header_len;
+    for (const Bytes part : packet.payload) size += part.size();
+    if (packet.seg_size == 0 && packet.dont_fragment && size > path_mtu(packet.destination, 0)) {
+      return {ip::Sent::too_big, SocketError::message_too_long, path_mtu(packet.destination, 0)};
+    }
     --room;
     const Bytes header = headers.transport().first(packet.transport_header_len);
     std::vector<std::byte> text;
