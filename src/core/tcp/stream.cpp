@@ -212,7 +212,7 @@ void Sockets::after_read(Connection& c, std::size_t bytes) noexcept {
     //= RFC 9293 §3.8.6.2.2 MUST-39
     const Shared::Space space = Shared::receive_space(c);
     if (c.rcv.window.worth_update(c.rcv.nxt, space.free, space.capacity, c.rcv.mss)) {
-      c.ack.now();
+      if (!c.ack.owed_now()) c.ack.now();  // one that is owed tells the window too
       s.mark_ready(c);
     }
     s.consider_rest(c);

@@ -212,6 +212,22 @@ TEST(TcpText, TheWindowOpensInStepsWorthASegment) {
   t.out(". 1(0) ack 8001 win 1460");
 }
 
+TEST(TcpText, SeveralReadsInATurnUpdateTheWindowOnce) {
+  StackConfig config = bare();
+  config.tcp.receive_buffer = config.tcp.receive_buffer_max = 8000;
+  Receiver t{config};
+  for (std::uint32_t i = 0; i < 8; ++i) {
+    t.in(". " + std::to_string(1 + i * 1000) + "(1000) ack 1");
+  }
+  t.pass(40);
+  t.skip();
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(t.host.engine.consumed(t.socket, 2000));
+  t.consumed = 6000;
+  EXPECT_EQ(t.read(), 2000U);
+  t.out(". 1(0) ack 8001 win 8000");
+  t.quiet();
+}
+
 // req: RFC9293-SHLD-14
 TEST(TcpText, TheRightEdgeNeverMovesLeft) {
   Receiver t;
