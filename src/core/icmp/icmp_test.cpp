@@ -23,7 +23,7 @@ class Icmp : public ::testing::Test {
                    std::uint32_t rest = 0) {
     Icmpv4Repr repr;
     repr.header = {type, code, rest};
-    repr.payload = Bytes{packet}.first(std::min<std::size_t>(packet.size(), 28));
+    repr.payload = Bytes{packet}.first(std::min<std::size_t>(packet.size(), 29));
     give(ipv4(header("10.0.0.254", "10.0.0.1", wire::protocol::icmp), icmp4(repr)));
   }
   Host host;
