@@ -114,7 +114,16 @@ def written_before_exit(bench):
         slow = bench.run([PYTHON, program], net="rate=64kbit")
         bench.until(lambda: "written" in slow.out, limit=60, process=slow)
         time.sleep(0.5)
+        before = cpu_seconds(slow.popen.pid)
+        time.sleep(1)
+        used = cpu_seconds(slow.popen.pid) - before
+        check(used < 0.2, f"run used {used:.2f} s of processor time in a second of waiting for a slow link")
         slow.stop(limit=5)
+
+
+def cpu_seconds(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class Collector:

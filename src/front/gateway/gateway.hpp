@@ -36,6 +36,8 @@ class Gateway final : public runtime::StackOwner, public runtime::Task {
   const GatewayCounters& counters() const noexcept { return context_.counters; }
   const GatewayConfig& config() const noexcept { return context_.config; }
   std::size_t tcp_relays() const noexcept { return tcp_.size(); }
+  /// Relays that still have something to deliver to the host or to be answered by it.
+  std::size_t tcp_relays_owing() const { return tcp_.owing(); }
   std::size_t udp_flows() const noexcept { return udp_.flows(); }
 
  private:

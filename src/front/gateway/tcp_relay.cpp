@@ -3,6 +3,7 @@
 #include <netinet/tcp.h>
 #include <sys/uio.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 
@@ -228,6 +229,13 @@ void TcpRelay::watch() {
   context_.poller.set(watch_, interest);
 }
 
+bool TcpRelay::owes() const {
+  if (state_ != State::open) return false;
+  if (peer_finished_) return !host_finished_;
+  const ReceivedBytes bytes = context_.stack.received(socket_);
+  return bytes.size() != 0 || bytes.end_of_stream;
+}
+
 void TcpRelay::finish(Instant now) {
   context_.users.erase(socket_);
   context_.stack.close(socket_, now);
@@ -316,6 +324,10 @@ void TcpRelays::accept_inward(runtime::Fd host, const Endpoint& source, const En
 
 Instant TcpRelays::next_deadline() const noexcept {
   return earlier(established_.next_deadline(), transitory_.next_deadline());
+}
+
+std::size_t TcpRelays::owing() const {
+  return static_cast<std::size_t>(std::ranges::count_if(relays_, &TcpRelay::owes));
 }
 
 void TcpRelays::expire(Instant now) {

@@ -29,6 +29,10 @@ class TcpRelay final : public runtime::IoHandler, public SocketUser {
   void on_io(int fd, std::uint32_t ready, Instant now) override;
   void on_socket(SocketId socket, std::uint16_t bits, Instant now) override;
 
+  /// What came from the virtual network has not all reached the host, or its peer has finished and
+  /// may still be answered. False for a connection whose peer may be gone without a word.
+  bool owes() const;
+
   /// Both sides are reset; the relay is over.
   void abort(Instant now);
 
@@ -82,6 +86,8 @@ class TcpRelays {
   /// Frees the relays that are over; not from within their own calls.
   void collect() noexcept { over_.clear(); }
   std::size_t size() const noexcept { return relays_.size(); }
+  /// How many relays have something to deliver; see TcpRelay::owes().
+  std::size_t owing() const;
 
  private:
   friend class TcpRelay;

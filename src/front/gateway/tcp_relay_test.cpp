@@ -91,6 +91,31 @@ TEST(TcpRelay, AHostThatClosesFirstCanStillBeSentTo) {
   EXPECT_TRUE(net.until([&] { return net.gateway->tcp_relays() == 0; }));
 }
 
+TEST(TcpRelay, OwesWhatHasNotReachedTheHostAndTheAnswerToAPeerThatFinished) {
+  Net net;
+  Joined joined(net);
+  EXPECT_EQ(net.gateway->tcp_relays(), 1U);
+  EXPECT_EQ(net.gateway->tcp_relays_owing(), 0U) << "an open connection at rest";
+  const std::string text(8 << 20, 'x');
+  std::size_t sent = 0;
+  ASSERT_TRUE(net.until([&] {
+    sent += net.host
+                .send(joined.inner, as_bytes(text.data() + sent, text.size() - sent), {},
+                      runtime::Clock::now())
+                .value_or(0);
+    return net.gateway->tcp_relays_owing() == 1;
+  })) << "the host does not read";
+  std::string got;
+  ASSERT_TRUE(net.until([&] {
+    joined.outer->read_into(got);
+    return got.size() == sent && net.gateway->tcp_relays_owing() == 0;
+  }));
+  ASSERT_TRUE(net.host.shutdown(joined.inner, ShutdownHow::write, runtime::Clock::now()));
+  ASSERT_TRUE(net.until([&] { return net.gateway->tcp_relays_owing() == 1; }));
+  joined.outer->close();
+  EXPECT_TRUE(net.until([&] { return net.gateway->tcp_relays() == 0; }));
+}
+
 TEST(TcpRelay, RefusalIsTheClientsRefusal) {
   Net net;
   std::uint16_t port = 0;

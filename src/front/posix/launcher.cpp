@@ -1,8 +1,10 @@
 #include "front/posix/launcher.hpp"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -109,6 +111,7 @@ Result<void, std::string> Launcher::start(const LaunchConfig& config) {
 }
 
 void Launcher::process() {
+  if (guard_gone_) return;
   GuardMessage message{};
   while (receive(control_.get(), message, nullptr, MSG_DONTWAIT)) {
     switch (message.kind) {
@@ -129,8 +132,12 @@ void Launcher::process() {
   }
   if (errno == EAGAIN || errno == EWOULDBLOCK) return;
   // The guard is gone; if it never said why, the program's end is unknown.
+  guard_gone_ = true;
   ended_ = true;
   all_ended_ = true;
+  // The end of the stream would wake whoever watches the descriptor again and again.
+  const Fd silent(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  if (silent) ::dup3(silent.get(), control_.get(), O_CLOEXEC);
 }
 
 void Launcher::forward_signal(int number) {

@@ -78,6 +78,7 @@ class Launcher {
   pid_t guard_ = -1;
   bool ended_ = false;
   bool all_ended_ = false;
+  bool guard_gone_ = false;
   Ending ending_;
 };
 
