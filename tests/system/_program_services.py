@@ -42,9 +42,10 @@ def speaks_tls(port):
 
 
 def published(bench, argv, port, ready, **more):
-    """(process, port of the host) of a server in a run of its own that has begun to serve."""
+    """(process, port of the host) of a server in a run of its own that has begun to serve. more_specs: other
+    ports that it publishes."""
     specs, outside = bench.publish(port, udp=more.pop("udp", False), tcp=more.pop("tcp", True))
-    server = bench.run(argv, publish=specs, limit=more.pop("limit", 120), **more)
+    server = bench.run(argv, publish=specs + more.pop("more_specs", []), limit=more.pop("limit", 120), **more)
     bench.until(lambda: ready(outside), process=server)
     return server, outside
 
