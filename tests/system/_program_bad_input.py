@@ -1,8 +1,10 @@
 """What `run` says to input that cannot work: one clear line with the way out, a status that is not 0."""
+import contextlib
 import os
 import pathlib
 import signal
 import socket
+import time
 
 from _program_rows import shows
 from _programs import PYTHON, TIDEWIRE, check, equal, free_port, session_members
@@ -116,6 +118,36 @@ def endings(bench):
     equal(one.wait(10), 0, "status of a program that leaves a child")
 
 
+SOCKETS = """
+import errno, os, socket, sys, time
+listener = socket.create_server(("127.0.0.1", 0))
+made = wrong = 0
+print("ready", flush=True)
+end = time.monotonic() + 3
+while time.monotonic() < end:
+    with socket.socket() as one:
+        wrong += one.fileno() < 3
+        if made % 8 == 0:
+            one.connect(listener.getsockname())
+            with listener.accept()[0] as other:
+                wrong += other.fileno() < 3
+    made += 1
+print(made > 100, wrong)
+"""
+
+
+def stopped_and_continued(bench):
+    """run is stopped and goes on, hundreds of times, while a program makes sockets: each gets its descriptor."""
+    one = bench.run([PYTHON, bench.file("sockets.py", SOCKETS)])
+    bench.until(lambda: "ready" in one.out, process=one)
+    while one.alive():
+        for number, pause in ((signal.SIGSTOP, 0.003), (signal.SIGCONT, 0.004)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(one.popen.pid, number)
+            time.sleep(pause)
+    equal(one.ok().out.split()[1:], ["True", "0"], "enough sockets, wrong descriptors")
+
+
 def environment_is_kept(bench):
     """Arguments, environment, standard input and output, working directory go through unchanged."""
     payload = bench.payload(300_000)
@@ -127,4 +159,4 @@ def environment_is_kept(bench):
 
 
 SCENARIOS = [net_words, programs_that_cannot_start, ports_already_published, other_options, unreachable_hosts,
-             endings, environment_is_kept]
+             endings, stopped_and_continued, environment_is_kept]

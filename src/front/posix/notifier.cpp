@@ -122,14 +122,19 @@ bool Notifier::let_through(const Call& call) {
 }
 
 int Notifier::give_fd(const Call& call, int fd, bool close_on_exec) {
+  // In one step, a stop of this process (Ctrl-Z, a freezer) before the caller has run makes the
+  // kernel take the descriptor back but not the answer: the call returns 0. In two steps nothing is
+  // lost, but only where no signal can interrupt the caller between them.
+  const bool in_one_step = keep_answers_;
   seccomp_notif_addfd add{};
   add.id = call.id;
-  add.flags = SECCOMP_ADDFD_FLAG_SEND;
+  add.flags = in_one_step ? SECCOMP_ADDFD_FLAG_SEND : 0;
   add.srcfd = static_cast<std::uint32_t>(fd);
   add.newfd_flags = close_on_exec ? static_cast<std::uint32_t>(O_CLOEXEC) : 0;
   const int number = ::ioctl(listener_.get(), SECCOMP_IOCTL_NOTIF_ADDFD, &add);
   // The caller's descriptor table is full: that is its answer.
   if (number < 0 && (errno == EMFILE || errno == ENFILE)) give_error(call, errno);
+  if (number >= 0 && !in_one_step && !give_value(call, number)) return -1;
   return number;
 }
 
