@@ -27,7 +27,7 @@ class Job:
     slow: bool = False   # one round will do in a quick run
     full: bool = False   # not in a quick run
     timeout: float = 60  # seconds for one program, beside five times the length of a run
-    group: str = ""      # `figures` without a word measures the group "tap"
+    group: str = ""      # `figures` without a word measures the group "tap", with --run "run"
 
 
 def beside(ident, ours, reference, **more):
@@ -47,6 +47,13 @@ def gateway(what, peers, cores):
     """A row of a guest behind tidewire's gateway, as a multiple of the better of others."""
     cases = [f"{who}_{what}" for who in ("gateway", *peers)]
     return Job(tuple(f"gateway_bench {case}" for case in cases), (Row(cases[0], against=tuple(cases[1:])),), cores=cores)
+
+
+def under_run(*idents, case=""):
+    """Rows of programs under `tidewire run`, beside the same on the kernel's sockets."""
+    case = case or idents[0]
+    return Job((f"run_bench.py {case}", f"run_bench.py {case}_kernel"),
+               tuple(Row(i, against=(i + "_kernel",)) for i in idents), cores=None, timeout=120, group="run")
 
 
 def one_line(program, idents, **more):
@@ -88,5 +95,15 @@ JOBS = (
     beside("shm", "shm_bench shm", "shm_bench shm_kernel", cores=None),
     beside("xdp_out", "xdp_bench xdp_out", "xdp_bench xdp_out_bare", cores=None),
     beside("xdp_in", "xdp_bench xdp_in", "xdp_bench xdp_in_bare", cores=None),
+    under_run("run_http"),
+    under_run("run_http_nopush"),
+    under_run("run_http_connections"),
+    under_run("run_bulk_out"),
+    under_run("run_bulk_in"),
+    under_run("run_redis_set", "run_redis_get", case="run_redis"),
+    under_run("run_round_trip"),
+    Job(("run_bench.py run_calls",),
+        tuple(Row(f"run_calls_{i}", against=("run_calls_getppid",)) for i in ("getsockname", "setsockopt", "socket_close")),
+        cores=None, group="run"),
     beside("two_shards", "shards_bench shards_2", "shards_bench shards_1", cores=None),
 )

@@ -3,6 +3,7 @@
 
   ./dev bench --json FILE            every row (below an hour on two cores)
   ./dev bench quick [--json FILE]    every row, shorter and fewer runs (five minutes)
+  ./dev bench run                    programs under `tidewire run` (eight minutes)
   ./dev bench figures [ROW...]       one flow over TAP, or the rows whose id contains ROW
   ./dev bench figures --list         the ids
 
@@ -40,7 +41,7 @@ def command(program, folder, seconds, cores):
     if name.endswith(".py"):
         if not path.exists():
             path = TOP / "tools" / name
-        return [sys.executable, str(path), *words]
+        return [sys.executable, str(path), *words, f"{seconds:g}"]
     if not os.access(path, os.X_OK):
         shown = path.relative_to(TOP) if path.is_relative_to(TOP) else path
         raise Failed(f"{shown} is not there")
@@ -146,7 +147,7 @@ def chosen(args):
     if args.all:
         return [job for job in JOBS if not (args.quick and job.full)]
     if not args.rows:
-        return [job for job in JOBS if job.group == "tap"]
+        return [job for job in JOBS if job.group == ("run" if args.run else "tap")]
     return [job for job in JOBS if any(part in row.ident for part in args.rows for row in job.rows)]
 
 
@@ -154,6 +155,7 @@ def arguments():
     parser = argparse.ArgumentParser(prog="./dev bench figures", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="*", metavar="ROW", help="only rows whose id contains ROW")
+    parser.add_argument("--run", action="store_true", help="programs under `tidewire run`")
     parser.add_argument("--all", action="store_true", help="every row")
     parser.add_argument("--quick", action="store_true", help="2 rounds of 0.3 s each")
     parser.add_argument("--json", metavar="FILE", type=pathlib.Path)
