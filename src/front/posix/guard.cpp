@@ -171,6 +171,15 @@ std::vector<pid_t> descendants() {
   return found;
 }
 
+// The process that owned the sockets is gone, and cannot tell why its programs end.
+void tell_of_lost_run(const std::vector<pid_t>& programs) {
+  char line[96];
+  const int n = std::snprintf(line, sizeof line,
+                              "tidewire: the run was killed; ending what it ran (%zu %s)\n",
+                              programs.size(), programs.size() == 1 ? "process" : "processes");
+  if (n > 0 && !programs.empty()) (void)!::write(STDERR_FILENO, line, static_cast<std::size_t>(n));
+}
+
 [[noreturn]] void end_everything(int control) {
   for (int round = 0; round < 500; ++round) {
     for (const pid_t pid : descendants()) ::kill(pid, SIGKILL);
@@ -218,6 +227,7 @@ bool reap(int control, pid_t program, int report_pipe) {
     GuardMessage message{};
     const ssize_t n = ::recv(control, &message, sizeof message, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) continue;
+    if (n != sizeof message) tell_of_lost_run(descendants());
     if (n != sizeof message || message.kind == GuardMessage::Kind::end_all) end_everything(control);
     if (message.kind == GuardMessage::Kind::forward) ::kill(program, message.value);
   }

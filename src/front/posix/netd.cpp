@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 namespace tidewire::posix {
 namespace {
@@ -32,7 +33,7 @@ Netd::Netd(Backend& backend, const Features& features, Fd listener, pid_t guard,
       features_(features),
       hooks_(std::move(hooks)),
       epoll_(::epoll_create1(EPOLL_CLOEXEC)),
-      notifier_(features),
+      notifier_(features, hooks_.ahead),
       tasks_(features),
       living_(features.pidfd_getfd),
       scratch_(scratch_bytes) {
@@ -49,14 +50,14 @@ void Netd::take_in(Fd listener, pid_t guard) {
   living_.add_root(guard);
 }
 
-void Netd::process(Instant now) {
+void Netd::process(Instant now, bool peers_ready) {
   now_ = later(now_, now);
   ++turn_;
   // What programs did before they made these calls comes first: one that closes a port and binds it
   // again must find it free.
-  fetch_calls();
-  closed_in_turn_ = false;
-  take_peer_events();
+  if (peers_ready || notifier_.pending()) fetch_calls();
+  closed_in_turn_ = std::exchange(closed_ahead_, false);
+  if (peers_ready || !calls_.empty()) take_peer_events();
   pump_queued();
   take_backend_events();
   // The other end of a connection that was closed here learns of it once frames have moved: calls
@@ -67,6 +68,49 @@ void Netd::process(Instant now) {
   take_backend_events();
   pump_queued();
   run_timers();
+}
+
+// True for calls that need no more than the tables: what programs have done in the meantime, and
+// what has arrived, changes nothing for them.
+bool Netd::answer_at_once(const Call& call) {
+  switch (call.number) {
+    case SYS_socket:
+    case SYS_accept:
+    case SYS_accept4:
+    case SYS_getsockname:
+    case SYS_getpeername:
+    case SYS_setsockopt:
+    case SYS_getsockopt:
+      finish(call, dispatch(call));
+      return true;
+    default:
+      return false;
+  }
+}
+
+Answered Netd::answer_ahead(Instant now) {
+  now_ = later(now_, now);
+  backend_.process(now_);
+  const bool watched = !living_.empty();
+  const std::size_t parked = parked_.size();
+  work_left_ = false;
+  closed_in_turn_ = closed_ahead_;
+  Call call;
+  while (notifier_.next(call)) {
+    if (answer_at_once(call)) continue;
+    calls_.push_back(call);
+    fetch_calls();
+    take_peer_events();
+    pump_queued();
+    take_backend_events();
+    // See process(): frames can move in the loop's turns only.
+    if (!closed_in_turn_) answer_calls();
+    closed_ahead_ = closed_in_turn_;
+    return Answered::to_loop;
+  }
+  // The loop's timers: those of waiting calls, and the sweep.
+  if (parked_.size() != parked || (!watched && !living_.empty())) return Answered::to_loop;
+  return work_left_ || !pump_list_.empty() ? Answered::to_loop : Answered::all;
 }
 
 Instant Netd::next_deadline() {
@@ -199,6 +243,7 @@ void Netd::run_timers() {
     next_sweep_ = now_ + sweep_interval;
   } else if (next_sweep_ <= now_) {
     sweep();
+    tasks_.forget_ended();
     next_sweep_ = now_ + sweep_interval;
   }
 }

@@ -38,10 +38,12 @@ Outcome Netd::on_accept(const Call& call) {
 Outcome Netd::hand_out(const Call& call, Socket& s, Socket& listener, Fd& app, int flags) {
   if (call.args[1] != 0) {
     const auto remote = backend_.remote(s.ref);
-    if (!write_address(call, remote ? *remote : Endpoint{}, s.domain, call.args[1], call.args[2])) {
+    const int error =
+        write_address(call, remote ? *remote : Endpoint{}, s.domain, call.args[1], call.args[2]);
+    if (error != 0) {
       backend_.abort(s.ref, now_);
       forget(s);
-      return Outcome::error(EFAULT);
+      return Outcome::error(error);
     }
   }
   if ((flags & SOCK_NONBLOCK) != 0) ::fcntl(app.get(), F_SETFL, O_NONBLOCK);
@@ -56,7 +58,7 @@ Outcome Netd::hand_out(const Call& call, Socket& s, Socket& listener, Fd& app, i
     leave_tail(s, app.get());
   }
   adopt(s, app.get());
-  s.program = tasks_.program_of(call.tid);
+  s.program = program_of(call.tid);
   const int number = notifier_.give_fd(call, app.get(), (flags & SOCK_CLOEXEC) != 0);
   if (number < 0) {
     offer_again(listener, s, app);

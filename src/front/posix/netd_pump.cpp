@@ -26,6 +26,12 @@ int to_iovec(const Spans& spans, std::array<iovec, max_spans>& out) {
   return static_cast<int>(n);
 }
 
+bool fills(std::span<const MutBytes> room, ssize_t n) {
+  std::size_t size = 0;
+  for (const MutBytes& part : room) size += part.size();
+  return static_cast<std::size_t>(n) >= size;
+}
+
 void drop_tail(Socket& s) {
   char byte = 0;
   (void)::recv(s.peer.get(), &byte, 1, MSG_DONTWAIT);
@@ -169,6 +175,8 @@ bool Netd::pump_up(Socket& s) {
     const bool urgent = features_.unix_oob && at_urgent_mark(s.peer.get());
     const ssize_t n = take_bytes(s, room, urgent);
     if (n > 0) {
+      // The queue is empty: what comes from now on, the end as well, is another edge.
+      if (!urgent && !s.peer_ended && tasks_.can_copy() && !fills(room, n)) s.peer_readable = false;
       backend_.sent(s.ref, static_cast<std::size_t>(n), urgent, now_);
       if (!s.waiters.empty()) wake(s);
       continue;
@@ -318,7 +326,8 @@ void Netd::connect_finished(Socket& s) {
 // Passes connections of the backend on to the listening twin.
 void Netd::offer_connections(Socket& listener) {
   if (listener.shut_read) return;
-  if (living_.dead().contains(listener.serial)) {
+  // With a copy of our own the twin outlives its program; without, nobody can be connected to it.
+  if (!tasks_.can_copy() && living_.dead().contains(listener.serial)) {
     app_closed(listener);
     return;
   }
@@ -337,7 +346,9 @@ void Netd::offer_connections(Socket& listener) {
     if (!ours) {
       backend_.abort(*ref, now_);
       forget(s);
-      continue;
+      if (!living_.dead().contains(listener.serial)) continue;
+      app_closed(listener);
+      return;
     }
     s.parent = listener.serial;
     listener.offered.push_back(s.serial);

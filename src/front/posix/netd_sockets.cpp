@@ -31,6 +31,16 @@ Netd::Target Netd::find(const Call& call) {
   return t;
 }
 
+// Asked for every socket, and three files of /proc to read.
+const std::string& Netd::program_of(pid_t tid) {
+  constexpr std::size_t most_names = 256;
+  constexpr Duration valid = Duration::millis(100);  // a program may execute another
+  if (names_.size() > most_names) names_.clear();
+  Name& name = names_[tid];
+  if (name.until <= now_) name = {tasks_.program_of(tid), now_ + valid};
+  return name.text;
+}
+
 Socket* Netd::by_serial(std::uint32_t serial) {
   const auto found = sockets_.find(serial);
   return found == sockets_.end() ? nullptr : found->second.get();

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "front/posix/fd.hpp"
@@ -16,7 +17,9 @@ namespace tidewire::posix {
 /// came from, and answers find their way back.
 class Notifiers {
  public:
-  explicit Notifiers(const Features& features) : features_(features) {}
+  /// `ahead`: as of Notifier, for each of them.
+  Notifiers(const Features& features, Ahead ahead)
+      : features_(features), ahead_(std::move(ahead)) {}
   Notifiers(const Notifiers&) = delete;
   Notifiers& operator=(const Notifiers&) = delete;
 
@@ -25,6 +28,8 @@ class Notifiers {
   int add(Fd listener);
   /// Takes one call; of one program oldest first, of several by turns.
   bool next(Call& call);
+  /// True if next() may have one.
+  bool pending() const noexcept;
   /// False once no task with any of the filters is left.
   bool live() const noexcept;
 
@@ -44,6 +49,7 @@ class Notifiers {
   Notifier* of(const Call& call) const noexcept;
 
   Features features_;
+  Ahead ahead_;
   std::vector<Source> sources_;
   std::uint32_t last_ = 0;
   std::size_t turn_ = 0;
