@@ -90,7 +90,8 @@ bool Netd::answer_at_once(const Call& call) {
 
 Answered Netd::answer_ahead(Instant now) {
   now_ = later(now_, now);
-  backend_.process(now_);
+  // Nothing of the stack, whose events come in the loop's turns; a kernel tells its own only once.
+  take_backend_events();
   const bool watched = !living_.empty();
   const std::size_t parked = parked_.size();
   work_left_ = false;
