@@ -90,6 +90,13 @@ bool Netd::answer_at_once(const Call& call) {
 
 Answered Netd::answer_ahead(Instant now) {
   now_ = later(now_, now);
+  between_turns_ = true;
+  const Answered answered = answer_between_turns();
+  between_turns_ = false;
+  return answered;
+}
+
+Answered Netd::answer_between_turns() {
   // Nothing of the stack, whose events come in the loop's turns; a kernel tells its own only once.
   take_backend_events();
   const bool watched = !living_.empty();

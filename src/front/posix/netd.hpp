@@ -122,6 +122,7 @@ class Netd {
   void fetch_calls();
   void answer_calls();
   bool answer_at_once(const Call& call);
+  Answered answer_between_turns();
   void run_timers();
   void sweep();
   void look_for_signals();
@@ -286,8 +287,9 @@ class Netd {
   std::deque<std::uint32_t> pump_list_;
   std::deque<Call> calls_;  ///< received, not yet answered
   bool closed_in_turn_ = false;
-  bool work_left_ = false;     // for the loop, by a call that was answered ahead
-  bool closed_ahead_ = false;  // and the loop has not had a turn since
+  bool between_turns_ = false;  // within answer_ahead()
+  bool work_left_ = false;      // for the loop, by a call that was answered ahead
+  bool closed_ahead_ = false;   // and the loop has not had a turn since
   int deferrals_ = 0;
   std::map<std::uint64_t, Parked> parked_;  // by a counter: oldest first
   std::uint64_t last_parked_ = 0;

@@ -197,7 +197,7 @@ bool Netd::pump_up(Socket& s) {
     // ECONNRESET: closed with bytes unread. What the program wrote before may still leave in this
     // turn, as far as the window allows; then comes the reset.
     s.up_closed = true;
-    s.abort_after = turn_;
+    s.abort_after = turn_ + (between_turns_ ? 1 : 0);
     closed_in_turn_ = true;
     queue(s);
     return false;
