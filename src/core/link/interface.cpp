@@ -17,7 +17,7 @@ InterfaceTable::InterfaceTable(MemoryProvider& memory) noexcept
 Interface* InterfaceTable::add(const InterfaceConfig& config) noexcept {
   Interface* interface = interfaces_.acquire();
   if (interface == nullptr) return nullptr;
-  if (!by_id_.push_back(interface)) {
+  if (!by_id_.push_back({interface})) {
     interfaces_.release(*interface);
     return nullptr;
   }

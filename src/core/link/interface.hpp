@@ -48,7 +48,7 @@ class InterfaceTable {
   explicit InterfaceTable(MemoryProvider& memory) noexcept;
 
   Interface* add(const InterfaceConfig& config) noexcept;  ///< null: no memory or no id left
-  Interface* get(InterfaceId id) noexcept { return id < count_ ? by_id_[id] : nullptr; }
+  Interface* get(InterfaceId id) noexcept { return id < count_ ? by_id_[id].interface : nullptr; }
   const Interface* get(InterfaceId id) const noexcept {
     return const_cast<InterfaceTable*>(this)->get(id);
   }
@@ -76,10 +76,13 @@ class InterfaceTable {
     std::uint32_t address, mask;
     InterfaceId interface;
   };
+  struct Place {
+    Interface* interface;
+  };
   bool rebuild() noexcept;
 
   Slab<Interface> interfaces_;
-  Vec<Interface*> by_id_;
+  Vec<Place> by_id_;
   Vec<LocalAddress> addresses_;
   Vec<V4Local> v4_;
   InterfaceId count_ = 0;
