@@ -177,7 +177,8 @@ bool Netd::pump_up(Socket& s) {
     const ssize_t n = take_bytes(s, room, urgent);
     if (n > 0) {
       // The queue is empty: what comes from now on, the end as well, is another edge.
-      if (!urgent && !s.peer_ended && tasks_.can_copy() && !fills(room, n)) s.peer_readable = false;
+      const bool all = !fills(room, n) && !s.knows_urgent && !s.peer_ended && tasks_.can_copy();
+      if (all) s.peer_readable = false;
       backend_.sent(s.ref, static_cast<std::size_t>(n), urgent, now_);
       if (!s.waiters.empty()) wake(s);
       continue;
