@@ -6,7 +6,6 @@
 #include <csignal>
 #include <cstring>
 #include <set>
-#include <utility>
 
 #include "apps/failure.hpp"
 #include "apps/virtual_network.hpp"
@@ -59,31 +58,22 @@ Program::Program(runtime::Driver& driver, posix::Backend& backend, ProgramConfig
   }
   start.network = std::move(config.network);
   start.network_needed = config.network_needed;
-  start.hooks.ahead = [this] { return answer_ahead(); };
   if (auto started = interceptor_.start(std::move(start)); !started) {
     throw Failure(started.error(), kOwnFailure);
   }
   if (!config.quiet) report_no_network(interceptor_.network_refused());
   signals_ = std::make_unique<posix::SignalRelay>();
   auto& poller = driver_.poller();
-  if (auto watch = poller.add(interceptor_.sockets_descriptor(), runtime::kIoRead, *this)) {
-    sockets_watch_ = *watch;
-  }
-  if (auto watch = poller.add(interceptor_.launcher_descriptor(), runtime::kIoRead, *this)) {
-    launcher_watch_ = *watch;
-  }
+  if (auto watch = poller.add(interceptor_.descriptor(), runtime::kIoRead, *this)) watch_ = *watch;
   if (auto watch = poller.add(signals_->descriptor(), runtime::kIoRead, *this)) {
     signal_watch_ = *watch;
   }
-  poller.observe_sleep(this);
   driver_.add_task(*this);
 }
 
 Program::~Program() {
   driver_.remove_task(*this);
-  driver_.poller().observe_sleep(nullptr);
-  driver_.poller().remove(sockets_watch_);
-  driver_.poller().remove(launcher_watch_);
+  driver_.poller().remove(watch_);
   driver_.poller().remove(signal_watch_);
 }
 
@@ -135,37 +125,15 @@ void Program::end_orphans() {
     // Give what the program left behind the chance to end by itself, then end it.
     const Instant until = runtime::Clock::now() + kGraceForOrphans;
     (void)driver_.run_until([this] { return interceptor_.all_ended(); }, until);
-    // It closes the descriptor.
-    driver_.poller().remove(std::exchange(launcher_watch_, {}));
     interceptor_.end_all();
   }
 }
 
 Instant Program::next_deadline() { return interceptor_.next_deadline(); }
 
-posix::Answered Program::answer_ahead() {
-  const std::unique_lock asleep(loop_.mutex, std::try_to_lock);
-  if (!asleep) return posix::Answered::busy;
-  return interceptor_.answer_ahead(runtime::Clock::now());
-}
-
-void Program::before_transmit(Instant now) {
-  interceptor_.process(now, std::exchange(sockets_ready_, false));
-}
-
-void Program::on_io(int fd, std::uint32_t ready, Instant) {
-  if (fd == interceptor_.sockets_descriptor()) {
-    sockets_ready_ = true;
-    return;
-  }
-  if (fd == interceptor_.launcher_descriptor()) {
-    interceptor_.process_launcher();
-    // The guard is gone: its end of the socket stays readable for ever.
-    if ((ready & runtime::kIoHangUp) != 0) {
-      driver_.poller().remove(std::exchange(launcher_watch_, {}));
-    }
-    return;
-  }
+void Program::on_io(int fd, std::uint32_t, Instant) {
+  // The interceptor is processed in every turn of the loop.
+  if (fd != signals_->descriptor()) return;
   while (const auto signal = signals_->next()) {
     if (interceptor_.program_ended()) {
       interrupted_ = interrupted_ || asks_to_stop(signal->number);

@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -50,9 +49,7 @@ void report_no_network(const std::string& why);
 void report_failed_start(const std::string& name, const posix::Ending& ending);
 
 /// Starts the program and drives it until it has ended.
-class Program final : public runtime::Task,
-                      public runtime::IoHandler,
-                      public runtime::SleepObserver {
+class Program final : public runtime::Task, public runtime::IoHandler {
  public:
   /// Throws Failure if the program cannot be started.
   Program(runtime::Driver& driver, posix::Backend& backend, ProgramConfig config);
@@ -82,37 +79,21 @@ class Program final : public runtime::Task,
   bool interrupted() const noexcept { return interrupted_; }
 
   Instant next_deadline() override;
-  void run(Instant) override {}
-  void before_transmit(Instant now) override;
+  void run(Instant now) override { interceptor_.process(now); }
+  void before_transmit(Instant now) override { interceptor_.process(now); }
   void on_io(int fd, std::uint32_t ready, Instant now) override;
-  void before_sleep() noexcept override { loop_.mutex.unlock(); }
-  void after_sleep() noexcept override { loop_.mutex.lock(); }
 
  private:
-  /// Held by the loop unless it sleeps: then the thread that receives calls may take it, and with
-  /// it everything that the loop drives.
-  struct Loop {
-    std::mutex mutex;
-    Loop() { mutex.lock(); }
-    ~Loop() { mutex.unlock(); }
-    Loop(const Loop&) = delete;
-    Loop& operator=(const Loop&) = delete;
-  };
-
-  posix::Answered answer_ahead();
   void end_orphans();
 
   runtime::Driver& driver_;
   std::string name_;
   WaitFor wait_;
   posix::Features features_;
-  Loop loop_;
   posix::Interceptor interceptor_;
   std::unique_ptr<posix::SignalRelay> signals_;
-  runtime::WatchId sockets_watch_;
-  runtime::WatchId launcher_watch_;
+  runtime::WatchId watch_;
   runtime::WatchId signal_watch_;
-  bool sockets_ready_ = true;
   bool interrupted_ = false;
 };
 

@@ -48,9 +48,8 @@ struct DriverOptions {
 };
 
 /// The loop. Everything runs in the thread that calls run(): stacks, devices, owners, tasks and
-/// handlers of the poller. Only stop() may come from elsewhere; and between the two calls of the
-/// poller's SleepObserver one other thread at a time may do what a handler may do. Nothing that was
-/// added is owned; all of it outlives the driver or is removed.
+/// handlers of the poller. Only stop() may come from elsewhere. Nothing that was added is owned;
+/// all of it outlives the driver or is removed.
 class Driver {
  public:
   /// Throws std::system_error when the kernel gives no descriptors.

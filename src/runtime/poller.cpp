@@ -134,10 +134,7 @@ int Poller::look(std::span<epoll_event> events, Instant deadline, Duration spin)
     if (const int n = poll(0); n != 0) return n;
   }
   arm(deadline);
-  if (observer_ != nullptr) observer_->before_sleep();
-  const int n = poll(-1);
-  if (observer_ != nullptr) observer_->after_sleep();
-  return n;
+  return poll(-1);
 }
 
 std::size_t Poller::wait(Instant deadline, Duration spin) {

@@ -40,16 +40,6 @@ struct WatchId {
   explicit constexpr operator bool() const noexcept { return generation != 0; }
 };
 
-/// Hears of the poller's sleep. Both calls come from the thread that waits.
-class SleepObserver {
- public:
-  virtual void before_sleep() noexcept = 0;
-  virtual void after_sleep() noexcept = 0;
-
- protected:
-  ~SleepObserver() = default;
-};
-
 /// epoll and one timerfd. Level triggered. One thread uses it. Descriptors stay the caller's; a
 /// watch must be removed before its descriptor is closed.
 class Poller {
@@ -69,8 +59,6 @@ class Poller {
   /// sleep during the first `spin`, which saves the wake-up of an idle processor. Returns how many
   /// handlers were called.
   std::size_t wait(Instant deadline, Duration spin = {});
-  /// Null: nobody. A wait that finds something at once does not sleep.
-  void observe_sleep(SleepObserver* observer) noexcept { observer_ = observer; }
 
  private:
   struct Slot {
@@ -89,7 +77,6 @@ class Poller {
 
   Fd epoll_;
   Fd timer_;
-  SleepObserver* observer_ = nullptr;
   Instant armed_ = Instant::never();  // when the timer goes off: not later than asked for
   std::vector<Slot> slots_;
   std::vector<std::uint32_t> free_;

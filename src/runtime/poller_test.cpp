@@ -45,29 +45,6 @@ TEST(Poller, WaitsUntilTheDeadlineAndNotLonger) {
   EXPECT_EQ(poller.wait(Instant::from_nanos(0)), 0U) << "a deadline in the past does not sleep";
 }
 
-TEST(Poller, TellsOfItsSleepAndOfNoOtherLook) {
-  struct Sleeper final : SleepObserver {
-    int before = 0;
-    int after = 0;
-    void before_sleep() noexcept override { ++before; }
-    void after_sleep() noexcept override {
-      EXPECT_EQ(before, after + 1);
-      ++after;
-    }
-  } sleeper;
-  Poller poller;
-  poller.observe_sleep(&sleeper);
-  EXPECT_EQ(poller.wait(Instant::from_nanos(0)), 0U);
-  EXPECT_EQ(sleeper.before, 0) << "a look is no sleep";
-  EXPECT_EQ(poller.wait(Clock::now() + Duration::millis(2)), 0U);
-  EXPECT_GE(sleeper.before, 1);
-  EXPECT_EQ(sleeper.after, sleeper.before);
-  const int told = sleeper.before;
-  poller.observe_sleep(nullptr);
-  EXPECT_EQ(poller.wait(Clock::now() + Duration::millis(2)), 0U);
-  EXPECT_EQ(sleeper.before, told);
-}
-
 // The timer stays armed for the deadline of a wait that something else ended; that of the next one
 // counts all the same.
 TEST(Poller, ADeadlineThatMovedOnIsKept) {

@@ -25,7 +25,7 @@ struct InterceptorConfig {
 };
 
 /// Runs one program (and what it starts) with its Internet sockets on `backend`. Any loop can drive
-/// it: poll the descriptors for readability until next_deadline(), then call process().
+/// it: poll descriptor() for readability until next_deadline(), then call process().
 class Interceptor {
  public:
   explicit Interceptor(Backend& backend) : backend_(backend) {}
@@ -37,14 +37,9 @@ class Interceptor {
   /// other threads exist: the guard is forked from this process.
   Result<void, std::string> start(InterceptorConfig config);
 
-  /// Readable when the sockets have something to do for process(sockets_ready = true).
-  int sockets_descriptor() const noexcept { return netd_->descriptor(); }
-  /// Readable when process_launcher() has news of the program's life.
-  int launcher_descriptor() const noexcept { return launcher_.descriptor(); }
-  void process(Instant now, bool sockets_ready = true) { netd_->process(now, sockets_ready); }
-  void process_launcher() { launcher_.process(); }
-  /// See NetdHooks::ahead.
-  Answered answer_ahead(Instant now) { return netd_->answer_ahead(now); }
+  /// Readable when process() has something to do (an epoll descriptor).
+  int descriptor() const noexcept { return epoll_.get(); }
+  void process(Instant now);
   Instant next_deadline();
 
   /// The program itself has ended (what it left running may live on).
@@ -72,6 +67,7 @@ class Interceptor {
 
  private:
   Backend& backend_;
+  Fd epoll_;
   Launcher launcher_;
   std::unique_ptr<Netd> netd_;
 };

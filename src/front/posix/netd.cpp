@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <utility>
 
 namespace tidewire::posix {
 namespace {
@@ -33,7 +32,7 @@ Netd::Netd(Backend& backend, const Features& features, Fd listener, pid_t guard,
       features_(features),
       hooks_(std::move(hooks)),
       epoll_(::epoll_create1(EPOLL_CLOEXEC)),
-      notifier_(features, hooks_.ahead),
+      notifier_(features),
       tasks_(features),
       living_(features.pidfd_getfd),
       scratch_(scratch_bytes) {
@@ -50,14 +49,14 @@ void Netd::take_in(Fd listener, pid_t guard) {
   living_.add_root(guard);
 }
 
-void Netd::process(Instant now, bool peers_ready) {
+void Netd::process(Instant now) {
   now_ = later(now_, now);
   ++turn_;
   // What programs did before they made these calls comes first: one that closes a port and binds it
   // again must find it free.
-  if (peers_ready || notifier_.pending()) fetch_calls();
-  closed_in_turn_ = std::exchange(closed_ahead_, false);
-  if (peers_ready || !calls_.empty()) take_peer_events();
+  fetch_calls();
+  closed_in_turn_ = false;
+  take_peer_events();
   pump_queued();
   take_backend_events();
   // The other end of a connection that was closed here learns of it once frames have moved: calls
@@ -68,57 +67,6 @@ void Netd::process(Instant now, bool peers_ready) {
   take_backend_events();
   pump_queued();
   run_timers();
-}
-
-// True for calls that need no more than the tables: what programs have done in the meantime, and
-// what has arrived, changes nothing for them.
-bool Netd::answer_at_once(const Call& call) {
-  switch (call.number) {
-    case SYS_socket:
-    case SYS_accept:
-    case SYS_accept4:
-    case SYS_getsockname:
-    case SYS_getpeername:
-    case SYS_setsockopt:
-    case SYS_getsockopt:
-      finish(call, dispatch(call));
-      return true;
-    default:
-      return false;
-  }
-}
-
-Answered Netd::answer_ahead(Instant now) {
-  now_ = later(now_, now);
-  between_turns_ = true;
-  const Answered answered = answer_between_turns();
-  between_turns_ = false;
-  return answered;
-}
-
-Answered Netd::answer_between_turns() {
-  // Nothing of the stack, whose events come in the loop's turns; a kernel tells its own only once.
-  take_backend_events();
-  const bool watched = !living_.empty();
-  const std::size_t parked = parked_.size();
-  work_left_ = false;
-  closed_in_turn_ = closed_ahead_;
-  Call call;
-  while (notifier_.next(call)) {
-    if (answer_at_once(call)) continue;
-    calls_.push_back(call);
-    fetch_calls();
-    take_peer_events();
-    pump_queued();
-    take_backend_events();
-    // See process(): frames can move in the loop's turns only.
-    if (!closed_in_turn_) answer_calls();
-    closed_ahead_ = closed_in_turn_;
-    return Answered::to_loop;
-  }
-  // The loop's timers: those of waiting calls, and the sweep.
-  if (parked_.size() != parked || (!watched && !living_.empty())) return Answered::to_loop;
-  return work_left_ || !pump_list_.empty() ? Answered::to_loop : Answered::all;
 }
 
 Instant Netd::next_deadline() {
@@ -140,7 +88,7 @@ void Netd::take_peer_events() {
     const std::uint32_t what = events[i].events;
     if ((what & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) s->peer_readable = true;
     if ((what & (EPOLLRDHUP | EPOLLHUP)) != 0) s->peer_ended = true;
-    if ((what & EPOLLPRI) != 0) s->peer_urgent = s->knows_urgent = true;
+    if ((what & EPOLLPRI) != 0) s->peer_urgent = true;
     if ((what & EPOLLOUT) != 0) s->peer_writable = true;
     if ((what & EPOLLHUP) != 0) s->peer_hung_up = true;
     queue(*s);
@@ -251,7 +199,6 @@ void Netd::run_timers() {
     next_sweep_ = now_ + sweep_interval;
   } else if (next_sweep_ <= now_) {
     sweep();
-    tasks_.forget_ended();
     next_sweep_ = now_ + sweep_interval;
   }
 }

@@ -75,9 +75,6 @@ struct NetdHooks {
   /// The programs' network namespace has the interfaces of the host: what they ask of rtnetlink is
   /// the kernel's to answer.
   bool namespace_tells = false;
-  /// A call waits, and the thread that received it could answer it by Netd::answer_ahead, which the
-  /// owner calls if its loop sleeps, and holds it asleep meanwhile. Empty: the loop answers all.
-  Ahead ahead;
 };
 
 /// A socket as its program sees it.
@@ -104,10 +101,7 @@ class Netd {
   void let_go(pid_t guard) { living_.remove_root(guard); }
 
   int descriptor() const noexcept { return epoll_.get(); }
-  /// `peers_ready`: descriptor() was found readable. It may be; then everything is looked at.
-  void process(Instant now, bool peers_ready = true);
-  /// Answers the calls that wait, outside the loop's turns, and does not say busy.
-  Answered answer_ahead(Instant now);
+  void process(Instant now);
   Instant next_deadline();
   bool live() const noexcept { return notifier_.live(); }
   /// A socket that its program has closed still has bytes for the backend.
@@ -121,8 +115,6 @@ class Netd {
   void take_backend_events();
   void fetch_calls();
   void answer_calls();
-  bool answer_at_once(const Call& call);
-  Answered answer_between_turns();
   void run_timers();
   void sweep();
   void look_for_signals();
@@ -137,7 +129,6 @@ class Netd {
   };
   Target find(const Call& call);
   Socket* by_serial(std::uint32_t serial);
-  const std::string& program_of(pid_t tid);
   Socket& create(Transport transport, int domain, int type, int protocol, SocketRef ref);
   void adopt(Socket& s, int app);
   void watch_peer(Socket& s, Fd peer);
@@ -218,7 +209,6 @@ class Netd {
   Outcome interface_ioctl(const Call& call, unsigned long request);
   Outcome on_setsockopt(const Call& call);
   Outcome on_getsockopt(const Call& call);
-  bool may_act(const Socket& s, Option option, int value);
   Outcome set_special(Socket& s, const OptionRow& row, Bytes raw, int app);
   Outcome set_pacing_rate(Socket& s, Bytes raw);
   Outcome set_buffer(Socket& s, const OptionRow& row, int value, int app);
@@ -244,10 +234,10 @@ class Netd {
   // Helpers of the calls.
   Result<std::vector<std::byte>, int> read_address(const Call& call, std::uint64_t at,
                                                    std::uint64_t size);
-  int write_address(const Call& call, const Endpoint& e, int domain, std::uint64_t at,
-                    std::uint64_t size_at);
-  int write_raw_address(const Call& call, const RawAddress& raw, std::uint64_t at,
-                        std::uint64_t size_at);
+  bool write_address(const Call& call, const Endpoint& e, int domain, std::uint64_t at,
+                     std::uint64_t size_at);
+  bool write_raw_address(const Call& call, const RawAddress& raw, std::uint64_t at,
+                         std::uint64_t size_at);
   int bind_retrying(Socket& s, const Endpoint& local);
   Outcome send_datagram(const Call& call, Target& t, const Message& m);
   Outcome receive_datagram(const Call& call, Target& t, Message& m);
@@ -278,18 +268,10 @@ class Netd {
   std::unordered_map<std::uint32_t, std::unique_ptr<Socket>> sockets_;
   std::unordered_map<std::uint64_t, std::uint32_t> by_key_;
   std::unordered_map<SocketRef, std::uint32_t> by_ref_;
-  struct Name {
-    std::string text;
-    Instant until;
-  };
-  std::unordered_map<pid_t, Name> names_;
   std::uint32_t last_serial_ = 0;
   std::deque<std::uint32_t> pump_list_;
   std::deque<Call> calls_;  ///< received, not yet answered
   bool closed_in_turn_ = false;
-  bool between_turns_ = false;  // within answer_ahead()
-  bool work_left_ = false;      // for the loop, by a call that was answered ahead
-  bool closed_ahead_ = false;   // and the loop has not had a turn since
   int deferrals_ = 0;
   std::map<std::uint64_t, Parked> parked_;  // by a counter: oldest first
   std::uint64_t last_parked_ = 0;

@@ -38,12 +38,10 @@ Outcome Netd::on_accept(const Call& call) {
 Outcome Netd::hand_out(const Call& call, Socket& s, Socket& listener, Fd& app, int flags) {
   if (call.args[1] != 0) {
     const auto remote = backend_.remote(s.ref);
-    const int error =
-        write_address(call, remote ? *remote : Endpoint{}, s.domain, call.args[1], call.args[2]);
-    if (error != 0) {
+    if (!write_address(call, remote ? *remote : Endpoint{}, s.domain, call.args[1], call.args[2])) {
       backend_.abort(s.ref, now_);
       forget(s);
-      return Outcome::error(error);
+      return Outcome::error(EFAULT);
     }
   }
   if ((flags & SOCK_NONBLOCK) != 0) ::fcntl(app.get(), F_SETFL, O_NONBLOCK);
@@ -58,7 +56,7 @@ Outcome Netd::hand_out(const Call& call, Socket& s, Socket& listener, Fd& app, i
     leave_tail(s, app.get());
   }
   adopt(s, app.get());
-  s.program = program_of(call.tid);
+  s.program = tasks_.program_of(call.tid);
   const int number = notifier_.give_fd(call, app.get(), (flags & SOCK_CLOEXEC) != 0);
   if (number < 0) {
     offer_again(listener, s, app);
@@ -95,7 +93,6 @@ void Netd::offer_again(Socket& listener, Socket& s, Fd& app) {
   (void)::send(ours.get(), unread.data(), unread.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
   s.parent = listener.serial;
   listener.offered.push_back(s.serial);
-  queue(listener);  // others may wait for it
   if (!had_peer) return;
   if (s.down_closed) ::shutdown(ours.get(), SHUT_WR);
   watch_peer(s, std::move(ours));

@@ -83,7 +83,7 @@ Outcome Netd::on_socket(const Call& call) {
   const auto ref = backend_.open(*transport, domain == AF_INET ? Family::v4 : Family::v6);
   if (!ref) return Outcome::error(ref.error());
   Socket& s = create(*transport, domain, type, default_protocol(*transport, domain), *ref);
-  s.program = program_of(call.tid);
+  s.program = tasks_.program_of(call.tid);
   look_at_program(call.tid);
   if (type == SOCK_RAW) (void)backend_.set_option(*ref, Option::receive_errors, 1, now_);
   Fd app;
@@ -127,22 +127,21 @@ Result<std::vector<std::byte>, int> Netd::read_address(const Call& call, std::ui
   return raw;
 }
 
-// As move_addr_to_user: truncates, and reports the true length.
-int Netd::write_address(const Call& call, const Endpoint& e, int domain, std::uint64_t at,
-                        std::uint64_t size_at) {
+// As move_addr_to_user: truncates, and reports the true length. False: EFAULT or a bad length.
+bool Netd::write_address(const Call& call, const Endpoint& e, int domain, std::uint64_t at,
+                         std::uint64_t size_at) {
   return write_raw_address(call, to_raw(e, domain), at, size_at);
 }
 
-int Netd::write_raw_address(const Call& call, const RawAddress& raw, std::uint64_t at,
-                            std::uint64_t size_at) {
+bool Netd::write_raw_address(const Call& call, const RawAddress& raw, std::uint64_t at,
+                             std::uint64_t size_at) {
   std::int32_t room = 0;
-  if (!tasks_.read(call.tid, size_at, std::as_writable_bytes(std::span(&room, 1)))) return EFAULT;
-  if (room < 0) return EINVAL;
+  if (!tasks_.read(call.tid, size_at, std::as_writable_bytes(std::span(&room, 1)))) return false;
+  if (room < 0) return false;
   const auto size = static_cast<std::int32_t>(raw.size);
   const std::size_t n = static_cast<std::size_t>(std::min(room, size));
-  const bool written =
-      tasks_.write(call.tid, at, raw.bytes().first(n), size_at, std::as_bytes(std::span(&size, 1)));
-  return written ? 0 : EFAULT;
+  return tasks_.write(call.tid, at, raw.bytes().first(n)) &&
+         tasks_.write(call.tid, size_at, std::as_bytes(std::span(&size, 1)));
 }
 
 // A close may be queued behind this call: before a port counts as taken, look again.
@@ -271,7 +270,13 @@ Outcome Netd::on_names(const Call& call) {
     if (!remote) return Outcome::error(remote.error());
     e = *remote;
   }
-  return Outcome::from(write_address(call, e, s.domain, call.args[1], call.args[2]));
+  std::int32_t room = 0;
+  if (tasks_.read(call.tid, call.args[2], std::as_writable_bytes(std::span(&room, 1))) &&
+      room < 0) {
+    return Outcome::error(EINVAL);
+  }
+  return write_address(call, e, s.domain, call.args[1], call.args[2]) ? Outcome::ok()
+                                                                      : Outcome::error(EFAULT);
 }
 
 Outcome Netd::on_shutdown(const Call& call) {

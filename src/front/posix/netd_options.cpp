@@ -61,10 +61,7 @@ Outcome Netd::on_setsockopt(const Call& call) {
   if (size < 0) return Outcome::error(EINVAL);
   std::vector<std::byte> raw(static_cast<std::size_t>(std::min(size, max_value)));
   if (!tasks_.read(call.tid, call.args[3], raw)) return Outcome::error(EFAULT);
-  if (row->keeper == Keeper::special) {
-    work_left_ = true;
-    return set_special(s, *row, raw, t.app);
-  }
+  if (row->keeper == Keeper::special) return set_special(s, *row, raw, t.app);
   // Options of IP may be given as one byte.
   const bool byte_allowed = level == IPPROTO_IP && !raw.empty();
   if (raw.size() < sizeof(int) && !byte_allowed) return Outcome::error(EINVAL);
@@ -74,19 +71,10 @@ Outcome Netd::on_setsockopt(const Call& call) {
   if (row->keeper == Keeper::backend) {
     const int error = backend_.set_option(s.ref, row->option, value, now_);
     if (error != 0) return Outcome::error(error);
-    work_left_ = work_left_ || may_act(s, row->option, value);
   }
   s.options[{level, name}] = value;
   if (row->option == Option::receive_errors && value == 0) forget_errors(s, t.app);
   return Outcome::ok();
-}
-
-// Whether the backend may have something to send, or another timer, because of this option.
-bool Netd::may_act(const Socket& s, Option option, int value) {
-  if (s.phase == Phase::fresh) return false;
-  const bool releases = option == (value != 0 ? Option::no_delay : Option::cork);
-  if (option != Option::no_delay && option != Option::cork) return true;
-  return releases && backend_.unacknowledged(s.ref) != 0;
 }
 
 Outcome Netd::set_special(Socket& s, const OptionRow& row, Bytes raw, int app) {

@@ -26,12 +26,6 @@ int to_iovec(const Spans& spans, std::array<iovec, max_spans>& out) {
   return static_cast<int>(n);
 }
 
-bool fills(std::span<const MutBytes> room, ssize_t n) {
-  std::size_t size = 0;
-  for (const MutBytes& part : room) size += part.size();
-  return static_cast<std::size_t>(n) >= size;
-}
-
 void drop_tail(Socket& s) {
   char byte = 0;
   (void)::recv(s.peer.get(), &byte, 1, MSG_DONTWAIT);
@@ -74,7 +68,6 @@ void Netd::pump_queued() {
 }
 
 void Netd::pump(Socket& s) {
-  if (s.phase == Phase::listening) return wake(s);
   if (!s.peer) return;
   switch (s.phase) {
     case Phase::datagram:
@@ -176,9 +169,6 @@ bool Netd::pump_up(Socket& s) {
     const bool urgent = features_.unix_oob && at_urgent_mark(s.peer.get());
     const ssize_t n = take_bytes(s, room, urgent);
     if (n > 0) {
-      // The queue is empty: what comes from now on, the end as well, is another edge.
-      const bool all = !fills(room, n) && !s.knows_urgent && !s.peer_ended && tasks_.can_copy();
-      if (all) s.peer_readable = false;
       backend_.sent(s.ref, static_cast<std::size_t>(n), urgent, now_);
       if (!s.waiters.empty()) wake(s);
       continue;
@@ -199,7 +189,7 @@ bool Netd::pump_up(Socket& s) {
     // ECONNRESET: closed with bytes unread. What the program wrote before may still leave in this
     // turn, as far as the window allows; then comes the reset.
     s.up_closed = true;
-    s.abort_after = turn_ + (between_turns_ ? 1 : 0);
+    s.abort_after = turn_;
     closed_in_turn_ = true;
     queue(s);
     return false;
@@ -328,8 +318,7 @@ void Netd::connect_finished(Socket& s) {
 // Passes connections of the backend on to the listening twin.
 void Netd::offer_connections(Socket& listener) {
   if (listener.shut_read) return;
-  // With a copy of our own the twin outlives its program; without, nobody can be connected to it.
-  if (!tasks_.can_copy() && living_.dead().contains(listener.serial)) {
+  if (living_.dead().contains(listener.serial)) {
     app_closed(listener);
     return;
   }
@@ -348,9 +337,7 @@ void Netd::offer_connections(Socket& listener) {
     if (!ours) {
       backend_.abort(*ref, now_);
       forget(s);
-      if (!living_.dead().contains(listener.serial)) continue;
-      app_closed(listener);
-      return;
+      continue;
     }
     s.parent = listener.serial;
     listener.offered.push_back(s.serial);

@@ -1,6 +1,5 @@
 // The table of sockets and the life of twins.
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -10,14 +9,6 @@
 #include "front/posix/netd.hpp"
 
 namespace tidewire::posix {
-namespace {
-
-bool hung_up(int fd) {
-  pollfd look{fd, 0, 0};
-  return ::poll(&look, 1, 0) > 0 && (look.revents & POLLHUP) != 0;
-}
-
-}  // namespace
 
 Netd::Target Netd::find(const Call& call) {
   Target t;
@@ -38,16 +29,6 @@ Netd::Target Netd::find(const Call& call) {
   t.socket->hint_process = call.tid;
   t.socket->hint_fd = number;
   return t;
-}
-
-// Asked for every socket, and three files of /proc to read.
-const std::string& Netd::program_of(pid_t tid) {
-  constexpr std::size_t most_names = 256;
-  constexpr Duration valid = Duration::millis(100);  // a program may execute another
-  if (names_.size() > most_names) names_.clear();
-  Name& name = names_[tid];
-  if (name.until <= now_) name = {tasks_.program_of(tid), now_ + valid};
-  return name.text;
 }
 
 Socket* Netd::by_serial(std::uint32_t serial) {
@@ -88,7 +69,7 @@ void Netd::watch_peer(Socket& s, Fd peer) {
   }
   s.peer = std::move(peer);
   s.peer_readable = s.peer_writable = true;
-  s.peer_hung_up = s.peer_urgent = s.knows_urgent = s.peer_ended = false;
+  s.peer_hung_up = s.peer_urgent = s.peer_ended = false;
   epoll_event event{};
   event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
   event.data.u64 = s.serial;
@@ -200,10 +181,6 @@ void Netd::reset_app(Socket& s, int error) {
   // Not accepted yet: whoever accepts it gets the reset then.
   if (s.parent != 0) return;
   const Fd app = copy_of_app(s);
-  // Closed a moment ago: nobody is left to be told, and nothing would tell us of it any more.
-  // (After a shutdown of both directions that looks the same, but then the socket is watched
-  // already.)
-  if (!app && !s.shut_write && hung_up(s.peer.get())) return app_closed(s);
   if (app && !s.filler && !s.tail) (void)::send(app.get(), "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
   living_.add(app.get(), s.serial, s.key);
   drop_peer(s);

@@ -14,11 +14,10 @@
 
 namespace tidewire::posix {
 
-Notifier::Notifier(Fd listener, const Features& features, Ahead ahead)
+Notifier::Notifier(Fd listener, const Features& features)
     : listener_(std::move(listener)),
       wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       stop_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      ahead_(std::move(ahead)),
       keep_answers_(!features.wait_killable) {
   // Refused by kernels before 6.6; then wake-ups are only slower.
   if (features.sync_wake_up) {
@@ -39,45 +38,6 @@ Notifier::~Notifier() {
   thread_.join();
 }
 
-// False: the caller was killed or interrupted before its call could be taken.
-bool Notifier::receive(void* space, std::size_t size) {
-  std::memset(space, 0, size);
-  if (::ioctl(listener_.get(), SECCOMP_IOCTL_NOTIF_RECV, space) != 0) return false;
-  seccomp_notif got;
-  std::memcpy(&got, space, sizeof got);
-  Call call;
-  call.id = got.id;
-  call.tid = static_cast<pid_t>(got.pid);
-  call.number = got.data.nr;
-  for (std::size_t i = 0; i < 6; ++i) call.args[i] = got.data.args[i];
-  const std::lock_guard guard(lock_);
-  queue_.push_back(call);
-  pending_.fetch_add(1, std::memory_order_release);
-  return true;
-}
-
-// The caller waits: a loop that is about to look, or to sleep, is worth some microseconds.
-bool Notifier::answered_ahead() {
-  if (!ahead_) return false;
-  constexpr int looks = 20;
-  for (int look = 0; look < looks; ++look) {
-    const Answered answered = ahead_();
-    if (answered != Answered::busy) return answered == Answered::all;
-    std::this_thread::yield();
-    if (!pending()) return true;
-  }
-  return false;
-}
-
-// Written under the lock: next() must find what the flag promises.
-void Notifier::wake_owner() {
-  const std::lock_guard guard(lock_);
-  if (woken_) return;
-  woken_ = true;
-  const std::uint64_t one = 1;
-  (void)!::write(wake_.get(), &one, sizeof one);
-}
-
 void Notifier::receive_loop() {
   seccomp_notif_sizes sizes{};
   abi::seccomp(SECCOMP_GET_NOTIF_SIZES, 0, &sizes);
@@ -88,11 +48,28 @@ void Notifier::receive_loop() {
     if (watched[1].revents != 0) break;
     if ((watched[0].revents & (POLLIN | POLLHUP | POLLERR)) == 0) continue;
     if ((watched[0].revents & POLLIN) == 0) break;
-    if (!receive(space.data(), space.size())) continue;
-    if (!answered_ahead()) wake_owner();
+    std::memset(space.data(), 0, space.size());
+    // ENOENT: the caller was killed or interrupted between poll and here.
+    if (::ioctl(listener_.get(), SECCOMP_IOCTL_NOTIF_RECV, space.data()) != 0) continue;
+    seccomp_notif got;
+    std::memcpy(&got, space.data(), sizeof got);
+    Call call;
+    call.id = got.id;
+    call.tid = static_cast<pid_t>(got.pid);
+    call.number = got.data.nr;
+    for (std::size_t i = 0; i < 6; ++i) call.args[i] = got.data.args[i];
+    bool was_empty = false;
+    {
+      const std::lock_guard guard(lock_);
+      was_empty = queue_.empty();
+      queue_.push_back(call);
+    }
+    const std::uint64_t one = 1;
+    if (was_empty) (void)!::write(wake_.get(), &one, sizeof one);
   }
   live_.store(false, std::memory_order_relaxed);
-  wake_owner();
+  const std::uint64_t one = 1;
+  (void)!::write(wake_.get(), &one, sizeof one);
 }
 
 bool Notifier::next(Call& call) {
@@ -101,13 +78,11 @@ bool Notifier::next(Call& call) {
       const std::lock_guard guard(lock_);
       if (queue_.empty()) {
         std::uint64_t count = 0;
-        if (woken_) (void)!::read(wake_.get(), &count, sizeof count);
-        woken_ = false;
+        (void)!::read(wake_.get(), &count, sizeof count);
         return false;
       }
       call = queue_.front();
       queue_.pop_front();
-      pending_.fetch_sub(1, std::memory_order_relaxed);
     }
     if (!keep_answers_ || !replay(call)) return true;
   }

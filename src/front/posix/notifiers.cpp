@@ -5,7 +5,7 @@
 namespace tidewire::posix {
 
 int Notifiers::add(Fd listener) {
-  sources_.push_back({++last_, std::make_unique<Notifier>(std::move(listener), features_, ahead_)});
+  sources_.push_back({++last_, std::make_unique<Notifier>(std::move(listener), features_)});
   return sources_.back().notifier->descriptor();
 }
 
@@ -26,10 +26,6 @@ bool Notifiers::next(Call& call) {
     }
   }
   return false;
-}
-
-bool Notifiers::pending() const noexcept {
-  return std::ranges::any_of(sources_, [](const Source& s) { return s.notifier->pending(); });
 }
 
 bool Notifiers::live() const noexcept {

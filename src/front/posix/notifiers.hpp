@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <utility>
 #include <vector>
 
 #include "front/posix/fd.hpp"
@@ -17,9 +16,7 @@ namespace tidewire::posix {
 /// came from, and answers find their way back.
 class Notifiers {
  public:
-  /// `ahead`: as of Notifier, for each of them.
-  Notifiers(const Features& features, Ahead ahead)
-      : features_(features), ahead_(std::move(ahead)) {}
+  explicit Notifiers(const Features& features) : features_(features) {}
   Notifiers(const Notifiers&) = delete;
   Notifiers& operator=(const Notifiers&) = delete;
 
@@ -28,8 +25,6 @@ class Notifiers {
   int add(Fd listener);
   /// Takes one call; of one program oldest first, of several by turns.
   bool next(Call& call);
-  /// True if next() may have one.
-  bool pending() const noexcept;
   /// False once no task with any of the filters is left.
   bool live() const noexcept;
 
@@ -49,7 +44,6 @@ class Notifiers {
   Notifier* of(const Call& call) const noexcept;
 
   Features features_;
-  Ahead ahead_;
   std::vector<Source> sources_;
   std::uint32_t last_ = 0;
   std::size_t turn_ = 0;

@@ -65,9 +65,8 @@ struct Socket {
   bool peer_hung_up = false;
   bool peer_ended = false;  ///< nothing more will come from the program
   bool peer_urgent = false;
-  bool knows_urgent = false;  ///< peer_urgent was set once: reads stop where a mark is
-  bool tail = false;          ///< the first byte in our queue was passed on already
-  bool queued = false;        ///< in the pump's list
+  bool tail = false;    ///< the first byte in our queue was passed on already
+  bool queued = false;  ///< in the pump's list
 
   std::optional<Filler> filler;
   int error = 0;  ///< what SO_ERROR or the next connect() reports

@@ -2,13 +2,11 @@
 
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/xattr.h>
 
-#include <array>
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
@@ -62,17 +60,6 @@ bool Tasks::write(pid_t tid, std::uint64_t address, Bytes data) const {
   return ::process_vm_writev(tid, &local, 1, &remote, 1, 0) == static_cast<ssize_t>(data.size());
 }
 
-bool Tasks::write(pid_t tid, std::uint64_t first, Bytes first_data, std::uint64_t second,
-                  Bytes second_data) const {
-  if (first_data.empty()) return write(tid, second, second_data);
-  const std::array local{iovec{const_cast<std::byte*>(first_data.data()), first_data.size()},
-                         iovec{const_cast<std::byte*>(second_data.data()), second_data.size()}};
-  const std::array remote{iovec{reinterpret_cast<void*>(first), first_data.size()},
-                          iovec{reinterpret_cast<void*>(second), second_data.size()}};
-  return ::process_vm_writev(tid, local.data(), 2, remote.data(), 2, 0) ==
-         static_cast<ssize_t>(first_data.size() + second_data.size());
-}
-
 int Tasks::pidfd(pid_t tid, bool refresh) {
   if (const auto known = pidfds_.find(tid); known != pidfds_.end()) {
     if (!refresh) return known->second.fd.get();
@@ -90,22 +77,6 @@ int Tasks::pidfd(pid_t tid, bool refresh) {
   const int number = opened.get();
   pidfds_.emplace(tid, Entry{std::move(opened), std::prev(ages_.end())});
   return number;
-}
-
-void Tasks::forget_ended() {
-  std::vector<pollfd> looks;
-  std::vector<pid_t> whose;
-  for (const auto& [tid, entry] : pidfds_) {
-    looks.push_back({entry.fd.get(), POLLIN, 0});
-    whose.push_back(tid);
-  }
-  if (looks.empty() || ::poll(looks.data(), looks.size(), 0) <= 0) return;
-  for (std::size_t i = 0; i < looks.size(); ++i) {
-    if (looks[i].revents == 0) continue;
-    const auto ended = pidfds_.find(whose[i]);
-    ages_.erase(ended->second.age);
-    pidfds_.erase(ended);
-  }
 }
 
 Fd Tasks::take(pid_t tid, int fd) {

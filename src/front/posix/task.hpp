@@ -30,9 +30,6 @@ class Tasks {
   // Memory. False: EFAULT.
   bool read(pid_t tid, std::uint64_t address, MutBytes out) const;
   bool write(pid_t tid, std::uint64_t address, Bytes data) const;
-  /// Two places at once.
-  bool write(pid_t tid, std::uint64_t first, Bytes first_data, std::uint64_t second,
-             Bytes second_data) const;
 
   /// Which socket descriptor `fd` of the thread is; none if it is no socket.
   std::optional<AppFd> identify(pid_t tid, int fd);
@@ -40,8 +37,6 @@ class Tasks {
   std::uint64_t key_of(int own_fd) const;
   /// A dup of the descriptor, without a look at what it is.
   Fd take(pid_t tid, int fd);
-  /// Gives back what is kept for tasks that have ended.
-  void forget_ended();
   /// True if copies of a program's descriptors can be had.
   bool can_copy() const noexcept { return features_.pidfd_getfd; }
 
