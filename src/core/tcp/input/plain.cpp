@@ -1,6 +1,6 @@
 // Header prediction: the segment that nearly always comes next, recognised by a look at its header.
-// Text in order, new ACKs or both, on an established connection in which nothing else is going on.
-// Does what the steps of RFC 9293 come to then, having asked once for all that is not so.
+// Text in order, new ACKs or both, on a connection, perhaps half closed, in which nothing else is
+// going on. Does what the steps of RFC 9293 come to then, having asked once for all that is not so.
 #include "core/tcp/input/input.hpp"
 
 namespace tidewire::tcp {
