@@ -93,6 +93,7 @@ void Netd::offer_again(Socket& listener, Socket& s, Fd& app) {
   (void)::send(ours.get(), unread.data(), unread.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
   s.parent = listener.serial;
   listener.offered.push_back(s.serial);
+  queue(listener);  // others may wait for it
   if (!had_peer) return;
   if (s.down_closed) ::shutdown(ours.get(), SHUT_WR);
   watch_peer(s, std::move(ours));

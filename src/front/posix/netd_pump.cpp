@@ -68,6 +68,7 @@ void Netd::pump_queued() {
 }
 
 void Netd::pump(Socket& s) {
+  if (s.phase == Phase::listening) return wake(s);
   if (!s.peer) return;
   switch (s.phase) {
     case Phase::datagram:

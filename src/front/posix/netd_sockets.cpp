@@ -1,5 +1,6 @@
 // The table of sockets and the life of twins.
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -9,6 +10,14 @@
 #include "front/posix/netd.hpp"
 
 namespace tidewire::posix {
+namespace {
+
+bool hung_up(int fd) {
+  pollfd look{fd, 0, 0};
+  return ::poll(&look, 1, 0) > 0 && (look.revents & POLLHUP) != 0;
+}
+
+}  // namespace
 
 Netd::Target Netd::find(const Call& call) {
   Target t;
@@ -181,6 +190,10 @@ void Netd::reset_app(Socket& s, int error) {
   // Not accepted yet: whoever accepts it gets the reset then.
   if (s.parent != 0) return;
   const Fd app = copy_of_app(s);
+  // Closed a moment ago: nobody is left to be told, and nothing would tell us of it any more.
+  // (After a shutdown of both directions that looks the same, but then the socket is watched
+  // already.)
+  if (!app && !s.shut_write && hung_up(s.peer.get())) return app_closed(s);
   if (app && !s.filler && !s.tail) (void)::send(app.get(), "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
   living_.add(app.get(), s.serial, s.key);
   drop_peer(s);
