@@ -115,8 +115,8 @@ inline bool is_bulk(Service service) { return service == kSink || service == kSo
 
 inline constexpr std::size_t kBlock = 256U << 10;
 
-inline void serve_connection(int fd, Service service) {
-  std::vector<char> block(kBlock);
+/// `block` has kBlock bytes: filling one anew would cost a short connection more than its segments.
+inline void serve_connection(int fd, Service service, std::vector<char>& block) {
   switch (service) {
     case kSink:
       while (read(fd, block.data(), block.size()) > 0) {
@@ -141,10 +141,11 @@ inline void serve_connection(int fd, Service service) {
 inline void serve(Service service) {
   signal(SIGPIPE, SIG_IGN);
   const int listener = kernel_listen(service);
+  std::vector<char> block(kBlock);
   for (;;) {
     const int fd = accept(listener, nullptr, nullptr);
     if (fd < 0) give_up("accept");
-    serve_connection(fd, service);
+    serve_connection(fd, service, block);
   }
 }
 
