@@ -1,6 +1,7 @@
 #include "report/recorder.hpp"
 
 #include <algorithm>
+#include <string_view>
 
 #include "wire/ipv4.hpp"
 #include "wire/tcp.hpp"
@@ -24,6 +25,12 @@ void add_data(FlowDirection& direction, std::uint64_t bytes, Instant at) {
   if (direction.bytes == 0) direction.first_data = at;
   direction.bytes += bytes;
   direction.last_data = at;
+}
+
+std::size_t hash_of(const Endpoint& endpoint) noexcept {
+  const auto& octets = endpoint.address.octets();
+  const std::string_view text(reinterpret_cast<const char*>(octets.data()), octets.size());
+  return (std::hash<std::string_view>{}(text) + endpoint.port) * 0x9e37'79b9'7f4a'7c15;
 }
 
 }  // namespace
@@ -50,6 +57,27 @@ void Recorder::forget(Stack& stack) {
 
 void Recorder::after_turn(Instant) {
   for (const auto& source : sources_) drain(*source);
+  if (sockets_known() >= sweep_at_) forget_sockets();
+}
+
+std::size_t Recorder::sockets_known() const noexcept {
+  std::size_t known = programs_.size();
+  for (const auto& source : sources_) known += source->sockets.size();
+  return known;
+}
+
+// No more often than the sockets known have doubled, so that each costs a constant in the mean.
+void Recorder::forget_sockets() {
+  for (const auto& source : sources_) {
+    std::erase_if(source->sockets,
+                  [&](const auto& entry) { return !source->stack->info(entry.first).has_value(); });
+  }
+  std::erase_if(programs_, [&](const auto& entry) {
+    return std::ranges::none_of(sources_, [&](const auto& source) {
+      return source->side == Side::host && source->stack->info(entry.first).has_value();
+    });
+  });
+  sweep_at_ = std::max(kSweepLeast, 2 * sockets_known());
 }
 
 void Recorder::drain(Source& source) {
@@ -111,7 +139,7 @@ FlowRecord* Recorder::flow_for(const Key& key, Instant now, bool fresh) {
     if (!fresh || !it->second->ended) return it->second;
   }
   if (flows_.size() >= flows_max_) {
-    ++overflow_;
+    count_unrecorded(key);
     return nullptr;
   }
   FlowRecord& flow = flows_.emplace_back();
@@ -122,6 +150,16 @@ FlowRecord* Recorder::flow_for(const Key& key, Instant now, bool fresh) {
   flow.opened = flow.last = now;
   open_[key] = &flow;
   return &flow;
+}
+
+// Every packet and both sockets of a flow come here.
+void Recorder::count_unrecorded(const Key& key) noexcept {
+  const std::size_t hash =
+      (hash_of(key.host) ^ hash_of(key.remote)) + static_cast<std::size_t>(key.protocol);
+  std::size_t& known = unrecorded_[hash % unrecorded_.size()];
+  if (known == hash) return;
+  known = hash;
+  ++overflow_;
 }
 
 void Recorder::apply(Names& names, const TraceRecord& record) {

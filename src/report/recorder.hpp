@@ -1,6 +1,7 @@
 // Follows a run: which flows there were, what they carried, what was sent again and why.
 #pragma once
 
+#include <array>
 #include <deque>
 #include <functional>
 #include <map>
@@ -22,14 +23,19 @@ enum class Side : std::uint8_t {
 };
 
 /// Reads the trace rings of the stacks of a run after every turn of the driver, and the packets
-/// that taps on the link show. Everything in the driver's thread.
+/// that taps on the link show. Everything in the driver's thread. Its memory is bounded however
+/// long the run: the first `flows_max` flows are kept, further ones are counted, and a socket is
+/// forgotten some time after its stack has forgotten it.
 class Recorder final : public runtime::Task {
  public:
   /// Gets every trace record with the endpoints of its socket, in order; for live prints.
   using Listener =
       std::function<void(Side, const TraceRecord&, const Endpoint& local, const Endpoint& remote)>;
 
-  explicit Recorder(std::size_t flows_max = 100'000) : flows_max_(flows_max) {}
+  /// Some 15 MB.
+  static constexpr std::size_t kFlowsMax = 20'000;
+
+  explicit Recorder(std::size_t flows_max = kFlowsMax) : flows_max_(flows_max) {}
   ~Recorder();
   Recorder(const Recorder&) = delete;
   Recorder& operator=(const Recorder&) = delete;
@@ -51,10 +57,16 @@ class Recorder final : public runtime::Task {
   void after_turn(Instant now) override;
 
   const std::deque<FlowRecord>& flows() const noexcept { return flows_; }
+  /// Further ones. Where thousands alternate one may count twice, and addresses that are used again
+  /// soon count once.
   std::uint64_t flows_not_recorded() const noexcept { return overflow_; }
+  /// Of how many sockets something is remembered.
+  std::size_t sockets_known() const noexcept;
   std::uint64_t records_lost() const noexcept { return records_lost_; }
 
  private:
+  static constexpr std::size_t kSweepLeast = 1024;
+
   struct Names {
     Endpoint local, remote;
     FlowRecord* flow = nullptr;
@@ -85,6 +97,8 @@ class Recorder final : public runtime::Task {
   void take(Source& source, const TraceRecord& record);
   Names* names_of(Source& source, const TraceRecord& record);
   FlowRecord* flow_for(const Key& key, Instant now, bool fresh);
+  void count_unrecorded(const Key& key) noexcept;
+  void forget_sockets();
   std::string program_of_datagrams(Protocol protocol, const Endpoint& host) const;
   void apply(Names& names, const TraceRecord& record);
   void change_state(FlowRecord& flow, TcpState from, TcpState to);
@@ -96,6 +110,8 @@ class Recorder final : public runtime::Task {
   std::unordered_map<SocketId, std::string, SocketHash> programs_;
   Listener listener_;
   std::uint64_t overflow_ = 0;
+  std::array<std::size_t, 4096> unrecorded_{};  ///< hashes of flows that were counted lately
+  std::size_t sweep_at_ = kSweepLeast;          ///< sockets known when those gone are looked for
   std::uint64_t records_lost_ = 0;
 };
 

@@ -161,7 +161,8 @@ TEST(Recorder, DatagramsBothWaysAreOneFlow) {
 TEST(Recorder, TooManyFlowsAreCountedNotKept) {
   HeapMemory memory{std::size_t{1} << 20};
   Recorder recorder(2);
-  for (std::uint16_t port = 1; port <= 5; ++port) {
+  for (std::uint16_t i = 1; i <= 15; ++i) {
+    const auto port = static_cast<std::uint16_t>((i + 2) / 3);  // three packets of each
     std::array<std::byte, 28> packet{};
     Writer writer(packet);
     wire::emit(wire::Ipv4Repr{.source = IpAddress::v4(10, 0, 2, 15),
@@ -175,6 +176,41 @@ TEST(Recorder, TooManyFlowsAreCountedNotKept) {
   }
   EXPECT_EQ(recorder.flows().size(), 2U);
   EXPECT_EQ(recorder.flows_not_recorded(), 3U);
+}
+
+TEST(Recorder, SocketsThatAreGoneAreForgotten) {
+  Pair pair;
+  const Endpoint server{IpAddress::v4(10, 0, 2, 2), 80, 0};
+  const auto listener = pair.b.open(SocketKind::tcp, Family::v4);
+  ASSERT_TRUE(pair.b.bind(*listener, server, at_ms(0)));
+  ASSERT_TRUE(pair.b.listen(*listener, 8, at_ms(0)));
+  std::size_t most = 0;
+  for (int i = 1; i <= 4000; ++i) {
+    const auto client = pair.a.open(SocketKind::tcp, Family::v4);
+    ASSERT_TRUE(client);
+    pair.recorder.set_program(*client, "churn");
+    (void)pair.a.connect(*client, server, at_ms(i));
+    pair.settle(i);
+    const auto served = pair.b.accept(*listener, at_ms(i));
+    ASSERT_TRUE(served);
+    ASSERT_TRUE(pair.a.set_option(*client, SocketOption::linger, 0, at_ms(i)));
+    pair.a.close(*client, at_ms(i));
+    pair.settle(i);
+    pair.b.close(*served, at_ms(i));
+    most = std::max(most, pair.recorder.sockets_known());
+  }
+  EXPECT_LE(most, 1100U);
+  EXPECT_EQ(pair.recorder.flows().size(), 4000U);
+}
+
+TEST(Summary, CountsFlowsThatAreNotRecorded) {
+  RunReport report;
+  report.flows.resize(20);
+  report.flows_not_recorded = 7;
+  const std::string text = summary(report);
+  EXPECT_NE(text.find("tidewire: 27 flows in"), std::string::npos) << text;
+  EXPECT_NE(text.find("... and 8 smaller flows (--json lists these)"), std::string::npos) << text;
+  EXPECT_NE(text.find("... and 7 later flows, only counted"), std::string::npos) << text;
 }
 
 TEST(Summary, NamesCausesAndDrops) {

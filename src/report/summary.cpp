@@ -157,7 +157,8 @@ std::string summary(const RunReport& report, std::size_t flows_shown) {
     flows.resize(flows_shown);
     std::ranges::sort(flows, {}, &FlowRecord::number);
   }
-  std::string text = "tidewire: " + plural(report.flows.size(), "flow", "flows") + " in " +
+  const std::uint64_t count = report.flows.size() + report.flows_not_recorded;
+  std::string text = "tidewire: " + plural(count, "flow", "flows") + " in " +
                      format_duration(report.duration) + ", seed " + std::to_string(report.seed) +
                      ", " + net_text(report.net) + "\n";
   for (const NetChange& change : report.net_changes) text += change_line(change) + "\n";
@@ -173,7 +174,11 @@ std::string summary(const RunReport& report, std::size_t flows_shown) {
   if (report.flows.size() > flows.size()) {
     text += "  ... and " +
             plural(report.flows.size() - flows.size(), "smaller flow", "smaller flows") +
-            " (--json lists all)\n";
+            " (--json lists " + (report.flows_not_recorded == 0 ? "all" : "these") + ")\n";
+  }
+  if (report.flows_not_recorded != 0) {
+    text += "  ... and " + plural(report.flows_not_recorded, "later flow", "later flows") +
+            ", only counted\n";
   }
   if (report.up.packets + report.down.packets != 0) {
     text += link_line("link up:  ", report.up) + "\n";

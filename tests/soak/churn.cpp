@@ -175,7 +175,7 @@ class Supervisor {
     for (int i = 0; i < kSlots; ++i) start(i);
     // The first part fills pools and tables: what is held after it must not grow.
     churn_until(
-        std::max(plan_.connections / 20, std::min<std::uint64_t>(plan_.connections / 3, 2000)));
+        std::max(plan_.connections / 20, std::min<std::uint64_t>(plan_.connections / 3, 25'000)));
     pause("warm");
     churn_until(plan_.connections);
     pause("quiet");
