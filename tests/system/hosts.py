@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 # timeout: 240
 """Running hosts: `tidewire ss`, `tidewire net`, the control socket and what it refuses."""
-import http.server
 import json
 import os
 import pathlib
@@ -11,9 +10,9 @@ import socket
 import stat
 import subprocess
 import tempfile
-import threading
 import time
 
+import lib_http
 import lib_peer as peer
 from lib_hosts import ANYBODY, ROOT, Place, ended, until, wait_for_host
 
@@ -61,29 +60,16 @@ def ss_shows_sockets():
         assert "no host is running" in done.stderr and done.stdout.startswith("Host"), done
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    body = os.urandom(3_000_000)
-
-    def do_GET(self):
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(self.body)))
-        self.end_headers()
-        self.wfile.write(self.body)
-
-    def log_message(self, *_):
-        pass
-
-
 def net_set_changes_a_transfer():
     """Loss that starts under a transfer, a link that is down for a while; all is counted, nothing is lost."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    body = os.urandom(3_000_000)
+    port = lib_http.serve(body)
     with Place() as place, tempfile.TemporaryDirectory() as files:
         os.chmod(files, 0o777)
         recording = os.path.join(files, "run.json")
         run = place.start("run", "--host", "slow", "--seed", "7", "--net", "delay=10ms rate=8mbit", "--json", recording,
                           "--", "curl", "-sS", "--max-time", "60", "-o", os.path.join(files, "body"),
-                          f"http://127.0.0.1:{server.server_port}/")
+                          f"http://127.0.0.1:{port}/")
         until(lambda: any(s.get("bytes_received", 0) > 200_000 for h in place.sockets() for s in h["sockets"]),
               "the transfer")
         shown = json.loads(place.call("net", "show", "--json", "slow").stdout)
@@ -100,10 +86,9 @@ def net_set_changes_a_transfer():
         assert place.sockets()[0]["sockets"][0]["bytes_received"] == before, "nothing comes through"
         place.call("net", "up", "slow")
         _, err = ended(run)
-        assert (pathlib.Path(files) / "body").read_bytes() == Handler.body
+        assert (pathlib.Path(files) / "body").read_bytes() == body
         report = json.loads(pathlib.Path(recording).read_text())
         os.unlink(recording)
-    server.shutdown()
     for line in ("from now on the net is 'delay=10ms down.loss=5% rate=8mbit'", "the link is down", "the link is up again"):
         assert f"tidewire: {line}\n" in err, err
     assert re.search(r"^  from [\d.]+ m?s: net 'delay=10ms down.loss=5% rate=8mbit'$", err, re.M), err

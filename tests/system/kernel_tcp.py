@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 # timeout: 300
 """`tidewire run --tcp kernel`: the program on the kernel's TCP, the same network, gateway, recording and control."""
-import http.server
 import json
 import os
 import socket
@@ -9,27 +8,11 @@ import subprocess
 import threading
 import urllib.request
 
+import lib_http
 import lib_peer as peer
 from lib_hosts import ROOT, Place, until, user, wait_for_host
 
 BODY = os.urandom(2_000_000)
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(BODY)))
-        self.end_headers()
-        self.wfile.write(BODY)
-
-    def log_message(self, *_):
-        pass
-
-
-def serve():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server.server_address[1]
 
 
 def run(*words, options=(), status=0, as_user=True, text=True):
@@ -57,7 +40,7 @@ def is_the_kernel():
 def is_delayed():
     connect = ("import socket,sys,time\nbest=9\nfor _ in range(5):\n t=time.monotonic()\n"
                " socket.create_connection(('10.0.2.2',int(sys.argv[1]))).close()\n best=min(best,time.monotonic()-t)\nprint(best)")
-    port = serve()
+    port = lib_http.serve(BODY)
     took = [float(run(peer.PYTHON, "-c", connect, str(port), options=["-q", *o]).stdout) for o in ([], ["--net", "delay=100ms"])]
     assert took[0] < 0.2 <= took[1] < 0.4, took  # the fastest of five: the machine may be busy
 
@@ -163,7 +146,7 @@ def refuses_what_makes_no_sense():
 
 def main():
     tally = peer.Tally()
-    port = serve()
+    port = lib_http.serve(BODY)
     tally.case("fetches", fetches, port, True)
     tally.case("fetches over a bad link", fetches, port, True, "--net", "delay=10ms loss=1% rate=50mbit")
     if ROOT:

@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
 # timeout: 60
 """What `run --json` writes is what docs/run.schema.json and docs/recording-schema.md say."""
-import http.server
 import json
 import os
 import pathlib
 import subprocess
 import sys
-import threading
+
+import lib_http
 
 SOURCE = pathlib.Path(os.environ.get("TIDEWIRE_SOURCE", pathlib.Path(__file__).resolve().parents[2]))
 TIDEWIRE = os.environ.get("TIDEWIRE", str(SOURCE / "build" / "release" / "tidewire"))
+BODY = 300_000  # bytes
 TYPES = {"integer": int, "string": str, "boolean": bool, "object": dict, "array": list, "null": type(None)}
 
 
@@ -40,19 +41,6 @@ def validate(value, schema, root, where):
             yield from validate(item, schema["items"], root, f"{where}[{i}]")
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    body = bytes(300_000)
-
-    def do_GET(self):
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(self.body)))
-        self.end_headers()
-        self.wfile.write(self.body)
-
-    def log_message(self, *args):
-        pass
-
-
 def run(port, file):
     """The JSON of a lossy fetch as a user without privileges."""
     program = ["curl", "-s", "-o", "/dev/null", f"http://127.0.0.1:{port}/"]
@@ -72,10 +60,9 @@ def run(port, file):
 def main():
     schema = json.loads((SOURCE / "docs" / "run.schema.json").read_text())
     described = (SOURCE / "docs" / "recording-schema.md").read_text()
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    port = lib_http.serve(bytes(BODY))
     file = os.path.join(os.environ.get("TMPDIR", "/tmp"), "run.json")
-    report = run(server.server_port, file)
+    report = run(port, file)
     problems = list(validate(report, schema, schema, "$"))
     problems += [f"docs/recording-schema.md does not mention {name}" for name in schema["properties"]
                  if f"`{name}`" not in described]
@@ -83,13 +70,13 @@ def main():
     assert report["seed"] == 7 and report["exit_status"] == 0
     flows = [f for f in report["flows"] if f["protocol"] == "tcp"]
     assert len(flows) == 1, flows
-    assert flows[0]["received"]["bytes"] >= len(Handler.body), flows[0]
+    assert flows[0]["received"]["bytes"] >= BODY, flows[0]
     assert flows[0]["established"] and flows[0]["opened_by"] == "host"
     assert report["link"]["down"]["dropped"] > 0, "5 % of some 200 packets and none was dropped"
 
     def hits(r):
         return {(e["flow"], e["packet"]) for e in r["link"]["down"]["events"] if e["packet"] <= 200}
-    again = run(server.server_port, file)
+    again = run(port, file)
     common = min(report["link"]["down"]["packets"], again["link"]["down"]["packets"], 200)
     first = {h for h in hits(report) if h[1] <= common}
     second = {h for h in hits(again) if h[1] <= common}

@@ -2,7 +2,6 @@
 # timeout: 120
 """What `run` prints and writes besides the program's own output: --print, the summary, --pcap, hints."""
 import hashlib
-import http.server
 import os
 import re
 import struct
@@ -10,22 +9,12 @@ import subprocess
 import tempfile
 import threading
 
+import lib_http
 import lib_peer as peer
 
 BODY = os.urandom(400_000)
 USER = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
         "--inh-caps=-all"] if os.geteuid() == 0 else []
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(BODY)))
-        self.end_headers()
-        self.wfile.write(BODY)
-
-    def log_message(self, *_):
-        pass
 
 
 def run(*words, directory=None):
@@ -173,9 +162,7 @@ def a_black_hole_is_left(url):
 
 
 def main():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}/"
+    url = f"http://127.0.0.1:{lib_http.serve(BODY)}/"
     tally = peer.Tally()
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o777)

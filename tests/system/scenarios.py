@@ -1,36 +1,17 @@
 #!/usr/bin/env python3
 # timeout: 120
 """Scenarios and words for trouble, with an unmodified program and a plain user."""
-import http.server
 import json
 import os
 import pathlib
 import subprocess
 import tempfile
-import threading
 import time
 
+import lib_http
 import lib_peer as peer
 
-BODY = bytes(4_000_000)
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(BODY)))
-        self.end_headers()
-        try:
-            self.wfile.write(BODY)
-        except OSError:
-            pass  # the other end gave up: some cases want that
-
-    def log_message(self, *args):
-        pass
-
-
-SERVER = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-URL = f"http://127.0.0.1:{SERVER.server_port}/"
+URL = f"http://127.0.0.1:{lib_http.serve(bytes(4_000_000))}/"
 
 
 def run(folder, net, *program, status=0):
@@ -127,7 +108,6 @@ def presets_run():
 
 
 def main():
-    threading.Thread(target=SERVER.serve_forever, daemon=True).start()
     tally = peer.Tally()
     for case in (changes_come_and_go, a_trace_is_found_beside_its_scenario, a_black_hole_starves_a_download,
                  lost_acks_cost_little, people_and_programs_hear_of_changes, links_of_this_host_refuse_changes, mistakes_are_told_before_the_program_starts, presets_run):
