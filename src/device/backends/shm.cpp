@@ -193,8 +193,10 @@ std::span<const RxFrame> ShmLink::receive(Instant now, std::size_t limit) noexce
   advance(now);
   flush();
   if (peer_ && peer_->reader.release()) wake();
+  const bool alone = !peer_;
   if (asleep_ || now_ >= next_look_) look();
-  if (!peer_) return {};
+  // Who just came may have sent something: first the stack is told that the link is up.
+  if (!peer_ || alone) return {};
   if (peer_->writer.broken() || peer_->reader.broken()) {
     part(true);
     return {};

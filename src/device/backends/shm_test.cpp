@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <fstream>
@@ -96,6 +97,7 @@ class ShmLinkTest : public ::testing::Test {
   std::string directory, path;
   Instant now = Instant::from_nanos(1'000'000'000);
   std::vector<std::byte> head, data;
+  std::atomic<bool> seen = false;
 };
 
 TEST_F(ShmLinkTest, TwoEndsCarryFramesBothWays) {
@@ -193,6 +195,30 @@ TEST_F(ShmLinkTest, AFullLaneWakesItsWriter) {
   (void)first->receive(now, 64);
   EXPECT_TRUE(first->writable());
   EXPECT_EQ(push(*first, 60'000), PushResult::taken);
+}
+
+// Frames that come with the peer wait until link_up() has said so: a stack drops them before.
+TEST_F(ShmLinkTest, TheFirstFrameComesAfterTheLink) {
+  auto first = open();
+  ASSERT_TRUE(first);
+  for (int i = 0; i < 50; ++i) {
+    turn_until(*first, [&] { return !first->link_up(); });
+    seen = false;
+    std::jthread peer([&] {
+      auto second = open();
+      if (!second || push(*second, 10) != PushResult::taken) return;
+      second->flush();
+      for (int wait = 0; wait < 5000 && !seen; ++wait) usleep(100);
+    });
+    for (int turn = 0; turn < 20'000 && !seen; ++turn) {
+      pass(Duration::millis(1));
+      const bool up = first->link_up();
+      seen = !first->receive(now, 64).empty();
+      ASSERT_TRUE(up || !seen) << "round " << i;
+      usleep(10);
+    }
+    ASSERT_TRUE(seen) << "round " << i;
+  }
 }
 
 TEST_F(ShmLinkTest, AThirdIsSentAway) {
