@@ -332,7 +332,32 @@ def ten_runs_at_once(bench):
         equal(sha256(bench.dir / f"got{i}"), sha256(payload), f"what run {i} of ten got")
 
 
+# --- what asks the way ----------------------------------------------------------------------------
+
+@shows("ping", ("ping -c N H", "fping -c N H", "mtr -r -c N H", "tracepath H", "traceroute -I H"),
+       "the gateway answers, one hop away, after twice the delay of the link; tracepath sees its MTU")
+def the_way_to_the_gateway(bench):
+    """ping, fping, mtr, tracepath and traceroute -I ask the gateway: answers, their times, the path's MTU."""
+    if not bench.stack:
+        raise Skipped("only the stack's gateway answers echo requests of everybody")
+    least = 60.0 if bench.lossy else 0.0
+
+    def answered(command, time_of, fewest=1):
+        need(command[0])
+        out = bench.run([*command, bench.gateway]).ok().out
+        times = [float(found) for found in re.findall(time_of, out)]
+        check(len(times) >= fewest and all(least <= found < least + 500 for found in times), f"{command[0]} says {out}")
+        return out
+
+    answered(["ping", "-n", "-c", "10", "-i", "0.05"], r"icmp_seq=\d+ ttl=64 time=([\d.]+) ms", 5)
+    answered(["fping", "-c", "10", "-p", "100", "-t", "1000"], r"64 bytes, ([\d.]+) ms", 5)
+    answered(["mtr", "-n", "-r", "-c", "3"], r"1\.\|-- 10\.0\.2\.2 +[\d.]+% +3 +[\d.]+ +([\d.]+)")
+    out = answered(["tracepath", "-n"], r"10\.0\.2\.2 +([\d.]+)ms reached")
+    check("pmtu 1500 hops 1" in out, f"tracepath says {out}")
+    answered(["traceroute", "-n", "-I", "-q", "1", "-w", "1"], r"10\.0\.2\.2  ([\d.]+) ms")
+
+
 SCENARIOS = [curl_get, written_before_exit, curl_by_gateway_address, curl_upload, curl_parallel, curl_refused, wget_files,
-             busybox_wget, go_client, go_echo, dig_dnsmasq, ten_at_once, ten_runs_at_once]
+             busybox_wget, go_client, go_echo, dig_dnsmasq, the_way_to_the_gateway, ten_at_once, ten_runs_at_once]
 SHORT = [curl_get, curl_upload, curl_refused, wget_files, busybox_wget, go_client, go_echo, dig_dnsmasq,
          ten_at_once]
