@@ -230,6 +230,15 @@ void wait_for_joined(const RunOptions& options, Program& program, HostControl& c
   for (const control::ConnectionId id : joining.connections()) server->end(id, end);
 }
 
+template <typename AnyProgram>
+HostControl::Facts facts_of(const RunOptions& options, const std::optional<control::Claim>& claim,
+                            AnyProgram& program) {
+  return {.name = claim ? claim->name() : "",
+          .program = options.argv.front(),
+          .quiet = options.quiet,
+          .show_mtu = [&program](std::uint32_t mtu) { program.show_mtu(mtu); }};
+}
+
 int run_program(const RunOptions& options, VirtualNetwork& network,
                 const std::optional<control::Claim>& claim) {
   const std::unique_ptr<posix::StackBackend> backend = make_backend(network);
@@ -246,10 +255,7 @@ int run_program(const RunOptions& options, VirtualNetwork& network,
          .hooks = make_hooks(network, *backend, options.network.published, options.quiet),
          .wait = options.wait_for()});
     HostControl control(network, backend.get(), &program, options.network,
-                        {.name = claim ? claim->name() : "",
-                         .program = options.argv.front(),
-                         .quiet = options.quiet,
-                         .show_mtu = [&](std::uint32_t mtu) { program.show_mtu(mtu); }});
+                        facts_of(options, claim, program));
     std::optional<control::Server> server;
     if (claim) server.emplace(network.driver(), claim->listener(), control);
     status = program.run();
@@ -285,10 +291,7 @@ int run_kernel_program(const RunOptions& options, VirtualNetwork& network,
                        const std::optional<control::Claim>& claim) {
   KernelProgram program(network, options.network, options.argv, options.wait_for());
   HostControl control(network, nullptr, nullptr, options.network,
-                      {.name = claim ? claim->name() : "",
-                       .program = options.argv.front(),
-                       .quiet = options.quiet,
-                       .show_mtu = [&](std::uint32_t mtu) { program.show_mtu(mtu); }});
+                      facts_of(options, claim, program));
   std::optional<control::Server> server;
   if (claim) server.emplace(network.driver(), claim->listener(), control);
   const int status = program.run();
