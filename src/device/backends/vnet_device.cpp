@@ -27,6 +27,7 @@ constexpr std::size_t kArena = 4 * kGreatest;
 constexpr std::size_t kPieces = 64;
 // Of a frame that is joined to one piece: copying it costs less than what the kernel does for more.
 constexpr std::size_t kJoined = 2048;
+constexpr std::size_t kSmall = 256;  // bytes of a frame that is no bulk
 // Of so many reads that would probably find nothing one is tried all the same.
 constexpr std::uint32_t kTryAgain = 16;
 constexpr Duration kLookEvery = Duration::millis(250);
@@ -183,8 +184,8 @@ std::span<const RxFrame> VnetDevice::receive(Instant now, std::size_t limit) noe
   while (frames_.size() < limit && at + kGreatest <= arena_.size() && reads++ < limit) {
     // Where few frames come at a time, a request or an answer with its FIN, the read that finds
     // nothing more costs as much as the others. The descriptor is level triggered and tells of what
-    // is left after a wrong guess.
-    const bool follows = !frames_.empty();
+    // is left after a wrong guess. Bulk is worth more in large batches.
+    const bool follows = !frames_.empty() && frames_.back().size() <= kSmall;
     if (follows && !more_.expects() && ++guesses_ % kTryAgain != 0) {
       more_.happened(false);
       break;
