@@ -6,6 +6,7 @@
 #include <csignal>
 #include <cstring>
 #include <set>
+#include <utility>
 
 #include "apps/failure.hpp"
 #include "apps/virtual_network.hpp"
@@ -58,13 +59,19 @@ Program::Program(runtime::Driver& driver, posix::Backend& backend, ProgramConfig
   }
   start.network = std::move(config.network);
   start.network_needed = config.network_needed;
+  start.hooks.watch_calls = [this](int listener, bool watched) { watch_calls(listener, watched); };
   if (auto started = interceptor_.start(std::move(start)); !started) {
     throw Failure(started.error(), kOwnFailure);
   }
   if (!config.quiet) report_no_network(interceptor_.network_refused());
   signals_ = std::make_unique<posix::SignalRelay>();
   auto& poller = driver_.poller();
-  if (auto watch = poller.add(interceptor_.descriptor(), runtime::kIoRead, *this)) watch_ = *watch;
+  if (auto watch = poller.add(interceptor_.sockets_descriptor(), runtime::kIoRead, *this)) {
+    sockets_watch_ = *watch;
+  }
+  if (auto watch = poller.add(interceptor_.program_descriptor(), runtime::kIoRead, *this)) {
+    program_watch_ = *watch;
+  }
   if (auto watch = poller.add(signals_->descriptor(), runtime::kIoRead, *this)) {
     signal_watch_ = *watch;
   }
@@ -73,8 +80,24 @@ Program::Program(runtime::Driver& driver, posix::Backend& backend, ProgramConfig
 
 Program::~Program() {
   driver_.remove_task(*this);
-  driver_.poller().remove(watch_);
-  driver_.poller().remove(signal_watch_);
+  auto& poller = driver_.poller();
+  for (const auto& [listener, watch] : call_watches_) poller.remove(watch);
+  poller.remove(sockets_watch_);
+  poller.remove(program_watch_);
+  poller.remove(signal_watch_);
+}
+
+// A call wakes the loop when that sleeps, and a thread otherwise.
+void Program::watch_calls(int listener, bool watched) {
+  auto& poller = driver_.poller();
+  if (!watched) {
+    const auto found = call_watches_.find(listener);
+    if (found == call_watches_.end()) return;
+    poller.remove(found->second);
+    call_watches_.erase(found);
+  } else if (auto watch = poller.add(listener, runtime::kIoRead | runtime::kIoAlone, *this)) {
+    call_watches_[listener] = *watch;
+  }
 }
 
 posix::OwnNetworkConfig network_to_show(std::uint32_t mtu) {
@@ -125,6 +148,7 @@ void Program::end_orphans() {
     // Give what the program left behind the chance to end by itself, then end it.
     const Instant until = runtime::Clock::now() + kGraceForOrphans;
     (void)driver_.run_until([this] { return interceptor_.all_ended(); }, until);
+    driver_.poller().remove(std::exchange(program_watch_, {}));
     interceptor_.end_all();
   }
 }
@@ -132,7 +156,9 @@ void Program::end_orphans() {
 Instant Program::next_deadline() { return interceptor_.next_deadline(); }
 
 void Program::on_io(int fd, std::uint32_t, Instant) {
-  // The interceptor is processed in every turn of the loop.
+  // Sockets are processed in every turn of the loop.
+  if (fd == interceptor_.program_descriptor()) return interceptor_.look_after_program();
+  if (call_watches_.contains(fd)) return interceptor_.receive_calls(fd);
   if (fd != signals_->descriptor()) return;
   while (const auto signal = signals_->next()) {
     if (interceptor_.program_ended()) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -79,12 +80,13 @@ class Program final : public runtime::Task, public runtime::IoHandler {
   bool interrupted() const noexcept { return interrupted_; }
 
   Instant next_deadline() override;
-  void run(Instant now) override { interceptor_.process(now); }
+  void run(Instant) override {}  // see before_transmit
   void before_transmit(Instant now) override { interceptor_.process(now); }
   void on_io(int fd, std::uint32_t ready, Instant now) override;
 
  private:
   void end_orphans();
+  void watch_calls(int listener, bool watched);
 
   runtime::Driver& driver_;
   std::string name_;
@@ -92,8 +94,10 @@ class Program final : public runtime::Task, public runtime::IoHandler {
   posix::Features features_;
   posix::Interceptor interceptor_;
   std::unique_ptr<posix::SignalRelay> signals_;
-  runtime::WatchId watch_;
+  runtime::WatchId sockets_watch_;
+  runtime::WatchId program_watch_;
   runtime::WatchId signal_watch_;
+  std::map<int, runtime::WatchId> call_watches_;  // by notification descriptor
   bool interrupted_ = false;
 };
 

@@ -26,6 +26,7 @@ std::uint32_t to_epoll(std::uint32_t interest) noexcept {
   if ((interest & kIoRead) != 0) events |= EPOLLIN;
   if ((interest & kIoWrite) != 0) events |= EPOLLOUT;
   if ((interest & kIoPriority) != 0) events |= EPOLLPRI;
+  if ((interest & kIoAlone) != 0) events |= EPOLLEXCLUSIVE;
   return events;
 }
 
@@ -103,13 +104,21 @@ void Poller::set(WatchId watch, std::uint32_t interest) noexcept {
 }
 
 void Poller::remove(WatchId watch) noexcept {
-  Slot* slot = find(watch);
-  if (slot == nullptr) return;
+  if (find(watch) == nullptr) return;
   (void)apply(watch.slot, kIoNone);
-  slot->used = false;
-  slot->handler = nullptr;
-  if (++slot->generation == 0) slot->generation = 1;
-  free_.push_back(watch.slot);
+  free_slot(watch.slot);
+}
+
+void Poller::remove_closing(WatchId watch) noexcept {
+  if (find(watch) != nullptr) free_slot(watch.slot);
+}
+
+void Poller::free_slot(std::uint32_t index) noexcept {
+  Slot& slot = slots_[index];
+  slot.used = false;
+  slot.handler = nullptr;
+  if (++slot.generation == 0) slot.generation = 1;
+  free_.push_back(index);
 }
 
 // A timer that goes off early wakes the loop once; setting it anew for every deadline that moves

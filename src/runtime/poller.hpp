@@ -18,10 +18,13 @@ enum Io : std::uint32_t {
   kIoNone = 0,
   kIoRead = 1,
   kIoWrite = 2,
-  kIoHangUp = 4,      ///< found only: both directions are closed
-  kIoError = 8,       ///< found only: a pending error (also: the error queue has something)
-  kIoPriority = 16,   ///< urgent data
-  kIoErrorsOnly = 32  ///< watched for: nothing but kIoHangUp and kIoError
+  kIoHangUp = 4,       ///< found only: both directions are closed
+  kIoError = 8,        ///< found only: a pending error (also: the error queue has something)
+  kIoPriority = 16,    ///< urgent data
+  kIoErrorsOnly = 32,  ///< watched for: nothing but kIoHangUp and kIoError
+  /// With kIoRead, from add() on and for good: of those that wait for the descriptor through
+  /// watches of this kind the first one that sleeps is woken, and no other (EPOLLEXCLUSIVE).
+  kIoAlone = 64
 };
 
 class IoHandler {
@@ -54,6 +57,9 @@ class Poller {
   /// With kIoNone the watch sleeps: not even errors and hang-ups are told.
   void set(WatchId watch, std::uint32_t interest) noexcept;
   void remove(WatchId watch) noexcept;
+  /// As remove(), for the last reference to an open file, which the caller closes at once: that
+  /// ends the kernel's part.
+  void remove_closing(WatchId watch) noexcept;
 
   /// Waits until something is ready or `deadline` has passed, then calls the handlers. Does not
   /// sleep during the first `spin`, which saves the wake-up of an idle processor. Returns how many
@@ -74,6 +80,7 @@ class Poller {
 
   Slot* find(WatchId watch) noexcept;
   int apply(std::uint32_t index, std::uint32_t interest) noexcept;
+  void free_slot(std::uint32_t index) noexcept;
   void arm(Instant deadline) noexcept;
   int look(std::span<epoll_event> events, Instant deadline, Duration spin) noexcept;
 

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include <array>
+#include <chrono>
 #include <functional>
 #include <thread>
 
@@ -43,6 +44,56 @@ TEST(Poller, WaitsUntilTheDeadlineAndNotLonger) {
   EXPECT_GE(waited, Duration::millis(20));
   EXPECT_LT(waited, Duration::seconds(2));
   EXPECT_EQ(poller.wait(Instant::from_nanos(0)), 0U) << "a deadline in the past does not sleep";
+}
+
+// Two threads wait for one descriptor: the first watch is woken, and the second one only if the
+// first does not sleep.
+TEST(Poller, OfThoseThatAreAloneTheFirstThatSleepsIsWoken) {
+  Poller first;
+  Poller second;
+  Pair pair;
+  Handler by_first;
+  Handler by_second;
+  ASSERT_TRUE(first.add(pair.a.get(), kIoRead | kIoAlone, by_first));
+  ASSERT_TRUE(second.add(pair.a.get(), kIoRead | kIoAlone, by_second));
+  const auto wait_in_second = [&](Duration time) {
+    return std::thread([&second, time] { (void)second.wait(Clock::now() + time); });
+  };
+  std::thread waits = wait_in_second(Duration::millis(300));
+  std::thread wakes([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    pair.wake_a();
+  });
+  EXPECT_EQ(first.wait(Clock::now() + Duration::seconds(10)), 1U);
+  wakes.join();
+  waits.join();
+  EXPECT_EQ(by_first.last, kIoRead);
+  EXPECT_EQ(by_second.calls, 0) << "though it is readable still";
+
+  waits = wait_in_second(Duration::seconds(10));
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  pair.wake_a();
+  waits.join();
+  EXPECT_EQ(by_second.calls, 1);
+}
+
+TEST(Poller, AWatchThatIsRemovedWithItsFileIsGone) {
+  Poller poller;
+  Pair old;
+  Handler silent;
+  const auto watch = poller.add(old.a.get(), kIoRead, silent);
+  ASSERT_TRUE(watch);
+  old.wake_a();
+  poller.remove_closing(*watch);
+  old.a.reset();
+  EXPECT_EQ(poller.wait(Clock::now() + Duration::millis(2)), 0U);
+  Pair next;
+  Handler handler;
+  ASSERT_TRUE(poller.add(next.a.get(), kIoRead, handler));
+  next.wake_a();
+  EXPECT_EQ(poller.wait(Clock::now() + Duration::seconds(10)), 1U);
+  EXPECT_EQ(handler.calls, 1);
+  EXPECT_EQ(silent.calls, 0);
 }
 
 // The timer stays armed for the deadline of a wait that something else ended; that of the next one

@@ -1,9 +1,6 @@
 #include "front/posix/interceptor.hpp"
 
-#include <sys/epoll.h>
 #include <sys/resource.h>
-
-#include <cerrno>
 
 namespace tidewire::posix {
 namespace {
@@ -18,12 +15,6 @@ rlimit raise_descriptor_limit() {
   return before;
 }
 
-void watch(int epoll, int fd) {
-  epoll_event event{};
-  event.events = EPOLLIN;
-  ::epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
-}
-
 }  // namespace
 
 Interceptor::~Interceptor() {
@@ -35,7 +26,6 @@ Result<void, std::string> Interceptor::start(InterceptorConfig config) {
   for (const std::string& line : explain_missing(config.features)) {
     if (!config.features.user_notification || !config.features.process_vm) return fail(line);
   }
-  epoll_.reset(::epoll_create1(EPOLL_CLOEXEC));
   LaunchConfig launch;
   launch.argv = std::move(config.argv);
   launch.features = config.features;
@@ -49,14 +39,7 @@ Result<void, std::string> Interceptor::start(InterceptorConfig config) {
   config.hooks.namespace_tells = network != nullptr && network->interface;
   netd_ = std::make_unique<Netd>(backend_, config.features, launcher_.take_listener(),
                                  launcher_.guard(), std::move(config.hooks));
-  watch(epoll_.get(), netd_->descriptor());
-  watch(epoll_.get(), launcher_.descriptor());
   return {};
-}
-
-void Interceptor::process(Instant now) {
-  netd_->process(now);
-  launcher_.process();
 }
 
 Instant Interceptor::next_deadline() { return netd_->next_deadline(); }

@@ -25,7 +25,8 @@ struct InterceptorConfig {
 };
 
 /// Runs one program (and what it starts) with its Internet sockets on `backend`. Any loop can drive
-/// it: poll descriptor() for readability until next_deadline(), then call process().
+/// it: poll both descriptors for readability until next_deadline(), then call process(), and
+/// look_after_program() if that one's descriptor was readable.
 class Interceptor {
  public:
   explicit Interceptor(Backend& backend) : backend_(backend) {}
@@ -38,8 +39,13 @@ class Interceptor {
   Result<void, std::string> start(InterceptorConfig config);
 
   /// Readable when process() has something to do (an epoll descriptor).
-  int descriptor() const noexcept { return epoll_.get(); }
-  void process(Instant now);
+  int sockets_descriptor() const noexcept { return netd_->descriptor(); }
+  /// Readable when look_after_program() has something to do. end_all() closes it.
+  int program_descriptor() const noexcept { return launcher_.descriptor(); }
+  void process(Instant now) { netd_->process(now); }
+  void look_after_program() { launcher_.process(); }
+  /// See Netd.
+  void receive_calls(int listener) { netd_->receive_calls(listener); }
   Instant next_deadline();
 
   /// The program itself has ended (what it left running may live on).
@@ -67,7 +73,6 @@ class Interceptor {
 
  private:
   Backend& backend_;
-  Fd epoll_;
   Launcher launcher_;
   std::unique_ptr<Netd> netd_;
 };

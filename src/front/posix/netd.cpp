@@ -32,7 +32,7 @@ Netd::Netd(Backend& backend, const Features& features, Fd listener, pid_t guard,
       features_(features),
       hooks_(std::move(hooks)),
       epoll_(::epoll_create1(EPOLL_CLOEXEC)),
-      notifier_(features),
+      notifier_(features, hooks_.watch_calls),
       tasks_(features),
       living_(features.pidfd_getfd),
       scratch_(scratch_bytes) {
@@ -70,7 +70,7 @@ void Netd::process(Instant now) {
 }
 
 Instant Netd::next_deadline() {
-  if (!pump_list_.empty() || !calls_.empty()) return now_;
+  if (!pump_list_.empty() || !calls_.empty() || notifier_.pending()) return now_;
   Instant next = backend_.next_deadline();
   if (!living_.empty()) next = earlier(next, next_sweep_);
   if (!parked_.empty()) next = earlier(next, next_signal_look_);

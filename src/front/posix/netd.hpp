@@ -75,6 +75,8 @@ struct NetdHooks {
   /// The programs' network namespace has the interfaces of the host: what they ask of rtnetlink is
   /// the kernel's to answer.
   bool namespace_tells = false;
+  /// May be empty: then a thread receives all calls.
+  WatchCalls watch_calls;
 };
 
 /// A socket as its program sees it.
@@ -101,6 +103,8 @@ class Netd {
   void let_go(pid_t guard) { living_.remove_root(guard); }
 
   int descriptor() const noexcept { return epoll_.get(); }
+  /// A descriptor that NetdHooks::watch_calls was called with has something; process() follows.
+  void receive_calls(int listener) { notifier_.receive(listener); }
   void process(Instant now);
   Instant next_deadline();
   bool live() const noexcept { return notifier_.live(); }

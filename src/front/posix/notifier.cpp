@@ -4,25 +4,49 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <vector>
+#include <utility>
 
 #include "front/posix/kernel_abi.hpp"
 
 namespace tidewire::posix {
 
+namespace {
+
+std::size_t notification_size() {
+  seccomp_notif_sizes sizes{};
+  abi::seccomp(SECCOMP_GET_NOTIF_SIZES, 0, &sizes);
+  return std::max<std::size_t>(sizes.seccomp_notif, sizeof(seccomp_notif));
+}
+
+void watch(int epoll, int fd, std::uint32_t events) {
+  epoll_event event{};
+  event.events = events;
+  event.data.fd = fd;
+  ::epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
+}
+
+}  // namespace
+
 Notifier::Notifier(Fd listener, const Features& features)
     : listener_(std::move(listener)),
       wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       stop_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      keep_answers_(!features.wait_killable) {
+      epoll_(::epoll_create1(EPOLL_CLOEXEC)),
+      keep_answers_(!features.wait_killable),
+      space_(notification_size()) {
   // Refused by kernels before 6.6; then wake-ups are only slower.
   if (features.sync_wake_up) {
     (void)::ioctl(listener_.get(), abi::notif_set_flags, abi::notif_fd_sync_wake_up);
   }
+  watch(epoll_.get(), stop_.get(), EPOLLIN);
+  // A call wakes the loop if that sleeps, because its watch is older, and otherwise the thread.
+  watch(epoll_.get(), listener_.get(), EPOLLIN | EPOLLEXCLUSIVE);
   // The thread must not take signals that the owner waits for.
   sigset_t all;
   sigset_t before;
@@ -38,38 +62,54 @@ Notifier::~Notifier() {
   thread_.join();
 }
 
-void Notifier::receive_loop() {
-  seccomp_notif_sizes sizes{};
-  abi::seccomp(SECCOMP_GET_NOTIF_SIZES, 0, &sizes);
-  std::vector<char> space(std::max<std::size_t>(sizes.seccomp_notif, sizeof(seccomp_notif)));
-  for (;;) {
-    pollfd watched[2] = {{listener_.get(), POLLIN, 0}, {stop_.get(), POLLIN, 0}};
-    if (::poll(watched, 2, -1) < 0 && errno != EINTR) break;
-    if (watched[1].revents != 0) break;
-    if ((watched[0].revents & (POLLIN | POLLHUP | POLLERR)) == 0) continue;
-    if ((watched[0].revents & POLLIN) == 0) break;
-    std::memset(space.data(), 0, space.size());
-    // ENOENT: the caller was killed or interrupted between poll and here.
-    if (::ioctl(listener_.get(), SECCOMP_IOCTL_NOTIF_RECV, space.data()) != 0) continue;
-    seccomp_notif got;
-    std::memcpy(&got, space.data(), sizeof got);
-    Call call;
-    call.id = got.id;
-    call.tid = static_cast<pid_t>(got.pid);
-    call.number = got.data.nr;
-    for (std::size_t i = 0; i < 6; ++i) call.args[i] = got.data.args[i];
-    bool was_empty = false;
-    {
-      const std::lock_guard guard(lock_);
-      was_empty = queue_.empty();
-      queue_.push_back(call);
-    }
-    const std::uint64_t one = 1;
-    if (was_empty) (void)!::write(wake_.get(), &one, sizeof one);
-  }
-  live_.store(false, std::memory_order_relaxed);
+// With lock_.
+void Notifier::wake_owner() {
+  if (std::exchange(woken_, true)) return;
   const std::uint64_t one = 1;
   (void)!::write(wake_.get(), &one, sizeof one);
+}
+
+Notifier::Received Notifier::receive_one(bool tell) {
+  const std::lock_guard alone(receive_lock_);
+  pollfd look{listener_.get(), POLLIN, 0};
+  if (::poll(&look, 1, 0) <= 0) return Received::nothing;
+  if ((look.revents & POLLIN) == 0) return Received::over;
+  std::ranges::fill(space_, 0);
+  // ENOENT: the caller was killed or interrupted between poll and here.
+  if (::ioctl(listener_.get(), SECCOMP_IOCTL_NOTIF_RECV, space_.data()) != 0) {
+    return Received::call;
+  }
+  seccomp_notif got;
+  std::memcpy(&got, space_.data(), sizeof got);
+  Call call;
+  call.id = got.id;
+  call.tid = static_cast<pid_t>(got.pid);
+  call.number = got.data.nr;
+  for (std::size_t i = 0; i < 6; ++i) call.args[i] = got.data.args[i];
+  const std::lock_guard guard(lock_);
+  if (tell && queue_.empty()) wake_owner();
+  queue_.push_back(call);
+  pending_.fetch_add(1, std::memory_order_release);
+  return Received::call;
+}
+
+void Notifier::receive() {
+  // One: those that came after it, when the loop no longer slept, have woken the thread.
+  if (receive_one(false) == Received::over) live_.store(false, std::memory_order_relaxed);
+}
+
+void Notifier::receive_loop() {
+  for (;;) {
+    epoll_event ready{};
+    const int n = ::epoll_wait(epoll_.get(), &ready, 1, -1);
+    if (n < 0 && errno != EINTR) break;
+    if (n <= 0) continue;
+    if (ready.data.fd == stop_.get()) break;
+    if (receive_one(true) == Received::over) break;
+  }
+  live_.store(false, std::memory_order_relaxed);
+  const std::lock_guard guard(lock_);
+  wake_owner();
 }
 
 bool Notifier::next(Call& call) {
@@ -78,11 +118,12 @@ bool Notifier::next(Call& call) {
       const std::lock_guard guard(lock_);
       if (queue_.empty()) {
         std::uint64_t count = 0;
-        (void)!::read(wake_.get(), &count, sizeof count);
+        if (std::exchange(woken_, false)) (void)!::read(wake_.get(), &count, sizeof count);
         return false;
       }
       call = queue_.front();
       queue_.pop_front();
+      pending_.fetch_sub(1, std::memory_order_relaxed);
     }
     if (!keep_answers_ || !replay(call)) return true;
   }

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <thread>
 #include <unordered_map>
+#include <vector>
 
 #include "front/posix/fd.hpp"
 #include "front/posix/features.hpp"
@@ -25,8 +26,9 @@ struct Call {
   std::array<std::uint64_t, 6> args{};
 };
 
-/// A thread does nothing but receive and queue, so that a call leaves the window in which signals
-/// interrupt it as soon as possible; the owner's loop takes and answers.
+/// Calls are received and queued as soon as they come, so that they leave the window in which
+/// signals interrupt them: by a thread that does nothing else, or by the owner's loop if that
+/// sleeps and watches listener(). The loop takes and answers.
 class Notifier {
  public:
   Notifier(Fd listener, const Features& features);
@@ -34,10 +36,17 @@ class Notifier {
   Notifier(const Notifier&) = delete;
   Notifier& operator=(const Notifier&) = delete;
 
-  /// Readable while calls wait.
+  /// Readable while calls wait that the thread has received.
   int descriptor() const noexcept { return wake_.get(); }
+  /// Readable while calls wait to be received. For a watch that is alone in being woken and was
+  /// made before this notifier (kIoAlone of the poller).
+  int listener() const noexcept { return listener_.get(); }
+  /// Receives a call. For the loop, when listener() has something; next() may have it then.
+  void receive();
   /// Takes one call, oldest first.
   bool next(Call& call);
+  /// True if next() may have one.
+  bool pending() const noexcept { return pending_.load(std::memory_order_acquire) != 0; }
   /// False once no task with the filter is left.
   bool live() const noexcept { return live_.load(std::memory_order_relaxed); }
 
@@ -62,15 +71,23 @@ class Notifier {
   };
   bool send(const Call& call, std::int64_t value, int error, std::uint32_t flags);
   bool replay(const Call& call);
+  enum class Received : std::uint8_t { call, nothing, over };
+  Received receive_one(bool tell);
+  void wake_owner();
   void receive_loop();
 
   Fd listener_;
   Fd wake_;
   Fd stop_;
+  Fd epoll_;  // the thread's: stop_ and, behind the loop's watch, listener_
   bool keep_answers_;
   std::atomic<bool> live_{true};
+  std::atomic<std::uint32_t> pending_{0};  // calls in queue_
+  std::mutex receive_lock_;  // held from a look at listener_ to the call that was seen
+  std::vector<char> space_;  // for one call, with receive_lock_
   std::mutex lock_;
   std::deque<Call> queue_;
+  bool woken_ = false;                    // wake_ is readable
   std::unordered_map<pid_t, Kept> kept_;  // answers that found their caller interrupted
   std::thread thread_;
 };

@@ -5,8 +5,15 @@
 namespace tidewire::posix {
 
 int Notifiers::add(Fd listener) {
+  if (watch_) watch_(listener.get(), true);
   sources_.push_back({++last_, std::make_unique<Notifier>(std::move(listener), features_)});
   return sources_.back().notifier->descriptor();
+}
+
+void Notifiers::receive(int listener) {
+  const auto found =
+      std::ranges::find(sources_, listener, [](const Source& s) { return s.notifier->listener(); });
+  if (found != sources_.end()) found->notifier->receive();
 }
 
 bool Notifiers::next(Call& call) {
@@ -22,6 +29,7 @@ bool Notifiers::next(Call& call) {
     if (live) {
       ++tried;
     } else {
+      if (watch_) watch_(source.notifier->listener(), false);
       sources_.erase(sources_.begin() + static_cast<std::ptrdiff_t>(turn_));
     }
   }
@@ -30,6 +38,10 @@ bool Notifiers::next(Call& call) {
 
 bool Notifiers::live() const noexcept {
   return std::ranges::any_of(sources_, [](const Source& s) { return s.notifier->live(); });
+}
+
+bool Notifiers::pending() const noexcept {
+  return std::ranges::any_of(sources_, [](const Source& s) { return s.notifier->pending(); });
 }
 
 Notifier* Notifiers::of(const Call& call) const noexcept {

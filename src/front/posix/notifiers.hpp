@@ -3,7 +3,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "front/posix/fd.hpp"
@@ -12,21 +14,30 @@
 
 namespace tidewire::posix {
 
+/// Asks the owner's loop to watch a notification descriptor (true) before anything else waits for
+/// it, and not to (false) before it is closed. See Notifier::listener().
+using WatchCalls = std::function<void(int listener, bool watched)>;
+
 /// One notifier for each program that was started under a filter of its own; a call knows which it
 /// came from, and answers find their way back.
 class Notifiers {
  public:
-  explicit Notifiers(const Features& features) : features_(features) {}
+  Notifiers(const Features& features, WatchCalls watch)
+      : features_(features), watch_(std::move(watch)) {}
   Notifiers(const Notifiers&) = delete;
   Notifiers& operator=(const Notifiers&) = delete;
 
   /// Takes the notification descriptor of one more program. What it returns is readable while calls
   /// of that program wait, and closed once the program is over.
   int add(Fd listener);
+  /// As of Notifier, for that notification descriptor.
+  void receive(int listener);
   /// Takes one call; of one program oldest first, of several by turns.
   bool next(Call& call);
   /// False once no task with any of the filters is left.
   bool live() const noexcept;
+  /// True if next() may have one.
+  bool pending() const noexcept;
 
   // As of Notifier.
   bool give_value(const Call& call, std::int64_t value);
@@ -44,6 +55,7 @@ class Notifiers {
   Notifier* of(const Call& call) const noexcept;
 
   Features features_;
+  WatchCalls watch_;  // may be empty
   std::vector<Source> sources_;
   std::uint32_t last_ = 0;
   std::size_t turn_ = 0;
