@@ -1,5 +1,7 @@
 #include "front/gateway/publish.hpp"
 
+#include <netinet/tcp.h>
+
 #include <cerrno>
 #include <cstring>
 
@@ -10,6 +12,8 @@ namespace tidewire::gateway {
 namespace {
 
 constexpr int kAcceptAtOnce = 64;
+// Connections after one that came alone that are not followed by a look for another.
+constexpr std::uint8_t kAloneAgain = 8;
 constexpr int kBacklog = 1024;
 constexpr int kErrorsAtOnce = 16;
 
@@ -71,6 +75,9 @@ Result<void, std::string> PublishedTcp::open(const PublishSpec& spec) {
   auto fd = open_bound(spec_, SOCK_STREAM);
   if (!fd) return fail(std::move(fd.error()));
   listener_ = std::move(*fd);
+  // What it accepts inherits this.
+  const int on = 1;
+  (void)setsockopt(listener_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   auto watch = context_.poller.add(listener_.get(), runtime::kIoRead, *this);
   if (!watch) return fail(why_not(spec_, watch.error()));
   watch_ = *watch;
@@ -80,9 +87,17 @@ Result<void, std::string> PublishedTcp::open(const PublishSpec& spec) {
 void PublishedTcp::on_io(int, std::uint32_t, Instant now) {
   for (int i = 0; i < kAcceptAtOnce; ++i) {
     runtime::Fd fd(accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-    if (!fd) return;
+    if (!fd) {
+      if (i == 1) alone_ = kAloneAgain;
+      return;
+    }
     relays_.accept_inward(std::move(fd), {context_.config.address, 0, 0},
                           target_of(context_, spec_), now);
+    // The poller tells of those that are left.
+    if (alone_ > 0) {
+      --alone_;
+      return;
+    }
   }
 }
 

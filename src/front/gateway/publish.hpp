@@ -46,6 +46,7 @@ class PublishedTcp final : public runtime::IoHandler {
   PublishSpec spec_;
   runtime::Fd listener_;
   runtime::WatchId watch_;
+  std::uint8_t alone_ = 0;  ///< connections to come that are taken to come alone
 };
 
 /// A UDP port of the host: each host peer gets a socket of the gateway towards the target.

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <utility>
 
 #include "front/gateway/address_map.hpp"
 #include "runtime/sockaddr.hpp"
@@ -35,13 +36,14 @@ iovec to_iovec(Bytes bytes) noexcept {
 
 /// As sendmsg(). The plain call costs less where there is one region.
 ssize_t send_bytes(int fd, const ReceivedBytes& bytes) noexcept {
-  constexpr int kFlags = MSG_NOSIGNAL | MSG_DONTWAIT;
-  if (bytes.second.empty()) return send(fd, bytes.first.data(), bytes.first.size(), kFlags);
+  // The end of the stream, which follows at once, leaves with the last bytes.
+  const int flags = MSG_NOSIGNAL | MSG_DONTWAIT | (bytes.end_of_stream ? MSG_MORE : 0);
+  if (bytes.second.empty()) return send(fd, bytes.first.data(), bytes.first.size(), flags);
   std::array<iovec, 2> parts{to_iovec(bytes.first), to_iovec(bytes.second)};
   msghdr message{};
   message.msg_iov = parts.data();
   message.msg_iovlen = parts.size();
-  return sendmsg(fd, &message, kFlags);
+  return sendmsg(fd, &message, flags);
 }
 
 bool would_block(int error) noexcept { return error == EAGAIN || error == EWOULDBLOCK; }
@@ -56,6 +58,8 @@ TcpRelay::~TcpRelay() { over(); }
 
 void TcpRelay::start_outward(const Event& flow, const Endpoint& target, Instant now) {
   flow_ = flow.flow;
+  outward_ = true;
+  take_after_others();
   const int family = target.address.is_v4() ? AF_INET : AF_INET6;
   host_.reset(socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!host_) return reject(errno, now);
@@ -73,7 +77,7 @@ void TcpRelay::start_inward(runtime::Fd host, const Endpoint& source, const Endp
                             Instant now) {
   host_ = std::move(host);
   state_ = State::connecting_stack;
-  set_option(host_.get(), IPPROTO_TCP, TCP_NODELAY, 1);
+  take_after_others();
   touch(now);
   const auto socket = context_.stack.open(SocketKind::tcp, Family::v4);
   if (!socket) return abort(now);
@@ -199,10 +203,11 @@ TcpRelay::Step TcpRelay::pump_to_stack(Instant now) {
       if (errno == EINTR) continue;
       if (!would_block(errno)) return Step::broken;
       host_readable_ = false;
-      if (in_part && host_alone_ < kAlone) ++host_alone_;
+      if (in_part) note_alone(true);
       break;
     }
     if (n == 0) {
+      if (in_part) note_alone(false);
       host_finished_ = true;
       (void)context_.stack.shutdown(socket_, ShutdownHow::write, now);
       return Step::go_on;
@@ -211,13 +216,34 @@ TcpRelay::Step TcpRelay::pump_to_stack(Instant now) {
     const auto sent = context_.stack.sent(socket_, static_cast<std::size_t>(n), {}, now);
     if (!sent) return Step::broken;
     step = Step::go_on;
-    if (in_part) host_alone_ = 0;
+    if (in_part) note_alone(false);
     // What fills the room in part is all there was, but for an end that comes with it: a short
     // answer and its FIN leave together. The poller tells of whatever comes later.
     in_part = static_cast<std::size_t>(n) < room.size();
-    host_readable_ = !in_part || host_alone_ < kAlone;
+    const bool look = host_alone_ < kAlone && !std::exchange(first_alone_, false);
+    host_readable_ = !in_part || look;
   }
   return step;
+}
+
+std::uint8_t& TcpRelay::relays_alone() noexcept {
+  return outward_ ? relays_.outward_alone_ : relays_.inward_alone_;
+}
+
+// A relay begins with what those before it have learned.
+void TcpRelay::take_after_others() noexcept {
+  std::uint8_t& alone = relays_alone();
+  first_alone_ = alone > 0;
+  if (alone > 0) --alone;
+}
+
+void TcpRelay::note_alone(bool alone) noexcept {
+  if (!alone) {
+    host_alone_ = 0;
+  } else if (host_alone_ < kAlone) {
+    ++host_alone_;
+  }
+  relays_alone() = alone ? kAlone : std::uint8_t{0};
 }
 
 void TcpRelay::watch() {
@@ -266,7 +292,7 @@ void TcpRelay::over() noexcept {
   if (state_ == State::over) return;
   state_ = State::over;
   idle_.unlink();
-  context_.poller.remove(watch_);
+  context_.poller.remove_closing(watch_);
   host_.reset();
   relays_.over_.splice(relays_.over_.end(), relays_.relays_, self_);
 }

@@ -46,6 +46,9 @@ class TcpRelay final : public runtime::IoHandler, public SocketUser {
   void pump(Instant now);
   Step pump_to_host(Instant now);
   Step pump_to_stack(Instant now);
+  std::uint8_t& relays_alone() noexcept;
+  void take_after_others() noexcept;
+  void note_alone(bool alone) noexcept;
   void watch();
   void use_socket(SocketId socket);
   void reset_host() noexcept;
@@ -62,6 +65,8 @@ class TcpRelay final : public runtime::IoHandler, public SocketUser {
   FlowId flow_;
   bool host_readable_ = false;   ///< it is not known that there is nothing to read
   std::uint8_t host_alone_ = 0;  ///< reads in a row after which there was nothing more
+  bool outward_ = false;         ///< opened by the virtual network
+  bool first_alone_ = false;     ///< after the first read there is probably nothing more
   bool host_full_ = false;       ///< the host's socket takes no more at present
   bool stack_full_ = false;      ///< the send ring has no room
   bool host_finished_ = false;   ///< FIN from the host, passed on
@@ -98,6 +103,9 @@ class TcpRelays {
   std::list<TcpRelay> over_;
   IdleList<TcpRelay> established_;
   IdleList<TcpRelay> transitory_;
+  // Relays to come after whose first read there is probably nothing more, by direction.
+  std::uint8_t inward_alone_ = 0;
+  std::uint8_t outward_alone_ = 0;
 };
 
 }  // namespace tidewire::gateway
