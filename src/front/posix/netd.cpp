@@ -88,7 +88,11 @@ void Netd::take_peer_events() {
     const std::uint32_t what = events[i].events;
     if ((what & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) s->peer_readable = true;
     if ((what & (EPOLLRDHUP | EPOLLHUP)) != 0) s->peer_ended = true;
-    if ((what & EPOLLPRI) != 0) s->peer_urgent = true;
+    if ((what & EPOLLPRI) != 0) s->peer_urgent = s->knows_urgent = true;
+    // Something lies there, and no mark: one that is made now is behind it. Without an end only,
+    // which is readable, too.
+    s->plain_head = (what & (EPOLLIN | EPOLLRDHUP | EPOLLPRI)) == EPOLLIN;
+    if ((what & (EPOLLRDHUP | EPOLLPRI)) == EPOLLRDHUP) s->urgent_over = true;
     if ((what & EPOLLOUT) != 0) s->peer_writable = true;
     if ((what & EPOLLHUP) != 0) s->peer_hung_up = true;
     queue(*s);

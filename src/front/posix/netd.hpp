@@ -238,10 +238,10 @@ class Netd {
   // Helpers of the calls.
   Result<std::vector<std::byte>, int> read_address(const Call& call, std::uint64_t at,
                                                    std::uint64_t size);
-  bool write_address(const Call& call, const Endpoint& e, int domain, std::uint64_t at,
-                     std::uint64_t size_at);
-  bool write_raw_address(const Call& call, const RawAddress& raw, std::uint64_t at,
-                         std::uint64_t size_at);
+  int write_address(const Call& call, const Endpoint& e, int domain, std::uint64_t at,
+                    std::uint64_t size_at);
+  int write_raw_address(const Call& call, const RawAddress& raw, std::uint64_t at,
+                        std::uint64_t size_at);
   int bind_retrying(Socket& s, const Endpoint& local);
   Outcome send_datagram(const Call& call, Target& t, const Message& m);
   Outcome receive_datagram(const Call& call, Target& t, Message& m);

@@ -1,5 +1,4 @@
 // accept, accept4.
-#include <fcntl.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -20,7 +19,7 @@ Outcome Netd::on_accept(const Call& call) {
   if (s.phase != Phase::listening || s.shut_read) return Outcome::error(EINVAL);
   for (;;) {
     std::uint32_t serial = 0;
-    Fd app = twins_.accept(t.app, serial);
+    Fd app = twins_.accept(t.app, serial, flags & SOCK_NONBLOCK);
     if (!app) {
       if (resuming_ == nullptr && is_nonblocking(t.app)) return Outcome::error(EAGAIN);
       return park(call, s, std::move(t.copy), SO_RCVTIMEO, EAGAIN);
@@ -38,13 +37,14 @@ Outcome Netd::on_accept(const Call& call) {
 Outcome Netd::hand_out(const Call& call, Socket& s, Socket& listener, Fd& app, int flags) {
   if (call.args[1] != 0) {
     const auto remote = backend_.remote(s.ref);
-    if (!write_address(call, remote ? *remote : Endpoint{}, s.domain, call.args[1], call.args[2])) {
+    const int error =
+        write_address(call, remote ? *remote : Endpoint{}, s.domain, call.args[1], call.args[2]);
+    if (error != 0) {
       backend_.abort(s.ref, now_);
       forget(s);
-      return Outcome::error(EFAULT);
+      return Outcome::error(error);
     }
   }
-  if ((flags & SOCK_NONBLOCK) != 0) ::fcntl(app.get(), F_SETFL, O_NONBLOCK);
   for (const int name : {SO_SNDBUF, SO_RCVLOWAT, SO_OOBINLINE}) {
     const int value = s.option(SOL_SOCKET, name);
     if (value != 0) ::setsockopt(app.get(), SOL_SOCKET, name, &value, sizeof value);

@@ -127,21 +127,22 @@ Result<std::vector<std::byte>, int> Netd::read_address(const Call& call, std::ui
   return raw;
 }
 
-// As move_addr_to_user: truncates, and reports the true length. False: EFAULT or a bad length.
-bool Netd::write_address(const Call& call, const Endpoint& e, int domain, std::uint64_t at,
-                         std::uint64_t size_at) {
+// As move_addr_to_user: truncates, and reports the true length. Returns an errno value or 0.
+int Netd::write_address(const Call& call, const Endpoint& e, int domain, std::uint64_t at,
+                        std::uint64_t size_at) {
   return write_raw_address(call, to_raw(e, domain), at, size_at);
 }
 
-bool Netd::write_raw_address(const Call& call, const RawAddress& raw, std::uint64_t at,
-                             std::uint64_t size_at) {
+int Netd::write_raw_address(const Call& call, const RawAddress& raw, std::uint64_t at,
+                            std::uint64_t size_at) {
   std::int32_t room = 0;
-  if (!tasks_.read(call.tid, size_at, std::as_writable_bytes(std::span(&room, 1)))) return false;
-  if (room < 0) return false;
+  if (!tasks_.read(call.tid, size_at, std::as_writable_bytes(std::span(&room, 1)))) return EFAULT;
+  if (room < 0) return EINVAL;
   const auto size = static_cast<std::int32_t>(raw.size);
   const std::size_t n = static_cast<std::size_t>(std::min(room, size));
-  return tasks_.write(call.tid, at, raw.bytes().first(n)) &&
-         tasks_.write(call.tid, size_at, std::as_bytes(std::span(&size, 1)));
+  const bool written =
+      tasks_.write(call.tid, at, raw.bytes().first(n), size_at, std::as_bytes(std::span(&size, 1)));
+  return written ? 0 : EFAULT;
 }
 
 // A close may be queued behind this call: before a port counts as taken, look again.
@@ -270,13 +271,7 @@ Outcome Netd::on_names(const Call& call) {
     if (!remote) return Outcome::error(remote.error());
     e = *remote;
   }
-  std::int32_t room = 0;
-  if (tasks_.read(call.tid, call.args[2], std::as_writable_bytes(std::span(&room, 1))) &&
-      room < 0) {
-    return Outcome::error(EINVAL);
-  }
-  return write_address(call, e, s.domain, call.args[1], call.args[2]) ? Outcome::ok()
-                                                                      : Outcome::error(EFAULT);
+  return Outcome::from(write_address(call, e, s.domain, call.args[1], call.args[2]));
 }
 
 Outcome Netd::on_shutdown(const Call& call) {

@@ -138,8 +138,8 @@ Outcome Netd::on_recvfrom(const Call& call) {
   if (outcome.kind != Outcome::Kind::value || call.args[4] == 0) return outcome;
   if (call.args[5] == 0) return Outcome::error(EFAULT);
   const RawAddress name = m.from ? to_raw(*m.from, domain) : m.name.value_or(RawAddress{});
-  const bool written = write_raw_address(call, name, call.args[4], call.args[5]);
-  return written ? outcome : Outcome::error(EFAULT);
+  const int error = write_raw_address(call, name, call.args[4], call.args[5]);
+  return error == 0 ? outcome : Outcome::error(error);
 }
 
 Outcome Netd::on_sendmsg(const Call& call) {

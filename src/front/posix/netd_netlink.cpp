@@ -59,9 +59,7 @@ int Netd::bind_netlink(Socket& s, std::uint32_t wanted, pid_t tid) {
 Outcome Netd::name_netlink(const Call& call, Socket& s) {
   if (call.number == SYS_getsockname || call.number == SYS_getpeername) {
     const std::uint32_t port = call.number == SYS_getsockname ? s.netlink_port : 0;
-    return write_raw_address(call, name_of_port(port), call.args[1], call.args[2])
-               ? Outcome::ok()
-               : Outcome::error(EFAULT);
+    return Outcome::from(write_raw_address(call, name_of_port(port), call.args[1], call.args[2]));
   }
   const auto raw = read_address(call, call.args[1], call.args[2]);
   if (!raw) return Outcome::error(raw.error());

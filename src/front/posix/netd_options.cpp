@@ -192,8 +192,8 @@ Outcome Netd::on_getsockopt(const Call& call) {
   }
   bytes = bytes.first(std::min(bytes.size(), static_cast<std::size_t>(room)));
   const auto size = static_cast<std::int32_t>(bytes.size());
-  const bool written = tasks_.write(call.tid, call.args[3], bytes) &&
-                       tasks_.write(call.tid, call.args[4], std::as_bytes(std::span(&size, 1)));
+  const bool written =
+      tasks_.write(call.tid, call.args[3], bytes, call.args[4], std::as_bytes(std::span(&size, 1)));
   return written ? Outcome::ok() : Outcome::error(EFAULT);
 }
 

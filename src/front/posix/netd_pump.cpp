@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <utility>
 
 #include "front/posix/netd.hpp"
 
@@ -24,6 +25,12 @@ int to_iovec(const Spans& spans, std::array<iovec, max_spans>& out) {
     out[n++] = {const_cast<std::byte*>(span.data()), span.size()};
   }
   return static_cast<int>(n);
+}
+
+bool fills(std::span<const MutBytes> room, ssize_t n) {
+  std::size_t size = 0;
+  for (const MutBytes& part : room) size += part.size();
+  return static_cast<std::size_t>(n) >= size;
 }
 
 void drop_tail(Socket& s) {
@@ -167,9 +174,13 @@ bool Netd::pump_up(Socket& s) {
     }
     if (room.empty()) return true;
     if (s.peer_urgent && s.tail) drop_tail(s);
-    const bool urgent = features_.unix_oob && at_urgent_mark(s.peer.get());
+    const bool plain = (std::exchange(s.plain_head, false) && tasks_.can_copy()) || s.urgent_over;
+    const bool urgent = features_.unix_oob && !plain && at_urgent_mark(s.peer.get());
     const ssize_t n = take_bytes(s, room, urgent);
     if (n > 0) {
+      // The queue is empty: what comes from now on, the end as well, is another edge.
+      const bool all = !fills(room, n) && !s.knows_urgent && !s.peer_ended && tasks_.can_copy();
+      if (all) s.peer_readable = false;
       backend_.sent(s.ref, static_cast<std::size_t>(n), urgent, now_);
       if (!s.waiters.empty()) wake(s);
       continue;
@@ -313,13 +324,15 @@ void Netd::connect_finished(Socket& s) {
   s.held.reset();
   s.phase = Phase::connected;
   s.peer_readable = true;
+  s.plain_head = false;  // that was the filler
   queue(s);
 }
 
 // Passes connections of the backend on to the listening twin.
 void Netd::offer_connections(Socket& listener) {
   if (listener.shut_read) return;
-  if (living_.dead().contains(listener.serial)) {
+  // With a copy of our own the twin outlives its program; without, nobody can be connected to it.
+  if (!tasks_.can_copy() && living_.dead().contains(listener.serial)) {
     app_closed(listener);
     return;
   }
@@ -338,11 +351,14 @@ void Netd::offer_connections(Socket& listener) {
     if (!ours) {
       backend_.abort(*ref, now_);
       forget(s);
-      continue;
+      if (!living_.dead().contains(listener.serial)) continue;
+      app_closed(listener);
+      return;
     }
     s.parent = listener.serial;
     listener.offered.push_back(s.serial);
     watch_peer(s, std::move(ours));
+    s.peer_readable = false;  // nobody has it yet who could write
     if (hooks_.on_open) hooks_.on_open(*ref, s.program);
     queue(s);
     offered = true;

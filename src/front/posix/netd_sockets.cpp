@@ -78,7 +78,8 @@ void Netd::watch_peer(Socket& s, Fd peer) {
   }
   s.peer = std::move(peer);
   s.peer_readable = s.peer_writable = true;
-  s.peer_hung_up = s.peer_urgent = s.peer_ended = false;
+  s.peer_hung_up = s.peer_ended = false;
+  s.peer_urgent = s.knows_urgent = s.plain_head = s.urgent_over = false;
   epoll_event event{};
   event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
   event.data.u64 = s.serial;

@@ -65,8 +65,11 @@ struct Socket {
   bool peer_hung_up = false;
   bool peer_ended = false;  ///< nothing more will come from the program
   bool peer_urgent = false;
-  bool tail = false;    ///< the first byte in our queue was passed on already
-  bool queued = false;  ///< in the pump's list
+  bool knows_urgent = false;  ///< peer_urgent was set once: reads stop where a mark is
+  bool plain_head = false;    ///< what is read next does not begin at an urgent mark
+  bool urgent_over = false;   ///< no urgent mark is left, and none will come
+  bool tail = false;          ///< the first byte in our queue was passed on already
+  bool queued = false;        ///< in the pump's list
 
   std::optional<Filler> filler;
   int error = 0;  ///< what SO_ERROR or the next connect() reports

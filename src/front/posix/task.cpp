@@ -7,6 +7,7 @@
 #include <sys/uio.h>
 #include <sys/xattr.h>
 
+#include <array>
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
@@ -60,23 +61,38 @@ bool Tasks::write(pid_t tid, std::uint64_t address, Bytes data) const {
   return ::process_vm_writev(tid, &local, 1, &remote, 1, 0) == static_cast<ssize_t>(data.size());
 }
 
-int Tasks::pidfd(pid_t tid, bool refresh) {
+bool Tasks::write(pid_t tid, std::uint64_t first, Bytes first_data, std::uint64_t second,
+                  Bytes second_data) const {
+  if (first_data.empty()) return write(tid, second, second_data);
+  const std::array local{iovec{const_cast<std::byte*>(first_data.data()), first_data.size()},
+                         iovec{const_cast<std::byte*>(second_data.data()), second_data.size()}};
+  const std::array remote{iovec{reinterpret_cast<void*>(first), first_data.size()},
+                          iovec{reinterpret_cast<void*>(second), second_data.size()}};
+  return ::process_vm_writev(tid, local.data(), 2, remote.data(), 2, 0) ==
+         static_cast<ssize_t>(first_data.size() + second_data.size());
+}
+
+Tasks::Entry* Tasks::entry(pid_t tid, bool refresh) {
   if (const auto known = pidfds_.find(tid); known != pidfds_.end()) {
-    if (!refresh) return known->second.fd.get();
+    if (!refresh) return &known->second;
     ages_.erase(known->second.age);
     pidfds_.erase(known);
   }
   Fd opened(abi::pidfd_open(tid, features_.pidfd_thread ? abi::pidfd_thread : 0));
   if (!opened) opened.reset(abi::pidfd_open(process_of(tid), 0));
-  if (!opened) return -1;
+  if (!opened) return nullptr;
   if (pidfds_.size() >= max_pidfds) {
     pidfds_.erase(ages_.front());
     ages_.pop_front();
   }
   ages_.push_back(tid);
-  const int number = opened.get();
-  pidfds_.emplace(tid, Entry{std::move(opened), std::prev(ages_.end())});
-  return number;
+  Entry made{std::move(opened), Fd{}, std::prev(ages_.end())};
+  return &pidfds_.emplace(tid, std::move(made)).first->second;
+}
+
+int Tasks::pidfd(pid_t tid, bool refresh) {
+  const Entry* known = entry(tid, refresh);
+  return known == nullptr ? -1 : known->fd.get();
 }
 
 Fd Tasks::take(pid_t tid, int fd) {
@@ -155,12 +171,21 @@ bool Tasks::is_privileged_file(pid_t tid) const {
          ::getxattr(path, "security.capability", nullptr, 0) > 0;
 }
 
-std::string Tasks::program_of(pid_t tid) const {
-  char path[64];
-  std::snprintf(path, sizeof path, "/proc/%d/comm", process_of(tid));
-  std::string name = read_small_file(path);
-  while (!name.empty() && name.back() == '\n') name.pop_back();
-  return name;
+// The file stays open: it tells the name of its process as it is then, and of no other.
+std::string Tasks::program_of(pid_t tid) {
+  for (const bool refresh : {false, true}) {
+    Entry* known = entry(tid, refresh);
+    if (known == nullptr) continue;
+    if (!known->name) {
+      char path[64];
+      std::snprintf(path, sizeof path, "/proc/%d/comm", process_of(tid));
+      known->name.reset(::open(path, O_RDONLY | O_CLOEXEC));
+    }
+    std::array<char, 64> text;
+    const ssize_t n = ::pread(known->name.get(), text.data(), text.size(), 0);
+    if (n > 0) return {text.data(), static_cast<std::size_t>(n) - (text[n - 1] == '\n' ? 1 : 0)};
+  }
+  return {};
 }
 
 }  // namespace tidewire::posix

@@ -30,6 +30,9 @@ class Tasks {
   // Memory. False: EFAULT.
   bool read(pid_t tid, std::uint64_t address, MutBytes out) const;
   bool write(pid_t tid, std::uint64_t address, Bytes data) const;
+  /// Two places at once.
+  bool write(pid_t tid, std::uint64_t first, Bytes first_data, std::uint64_t second,
+             Bytes second_data) const;
 
   /// Which socket descriptor `fd` of the thread is; none if it is no socket.
   std::optional<AppFd> identify(pid_t tid, int fd);
@@ -49,15 +52,18 @@ class Tasks {
   /// True if the file that the thread executes would give it privileges.
   bool is_privileged_file(pid_t tid) const;
   /// Short name of the program, "" if it is gone.
-  std::string program_of(pid_t tid) const;
+  std::string program_of(pid_t tid);
 
  private:
-  int pidfd(pid_t tid, bool refresh);
-  Features features_;
   struct Entry {
     Fd fd;
+    Fd name;  ///< /proc/PID/comm of its process, once that was asked for
     std::list<pid_t>::iterator age;
   };
+  Entry* entry(pid_t tid, bool refresh);
+  int pidfd(pid_t tid, bool refresh);
+
+  Features features_;
   std::unordered_map<pid_t, Entry> pidfds_;
   std::list<pid_t> ages_;  // least recently opened first
 };

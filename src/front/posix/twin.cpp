@@ -29,11 +29,17 @@ UnixName name_of(int fd) {
   return name;
 }
 
+// Twins are made by one process, which does not fork once there are any.
+pid_t own_pid() {
+  static const pid_t pid = ::getpid();
+  return pid;
+}
+
 UnixName serial_name(std::uint32_t serial) {
   UnixName name;
   name.address.sun_family = AF_UNIX;
   const int n = std::snprintf(name.address.sun_path + 1, sizeof name.address.sun_path - 1,
-                              "tidewire-%d-%u", ::getpid(), serial);
+                              "tidewire-%d-%u", own_pid(), serial);
   name.size =
       static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + static_cast<std::size_t>(n));
   return name;
@@ -42,7 +48,7 @@ UnixName serial_name(std::uint32_t serial) {
 bool from_this_process(int fd) {
   ucred who{};
   socklen_t size = sizeof who;
-  return ::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) == 0 && who.pid == ::getpid();
+  return ::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) == 0 && who.pid == own_pid();
 }
 
 // Anyone may connect to an abstract name: only our own connections count.
@@ -95,8 +101,8 @@ Fd Twins::offer(const UnixName& listener, std::uint32_t serial) const {
   return ours;
 }
 
-Fd Twins::accept(int app_listener, std::uint32_t& serial) const {
-  Fd got = accept_own(app_listener, 0);
+Fd Twins::accept(int app_listener, std::uint32_t& serial, int flags) const {
+  Fd got = accept_own(app_listener, flags);
   if (!got) return got;
   UnixName name;
   ::getpeername(got.get(), reinterpret_cast<sockaddr*>(&name.address), &name.size);

@@ -40,8 +40,8 @@ class Twins {
   std::optional<UnixName> listen(int app) const;
   /// Offers one connection to a listening twin; our end carries the name `serial`.
   Fd offer(const UnixName& listener, std::uint32_t serial) const;
-  /// Takes the next offered connection; never blocks. `serial` names it.
-  Fd accept(int app_listener, std::uint32_t& serial) const;
+  /// Takes the next offered connection; never blocks. `serial` names it, `flags` are accept4's.
+  Fd accept(int app_listener, std::uint32_t& serial, int flags = 0) const;
 
  private:
   Fd listener_;
