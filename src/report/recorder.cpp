@@ -1,6 +1,7 @@
 #include "report/recorder.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <string_view>
 
 #include "wire/ipv4.hpp"
@@ -34,6 +35,11 @@ std::size_t hash_of(const Endpoint& endpoint) noexcept {
 }
 
 }  // namespace
+
+std::size_t Recorder::KeyHash::operator()(const Key& key) const noexcept {
+  return hash_of(key.host) ^ std::rotl(hash_of(key.remote), 32) ^
+         static_cast<std::size_t>(key.protocol);
+}
 
 Recorder::~Recorder() {
   for (const auto& source : sources_) source->stack->set_trace(nullptr);
@@ -118,8 +124,8 @@ Recorder::Names* Recorder::names_of(Source& source, const TraceRecord& record) {
   if (source.side == Side::gateway) {
     names.swapped = true;
     names.flow = flow_for({Protocol::tcp, names.remote, names.local}, record.at, false);
-  } else if (const auto it = open_.find({Protocol::tcp, names.remote, names.local});
-             it != open_.end()) {
+  } else if (const auto it = last_.find({Protocol::tcp, names.remote, names.local});
+             it != last_.end()) {
     names.swapped = true;
     names.flow = it->second;
     names.flow->inside = true;
@@ -134,8 +140,8 @@ Recorder::Names* Recorder::names_of(Source& source, const TraceRecord& record) {
 }
 
 FlowRecord* Recorder::flow_for(const Key& key, Instant now, bool fresh) {
-  const auto it = open_.find(key);
-  if (it != open_.end()) {
+  const auto it = last_.find(key);
+  if (it != last_.end()) {
     if (!fresh || !it->second->ended) return it->second;
   }
   if (flows_.size() >= flows_max_) {
@@ -148,7 +154,7 @@ FlowRecord* Recorder::flow_for(const Key& key, Instant now, bool fresh) {
   flow.host = key.host;
   flow.remote = key.remote;
   flow.opened = flow.last = now;
-  open_[key] = &flow;
+  last_[key] = &flow;
   return &flow;
 }
 

@@ -4,7 +4,6 @@
 #include <array>
 #include <deque>
 #include <functional>
-#include <map>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -90,7 +89,10 @@ class Recorder final : public runtime::Task {
   struct Key {
     Protocol protocol;
     Endpoint host, remote;
-    friend auto operator<=>(const Key&, const Key&) = default;
+    friend bool operator==(const Key&, const Key&) = default;
+  };
+  struct KeyHash {
+    std::size_t operator()(const Key& key) const noexcept;
   };
 
   void drain(Source& source);
@@ -106,7 +108,7 @@ class Recorder final : public runtime::Task {
   std::size_t flows_max_;
   std::vector<std::unique_ptr<Source>> sources_;
   std::deque<FlowRecord> flows_;
-  std::map<Key, FlowRecord*> open_;
+  std::unordered_map<Key, FlowRecord*, KeyHash> last_;  ///< the last flow between two ends
   std::unordered_map<SocketId, std::string, SocketHash> programs_;
   Listener listener_;
   std::uint64_t overflow_ = 0;
