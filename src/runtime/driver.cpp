@@ -1,9 +1,7 @@
 #include "runtime/driver.hpp"
 
 #include <algorithm>
-#include <utility>
 
-#include "base/habit.hpp"
 #include "runtime/clock.hpp"
 
 namespace tidewire::runtime {
@@ -45,8 +43,6 @@ class alignas(64) Driver::Port final : public IoHandler {
   Poller& poller_;
   WatchId watch_;
   bool readable_ = true;  ///< nobody knows at first
-  bool guessed_ = false;  ///< that it is readable
-  Habit at_once_{false};  ///< whether frames are there when a turn has ended
   bool blocked_ = false;
   bool up_ = true;
 };
@@ -128,7 +124,6 @@ bool Driver::receive(Port& port, Instant now) {
     // What the owner takes out of the last batch frees memory that the core's cache still has.
     if (frames_in > 0) dispatch(host, now);
     const auto frames = port.device_.receive(now, options_.receive_batch);
-    if (std::exchange(port.guessed_, false)) port.at_once_.happened(!frames.empty());
     if (!frames.empty()) host.stack.on_frames(port.interface_, frames, now);
     if (frames.size() < options_.receive_batch && !port.device_.receive_again()) {
       // A descriptor is level triggered: epoll tells again if something is left.
@@ -181,25 +176,9 @@ Instant Driver::next_deadline() {
   return deadline;
 }
 
-// A kernel that runs on this core has answered before the write returns: no need to ask whether.
-bool Driver::expects_frames() noexcept {
-  bool any = false;
-  for (const auto& port : ports_) {
-    if (!port->watch_ || !port->up_ || !port->at_once_.expects()) continue;
-    port->readable_ = port->guessed_ = any = true;
-  }
-  return any;
-}
-
 void Driver::wait(Instant until) {
-  // Other descriptors wait for one turn at most.
-  guessed_ = !guessed_ && !more_ && expects_frames();
-  if (guessed_) return;
   Instant deadline = more_ ? Instant::from_nanos(0) : earlier(until, next_deadline());
   (void)poller_.wait(deadline, options_.spin);
-  for (const auto& port : ports_) {
-    if (port->watch_) port->at_once_.happened(port->readable_ && !poller_.slept());
-  }
 }
 
 std::vector<Driver::PortState> Driver::ports() const {

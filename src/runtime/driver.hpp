@@ -102,7 +102,6 @@ class Driver {
 
   Instant turn();
   void wait(Instant until);
-  bool expects_frames() noexcept;
   bool receive(Port& port, Instant now);
   void check_ports(Instant now);
   void dispatch(Host& host, Instant now);
@@ -120,8 +119,7 @@ class Driver {
   std::vector<std::unique_ptr<Host>> hosts_;
   std::vector<std::unique_ptr<Port>> ports_;
   std::vector<Task*> tasks_;
-  bool more_ = false;     ///< work was left over by a limit: do not sleep
-  bool guessed_ = false;  ///< the last wait was left away
+  bool more_ = false;  ///< work was left over by a limit: do not sleep
 };
 
 }  // namespace tidewire::runtime

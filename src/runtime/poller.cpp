@@ -14,7 +14,6 @@ namespace tidewire::runtime {
 
 namespace {
 
-constexpr Duration kAtOnce = Duration::micros(3);  // a call that finds something takes less
 constexpr std::uint64_t kTimerKey = ~std::uint64_t{0};
 
 [[noreturn]] void fail_with(const char* what) {
@@ -139,7 +138,6 @@ int Poller::look(std::span<epoll_event> events, Instant deadline, Duration spin)
     return epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), timeout);
   };
   Instant now = Clock::now();
-  asked_ = now;
   if (now >= deadline) return poll(0);
   for (const Instant until = earlier(now + spin, deadline); now < until; now = Clock::now()) {
     if (const int n = poll(0); n != 0) return n;
@@ -154,10 +152,8 @@ std::size_t Poller::wait(Instant deadline, Duration spin) {
   bool early = true;
   while (early) {
     const int n = look(events, deadline, spin);
-    slept_ = n == 0;
     if (n <= 0) return 0;
     const Instant now = Clock::now();
-    slept_ = now - asked_ > kAtOnce;
     early = now < deadline;
     for (const epoll_event& event : std::span{events}.first(static_cast<std::size_t>(n))) {
       if (event.data.u64 == kTimerKey) {

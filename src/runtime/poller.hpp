@@ -65,8 +65,6 @@ class Poller {
   /// sleep during the first `spin`, which saves the wake-up of an idle processor. Returns how many
   /// handlers were called.
   std::size_t wait(Instant deadline, Duration spin = {});
-  /// Whether the last wait took long enough to have slept: what it found was not there at once.
-  bool slept() const noexcept { return slept_; }
 
  private:
   struct Slot {
@@ -86,8 +84,6 @@ class Poller {
 
   Fd epoll_;
   Fd timer_;
-  Instant asked_;
-  bool slept_ = false;
   Instant armed_ = Instant::never();  // when the timer goes off: not later than asked for
   std::vector<Slot> slots_;
   std::vector<std::uint32_t> free_;

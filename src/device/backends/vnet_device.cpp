@@ -27,9 +27,9 @@ constexpr std::size_t kArena = 4 * kGreatest;
 constexpr std::size_t kPieces = 64;
 // Of a frame that is joined to one piece: copying it costs less than what the kernel does for more.
 constexpr std::size_t kJoined = 2048;
-constexpr std::size_t kSmall = 256;  // bytes of a frame that is no bulk
-// Of so many reads that would probably find nothing one is tried all the same.
-constexpr std::uint32_t kTryAgain = 16;
+// Receives in a row that found one frame before a second read is left away, and how often it is
+// tried all the same.
+constexpr std::uint32_t kAlone = 8, kTryAgain = 16;
 constexpr Duration kLookEvery = Duration::millis(250);
 constexpr Duration kRetry = Duration::millis(1);  // of frames that found no room after their push
 constexpr std::uint8_t kTcp = 6;
@@ -181,17 +181,11 @@ std::span<const RxFrame> VnetDevice::receive(Instant now, std::size_t limit) noe
   frames_.clear();
   std::size_t at = 0;
   std::size_t reads = 0;
+  // Where one frame comes at a time, a request or an ACK, the read that would find nothing more
+  // costs as much as the first: the descriptor is level triggered and tells of what is left.
+  if (alone_ >= kAlone && alone_ % kTryAgain != 0) limit = std::min<std::size_t>(limit, 1);
   while (frames_.size() < limit && at + kGreatest <= arena_.size() && reads++ < limit) {
-    // Where few frames come at a time, a request or an answer with its FIN, the read that finds
-    // nothing more costs as much as the others. The descriptor is level triggered and tells of what
-    // is left after a wrong guess. Bulk is worth more in large batches.
-    const bool follows = !frames_.empty() && frames_.back().size() <= kSmall;
-    if (follows && !more_.expects() && ++guesses_ % kTryAgain != 0) {
-      more_.happened(false);
-      break;
-    }
     const std::ptrdiff_t size = read_frame(MutBytes{arena_}.subspan(at, kGreatest));
-    if (follows) more_.happened(size != 0);
     if (size == 0) break;
     if (size <= static_cast<std::ptrdiff_t>(sizeof(VnetHeader))) continue;
     VnetHeader header;
@@ -206,6 +200,7 @@ std::span<const RxFrame> VnetDevice::receive(Instant now, std::size_t limit) noe
     at += (static_cast<std::size_t>(size) + 63) / 64 * 64;
   }
   again_ = frames_.size() < limit && at + kGreatest > arena_.size();
+  if (!frames_.empty()) alone_ = frames_.size() == 1 ? alone_ + 1 : 0;
   return frames_;
 }
 

@@ -9,7 +9,6 @@
 #include <string>
 #include <vector>
 
-#include "base/habit.hpp"
 #include "base/result.hpp"
 #include "device/backends/owned.hpp"
 #include "device/device.hpp"
@@ -101,8 +100,7 @@ class alignas(64) VnetDevice : public Device {
   std::unique_ptr<WriteBatch> batch_;
   Instant now_;
   Instant next_look_;
-  Habit more_{true};           ///< whether a frame that was read is followed by another
-  std::uint32_t guesses_ = 0;  ///< how often a read was left away
+  std::uint32_t alone_ = 0;  ///< receives in a row that found one frame
   bool up_ = true;
   bool again_ = false;
 };
