@@ -34,6 +34,7 @@ struct NetworkOptions {
   std::uint64_t memory = kMemory;  ///< bytes, most of both stacks together
   std::string pcap;
   bool print = false;
+  bool report = true;        ///< somebody reads what VirtualNetwork::report() tells of flows
   bool kernel_host = false;  ///< not a stack but a kernel is at the host's end of the link
 
   /// What the command line named, as --name=value; filled in by note_given().

@@ -198,9 +198,11 @@ std::unique_ptr<posix::StackBackend> make_backend(VirtualNetwork& network) {
 posix::NetdHooks make_hooks(VirtualNetwork& network, posix::StackBackend& backend,
                             std::vector<gateway::PublishSpec> published, bool quiet) {
   posix::NetdHooks hooks;
-  hooks.on_open = [&network, &backend](posix::SocketRef ref, const std::string& program) {
-    if (const auto id = backend.socket_id(ref)) network.recorder().set_program(*id, program);
-  };
+  if (network.records()) {
+    hooks.on_open = [&network, &backend](posix::SocketRef ref, const std::string& program) {
+      if (const auto id = backend.socket_id(ref)) network.recorder().set_program(*id, program);
+    };
+  }
   auto told = std::make_shared<std::set<std::pair<bool, std::uint16_t>>>();
   hooks.on_listen = [told, quiet, published = std::move(published)](posix::Transport transport,
                                                                     const Endpoint& at,

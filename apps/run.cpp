@@ -307,6 +307,7 @@ int run_on_stack(RunOptions& options) {
   options.network.kernel_host = options.tcp == "kernel";
   if (options.network.kernel_host) check_kernel_tcp(options);
   options.network.check(kOwnFailure);
+  options.network.report = !options.quiet || !options.json.empty();
   if (options.network.no_host && options.io_uring && options.no_netns) {
     throw Failure(
         "--no-host with --io-uring needs a network namespace for the program: leave --no-netns "

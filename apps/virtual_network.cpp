@@ -83,9 +83,11 @@ VirtualNetwork::VirtualNetwork(const NetworkOptions& options, int status)
   make_link(options);
   if (!options.kernel_host) configure_host();
   configure_gateway(options, status);
-  if (!options.kernel_host) recorder_.observe(report::Side::host, host_);
-  recorder_.observe(report::Side::gateway, gateway_stack_, options.kernel_host);
-  driver_.add_task(recorder_);
+  if (records()) {
+    if (!options.kernel_host) recorder_.observe(report::Side::host, host_);
+    recorder_.observe(report::Side::gateway, gateway_stack_, options.kernel_host);
+    driver_.add_task(recorder_);
+  }
   if (!options_.events.empty()) {
     schedule_ = std::make_unique<Schedule>(*this, options_.events, origin_);
     driver_.add_task(*schedule_);
@@ -131,6 +133,7 @@ std::unique_ptr<device::Device> VirtualNetwork::open_end(device::SimLink::End en
     observer_.set_next(device::Direction::up, capture.get());
     device = std::move(capture);
   }
+  if (!records()) return device;
   PacketTap::PacketHook packets;
   if (options.print) {
     packets = [this, side, medium](Bytes packet, Instant now) {

@@ -63,6 +63,8 @@ class VirtualNetwork {
   void attach_kernel(std::unique_ptr<device::Device> device);
   gateway::Gateway& gateway() noexcept { return *gateway_; }
   report::Recorder& recorder() noexcept { return recorder_; }
+  /// Following each connection and packet costs a few per cent: only where it is told.
+  bool records() const noexcept { return options_.report || options_.print; }
 
   /// Pumps until nothing is on its way any more: the sockets of the host have delivered what their
   /// owners left, the relays have passed it on. Ends earlier without progress for `patience`.
