@@ -54,7 +54,8 @@ def is_recorded(port):
         assert found["backend"] == "kernel tcp" and found["link"]["down"]["dropped"] > 0, found
         (flow,) = [f for f in found["flows"] if f["protocol"] == "tcp"]
         assert flow["received"]["bytes"] >= len(BODY) and flow["received"]["retransmitted_packets"] > 0, flow
-        assert 60 < flow["sent"]["bytes"] < 400 and flow["state"] == "CLOSED" and not flow["aborted"], flow
+        # The link may lose the last FIN or its ACK: nobody waits for these.
+        assert 60 < flow["sent"]["bytes"] < 400 and flow["state"] != "ESTABLISHED" and not flow["aborted"], flow
         assert "lost" in done.stderr and "[retransmission" in done.stderr and " closed" in done.stderr, done.stderr[-2000:]
         assert capture.stat().st_size > len(BODY)
 
