@@ -15,6 +15,11 @@ target_include_directories(tidewire_options INTERFACE
 target_compile_options(tidewire_options INTERFACE
   $<BUILD_INTERFACE:-Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wnon-virtual-dtor
                     -Woverloaded-virtual -Werror=return-type -Werror=switch -fno-strict-aliasing>)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # Position-independent code may inline its own functions, as clang has it: nobody replaces them.
+  target_compile_options(tidewire_options INTERFACE
+    $<BUILD_INTERFACE:$<$<BOOL:$<TARGET_PROPERTY:TIDEWIRE_DATA_PATH>>:-fno-semantic-interposition>>)
+endif()
 if(TIDEWIRE_SANITIZE)
   # vptr needs type information, which the core is compiled without.
   add_compile_options(-fsanitize=${TIDEWIRE_SANITIZE} -fno-sanitize=vptr -fno-omit-frame-pointer
@@ -29,10 +34,10 @@ if(TIDEWIRE_FUZZ)
   add_compile_options(-fsanitize=fuzzer-no-link)
 endif()
 
-# tidewire_library(NAME DIRS d... DEPENDS t... [CORE])
-# CORE: compiled without exceptions and RTTI.
+# tidewire_library(NAME DIRS d... DEPENDS t... [CORE] [DATA_PATH])
+# CORE: compiled without exceptions and RTTI. DATA_PATH: every packet passes here.
 function(tidewire_library name)
-  cmake_parse_arguments(arg "CORE" "" "DIRS;DEPENDS;TEST_DEPENDS" ${ARGN})
+  cmake_parse_arguments(arg "CORE;DATA_PATH" "" "DIRS;DEPENDS;TEST_DEPENDS" ${ARGN})
   set(sources "")
   set(tests "")
   foreach(dir ${arg_DIRS})
@@ -48,6 +53,7 @@ function(tidewire_library name)
   if(sources)
     add_library(${name} STATIC ${sources})
     target_link_libraries(${name} PUBLIC tidewire_options ${arg_DEPENDS})
+    set_target_properties(${name} PROPERTIES TIDEWIRE_DATA_PATH "${arg_DATA_PATH}")
     if(arg_CORE)
       target_compile_options(${name} PRIVATE -fno-exceptions -fno-rtti)
     endif()
@@ -57,6 +63,7 @@ function(tidewire_library name)
   endif()
   if(TIDEWIRE_TESTS AND tests)
     add_executable(${name}_test ${tests})
+    set_target_properties(${name}_test PROPERTIES TIDEWIRE_DATA_PATH "${arg_DATA_PATH}")
     target_link_libraries(${name}_test PRIVATE ${name} ${arg_TEST_DEPENDS} GTest::gtest GTest::gmock
                                                GTest::gtest_main)
     gtest_discover_tests(${name}_test TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60

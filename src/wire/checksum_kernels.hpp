@@ -2,6 +2,7 @@
 // time, the fastest that the processor has.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -24,11 +25,11 @@ const char* name() noexcept;
 
 /// Folds to 16 bits with end-around carry.
 constexpr std::uint16_t fold(std::uint64_t sum) noexcept {
-  sum = (sum & 0xffffffffU) + (sum >> 32);
-  sum = (sum & 0xffffU) + (sum >> 16 & 0xffffU) + (sum >> 32);
-  sum = (sum & 0xffffU) + (sum >> 16);
-  sum = (sum & 0xffffU) + (sum >> 16);
-  return static_cast<std::uint16_t>(sum);
+  // Added to its own halves swapped, the upper half has the sum of both and the carry of the lower.
+  sum += std::rotr(sum, 32);
+  auto word = static_cast<std::uint32_t>(sum >> 32);
+  word += std::rotr(word, 16);
+  return static_cast<std::uint16_t>(word >> 16);
 }
 /// One folding step: below 2^33, the same sum modulo 2^16 - 1.
 constexpr std::uint64_t narrow(std::uint64_t sum) noexcept {
