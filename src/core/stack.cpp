@@ -89,10 +89,15 @@ Transmit Stack::poll_transmit(TxSink& sink, Instant now, TxBudget budget) noexce
     const Transmit answer = part();
     if (answer != Transmit::idle) result = answer;
   };
-  poll([&] { return impl_->ip.poll_outboxes(budget); });
+  const auto poll_outboxes = [&] {
+    if (impl_->ip.has_queued()) poll([&] { return impl_->ip.poll_outboxes(budget); });
+  };
+  poll_outboxes();
   poll([&] { return impl_->tcp.poll_transmit(budget); });
-  poll([&] { return impl_->datagrams.poll_transmit(budget); });
-  poll([&] { return impl_->ip.poll_outboxes(budget); });
+  if (impl_->datagrams.has_queued()) {
+    poll([&] { return impl_->datagrams.poll_transmit(budget); });
+  }
+  poll_outboxes();
   impl_->ip.end_poll();
   return result;
 }

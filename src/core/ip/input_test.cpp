@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "core/testing_packets.hpp"
+#include "wire/tcp.hpp"
 
 namespace tidewire::testing {
 namespace {
@@ -242,6 +243,55 @@ TEST_F(Input, AcceptsItsAddressOnAnyInterface) {
   DatagramInfo info;
   EXPECT_EQ(host.receive_text(socket, &info), "ok");
   EXPECT_EQ(info.interface, other);
+}
+
+/// A RST, which nobody answers.
+Frame tcp_reset() {
+  Frame segment(wire::kTcpMinHeaderLen);
+  Writer writer{segment};
+  wire::TcpRepr repr;
+  repr.source_port = 9;
+  repr.destination_port = 80;
+  repr.flags = wire::TcpFlag::rst;
+  wire::emit(repr, writer, ip("10.0.0.2"), ip("10.0.0.1"));
+  return ipv4(header("10.0.0.2", "10.0.0.1", wire::protocol::tcp), segment);
+}
+
+/// What a host drops, counts as received and answers when it gets `packet`.
+auto outcome(const Frame& packet, bool known) {
+  Host host;
+  const InterfaceId tun = host.tun("10.0.0.1/24");
+  if (known) host.receive(tun, tcp_reset());
+  const Counters before = host.stack.counters();
+  host.receive(tun, packet);
+  const Counters& after = host.stack.counters();
+  std::vector<std::uint64_t> counts{after.ip_in - before.ip_in,
+                                    after.tcp_segs_in - before.tcp_segs_in};
+  for (std::size_t i = 0; i < before.drops.size(); ++i) {
+    counts.push_back(after.drops[i] - before.drops[i]);
+  }
+  return std::pair{counts, host.sent()};
+}
+
+TEST(KnownAddresses, ExcuseNothing) {
+  const Frame good = tcp_reset();
+  EXPECT_EQ(outcome(good, true), outcome(good, false));
+  for (std::size_t bit = 0; bit < std::size_t{8} * wire::kIpv4MinHeaderLen; ++bit) {
+    Frame packet = good;
+    packet[bit / 8] ^= std::byte{1} << (bit % 8);
+    EXPECT_EQ(outcome(packet, true), outcome(packet, false)) << "bit " << bit;
+    wire::store_u16(packet.data() + 10, 0);
+    wire::store_u16(packet.data() + 10,
+                    wire::internet_checksum(Bytes{packet}.first(wire::kIpv4MinHeaderLen)));
+    EXPECT_EQ(outcome(packet, true), outcome(packet, false)) << "bit " << bit << ", checksum right";
+  }
+  for (std::size_t size = 0; size < good.size(); ++size) {
+    const Frame cut = frame_of(Bytes{good}.first(size));
+    EXPECT_EQ(outcome(cut, true), outcome(cut, false)) << size;
+  }
+  Frame padded = good;
+  padded.resize(46);
+  EXPECT_EQ(outcome(padded, true), outcome(padded, false));
 }
 
 // Metadata of a device is believed only as far as it makes sense.

@@ -99,6 +99,8 @@ class Layer final : public Output,
   /// The sink that takes frames from now until end_poll().
   void begin_poll(TxSink& sink) noexcept { sink_ = &sink; }
   void end_poll() noexcept { sink_ = nullptr; }
+  /// Something waits in an outbox.
+  bool has_queued() const noexcept { return waiting_ != 0; }
   /// Sends what waits in the outboxes.
   Transmit poll_outboxes(TxBudget& budget) noexcept;
   /// As send(), for datagrams: one whose next hop is unresolved waits on the neighbor entry and
@@ -129,6 +131,7 @@ class Layer final : public Output,
   bool blocked(const Path& path) const noexcept override;
   SendResult send(HeaderBuffer& headers, const OutPacket& packet, Path& path,
                   InterfaceId bound) noexcept override;
+  bool send_plain(HeaderBuffer& headers, const PlainPacket& packet, Path& path) noexcept override;
   void queue_reply(const IpAddress& source, const IpAddress& destination, Protocol protocol,
                    Bytes transport_header, std::uint8_t checksum_offset) noexcept override;
   void queue_reject(InterfaceId interface, const IpAddress& local, const IpAddress& remote,
@@ -170,7 +173,9 @@ class Layer final : public Output,
   // input_v4.cpp
   static DropReason reason_of(wire::ParseError error) noexcept;
   void on_ipv4(Arrival& arrival) noexcept;
-  bool is_known(const Arrival& arrival, const wire::Ipv4View& view) const noexcept;
+  bool on_known(const Arrival& arrival) noexcept;
+  bool is_known(const Arrival& arrival, std::uint32_t source,
+                std::uint32_t destination) const noexcept;
   bool check_source(const Arrival& arrival, const wire::Ipv4View& view) noexcept;
   bool check_destination(const Arrival& arrival, const wire::Ipv4View& view) noexcept;
   bool check_options(const Arrival& arrival, const wire::Ipv4View& view) noexcept;

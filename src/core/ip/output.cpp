@@ -4,6 +4,7 @@
 #include "core/ip/layer.hpp"
 #include "wire/ethernet.hpp"
 #include "wire/ipv6.hpp"
+#include "wire/tcp.hpp"
 
 namespace tidewire::ip {
 namespace {
@@ -253,6 +254,61 @@ PushResult Layer::push(link::Interface& interface, const TxFrame& frame) noexcep
   ++context_.counters.frames_out;
   context_.counters.bytes_out += frame.size();
   return PushResult::taken;
+}
+
+bool Layer::send_plain(HeaderBuffer& headers, const PlainPacket& packet, Path& path) noexcept {
+  if (path.generation != generation_ || path.fragmentable || sink_ == nullptr) return false;
+  link::Interface& interface = *interfaces_.get(path.interface);
+  const std::uint32_t transport = packet.header_len + packet.payload_len;
+  const std::uint32_t total = wire::kIpv4MinHeaderLen + transport;
+  if (interface.blocked || total > path.mtu) return false;
+  //= RFC 1122 §3.2.1.3
+  if (packet.source >> 24 == 127 && !interface.loopback) return false;
+  constexpr std::size_t kNetwork = HeaderBuffer::kTransportOffset - wire::kIpv4MinHeaderLen;
+  std::size_t start = kNetwork;
+  if (interface.medium == Medium::ethernet) {
+    link::Neighbor* neighbor = neighbors_.get(path.neighbor);
+    if (neighbor == nullptr || !neighbors_.use(*neighbor)) return false;
+    path.waited = 0;
+    start -= wire::kEthernetHeaderLen;
+    Writer writer{MutBytes{headers.bytes}.subspan(start)};
+    wire::emit(wire::EthernetRepr{.destination = neighbor->mac,
+                                  .source = interface.mac,
+                                  .ether_type = wire::EtherType::ipv4},
+               writer);
+  }
+  std::byte* const at = headers.bytes.data();
+  wire::store_ipv4(at + kNetwork, {.source = packet.source,
+                                   .destination = packet.destination,
+                                   .protocol = wire::protocol::tcp,
+                                   .ttl = packet.ttl != 0 ? packet.ttl : context_.config.ip.ttl,
+                                   .tos = packet.tos,
+                                   .id = path.identification,
+                                   .flags_and_offset = 0x4000,
+                                   .total_len = static_cast<std::uint16_t>(total)});
+  wire::Checksum sum;
+  sum.add_pseudo_header_v4(packet.source, packet.destination, wire::protocol::tcp, transport);
+  wire::store_u16(at + HeaderBuffer::kTransportOffset + wire::kTcpChecksumOffset, sum.fold());
+  const std::size_t front = HeaderBuffer::kTransportOffset - start;
+  const TxFrame frame{.interface = interface.id,
+                      .headers = {at + start, front + packet.header_len},
+                      .payload = packet.payload,
+                      .network_offset = static_cast<std::uint8_t>(kNetwork - start),
+                      .transport_offset = static_cast<std::uint8_t>(front),
+                      .checksum_pending = true,
+                      .checksum_offset = wire::kTcpChecksumOffset,
+                      .payload_stays = true};
+  if (sink_->push(frame) == PushResult::full) {
+    interface.blocked = true;
+    return false;
+  }
+  //= RFC 6864 §4
+  ++path.identification;
+  Counters& counters = context_.counters;
+  ++counters.ip_out;
+  ++counters.frames_out;
+  counters.bytes_out += frame.headers.size() + packet.payload_len;
+  return true;
 }
 
 // The whole IP packet in memory of our own, with its checksum computed.

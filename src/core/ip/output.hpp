@@ -55,6 +55,18 @@ struct OutPacket {
   const IpAddress* via = nullptr;  ///< first hop of a source route; else the destination
 };
 
+/// A TCP segment as nearly all are: IPv4 without options, in one packet that must not be
+/// fragmented, with the text of a send ring (TxFrame::payload_stays).
+struct PlainPacket {
+  std::uint32_t source = 0;       ///< host order
+  std::uint32_t destination = 0;  ///< host order
+  std::uint8_t tos = 0;
+  std::uint8_t ttl = 0;          ///< 0: the configured default
+  std::uint32_t header_len = 0;  ///< bytes written to HeaderBuffer::transport()
+  std::span<const Bytes> payload;
+  std::uint32_t payload_len = 0;  ///< bytes in all regions
+};
+
 enum class Sent : std::uint8_t {
   taken,       ///< the sink has it: commit
   full,        ///< the interface is blocked until on_writable; nothing was taken
@@ -103,6 +115,10 @@ class Output {
   /// Only during poll_transmit. Completes headers and pushes into the current sink.
   virtual SendResult send(HeaderBuffer& headers, const OutPacket& packet, Path& path,
                           InterfaceId bound) noexcept = 0;
+  /// The same for a plain packet on a path that is known and open. True: the sink has it. False:
+  /// nothing was sent, and send() does it or says why not.
+  virtual bool send_plain(HeaderBuffer& headers, const PlainPacket& packet,
+                          Path& path) noexcept = 0;
 
   // Replies on behalf of no socket: queued in the link outbox (bounded), sent by the next poll.
   /// A TCP segment for a stranger (RST); `header` is the whole TCP header, checksum not filled in.

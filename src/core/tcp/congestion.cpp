@@ -23,16 +23,6 @@ UndoCause cause_of(SpuriousBy by) noexcept {
 
 }  // namespace
 
-//= RFC 6298 §5.1 to §5.3; RFC 8985 §8
-void Shared::plan_retransmit(Connection& c) noexcept {
-  const TimerPlan plan = c.active->recovery.timer(c.rtt, rtt_config());
-  if (plan.mode == TimerMode::none) {
-    disarm(c, TimerKind::retransmit);
-  } else {
-    arm(c, TimerKind::retransmit, plan.at);
-  }
-}
-
 //= RFC 3168 §6.1.2; RFC 9768 §3.2.2.5
 void Shared::heed_marks(Connection& c, const Segment& seg, AckOutcome& o) noexcept {
   const std::uint32_t mss = eff_mss(c);
@@ -160,7 +150,7 @@ void Shared::tell_controller(Connection& c, const AckOutcome& o, bool cwnd_limit
     a.cc.on_recovery({.now = now(), .edge = RecoveryEdge::exit, .in_flight = o.in_flight});
   }
   if (tracing()) [[unlikely]]
-    trace_ack(c, o);
+    trace_ack(c, o.in_flight, o.rtt);
 }
 
 void Shared::tell_acked(Connection& c, const AckOutcome& o, bool cwnd_limited) noexcept {
@@ -194,14 +184,44 @@ void Shared::tell_acked(Connection& c, const AckOutcome& o, bool cwnd_limited) n
   if (o.rate.valid()) c.stats.delivery_rate = sample.delivery_rate;
 }
 
-void Shared::trace_ack(const Connection& c, const AckOutcome& o) noexcept {
+void Shared::tell_controller(Connection& c, const PlainAck& plain, bool cwnd_limited) noexcept {
+  Active& a = *c.active;
+  const RateSample& rate = plain.rate;
+  const std::uint64_t bytes_per_second = rate.bytes_per_second();
+  a.cc.on_ack({.now = now(),
+               .acked = plain.acked,
+               .delivered = plain.acked,
+               .credit = plain.acked,
+               .prior_in_flight = plain.prior_in_flight,
+               .in_flight = plain.in_flight,
+               .rtt = plain.rtt,
+               .srtt = c.rtt.srtt(),
+               .min_rtt = c.rtt.min_rtt(),
+               .delivery_rate = bytes_per_second,
+               .total_delivered = a.recovery.delivery_rate().delivered(),
+               .prior_delivered = rate.prior_delivered,
+               .rate_delivered = rate.delivered,
+               .tx_in_flight = rate.tx_in_flight,
+               .lost_since = rate.lost,
+               .newest_rtt = rate.rtt,
+               .snd_una_offset = c.stats.bytes_acked,
+               .snd_nxt_offset = c.stats.bytes_acked + Seq::span(c.snd.una, c.snd.nxt),
+               .app_limited = rate.app_limited,
+               .cwnd_limited = cwnd_limited});
+  if (rate.valid()) c.stats.delivery_rate = bytes_per_second;
+  if (tracing()) [[unlikely]]
+    trace_ack(c, plain.in_flight, plain.rtt);
+}
+
+void Shared::trace_ack(const Connection& c, std::uint64_t in_flight,
+                       std::optional<Duration> rtt) noexcept {
   TraceRecord record = trace_record(TraceKind::congestion, c);
   record.a = clip(c.active->cc.window());
   record.b = clip(c.active->cc.ssthresh());
-  record.c = clip(o.in_flight);
+  record.c = clip(in_flight);
   record.d = c.active->recovery.in_recovery() ? 1 : 0;
   trace(record);
-  if (o.rtt) trace_rtt(c, *o.rtt);
+  if (rtt) trace_rtt(c, *rtt);
 }
 
 void Shared::trace_rtt(const Connection& c, Duration sample) noexcept {

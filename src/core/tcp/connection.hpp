@@ -181,33 +181,35 @@ struct Connection : ListNode<ReadyTag> {
   std::uint32_t fast_open_by = kNoIndex;  ///< the listener that counts it as pending
   std::uint16_t syn_text = 0;             ///< octets of the send ring that go with the SYN
 
+  // What keeps a segment from being plain stands together, so that it is asked at once.
+  bool owe_syn : 1 = false;  ///< SYN, or SYN-ACK in SYN-RECEIVED
+  bool owe_rst : 1 = false;
+  bool owe_probe : 1 = false;  ///< zero-window probe
+  bool owe_keepalive : 1 = false;
+  bool owe_user_timeout : 1 = false;  ///< the next segment is an ACK with the option
+  bool fin_queued : 1 = false;
+  bool urgent_out : 1 = false;
+  bool syn_acked : 1 = false;
+  bool timestamps_on : 1 = false;
   bool owned : 1 = false;  ///< an application holds the SocketId
   bool family_v6 : 1 = false;
   bool bound : 1 = false;  ///< explicit bind
   bool in_table : 1 = false;
   bool passive : 1 = false;    ///< SYN-RECEIVED came from LISTEN (RFC 9293 MUST-11)
   bool connected : 1 = false;  ///< was established
-  bool syn_acked : 1 = false;
   bool syn_sent_once : 1 = false;
   bool syn_retransmitted : 1 = false;
   bool syn_too_big : 1 = false;  ///< the first one, with its text, for the path
-  bool fin_queued : 1 = false;
   bool fin_sent : 1 = false;
   bool fin_acked : 1 = false;
   bool fin_pending : 1 = false;  ///< a FIN came ahead of missing text
   bool fin_received : 1 = false;
   bool read_shut : 1 = false;
   bool sack_on : 1 = false;
-  bool timestamps_on : 1 = false;
   bool scaling_on : 1 = false;
-  bool urgent_out : 1 = false;
   bool urgent_in : 1 = false;     ///< rcv.up lies ahead of what was read
   bool urgent_taken : 1 = false;  ///< the octet was read out of band
   bool urgent_held : 1 = false;   ///< the octet waits in urgent_byte
-  bool owe_syn : 1 = false;       ///< SYN, or SYN-ACK in SYN-RECEIVED
-  bool owe_rst : 1 = false;
-  bool owe_probe : 1 = false;  ///< zero-window probe
-  bool owe_keepalive : 1 = false;
   bool override_sws : 1 = false;  ///< send what there is, however small
   bool force_retransmit : 1 =
       false;  ///< after RTO: the first segment goes whatever the window says
@@ -221,7 +223,6 @@ struct Connection : ListNode<ReadyTag> {
   bool syn_ack_cookie : 1 = false;     ///< the SYN-ACK carries a (new) Fast Open cookie
   bool syn_ack_exp : 1 = false;        ///< in the experimental form
   FastOpenFailure fast_open_failure : 2 = FastOpenFailure::none;
-  bool owe_user_timeout : 1 = false;    ///< the next segment is an ACK with the option
   std::uint16_t peer_user_timeout = 0;  ///< as in the option; 0: none came
   Stats stats;
 };

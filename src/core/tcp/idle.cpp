@@ -46,10 +46,6 @@ bool Shared::is_quiet(const Connection& c) const noexcept {
          c.soft_error == SocketError::none && !c.ListNode<ReadyTag>::linked();
 }
 
-void Shared::consider_rest(Connection& c) noexcept {
-  if (!armed(c, TimerKind::rest) && is_quiet(c)) arm(c, TimerKind::rest, now() + kRestAfter);
-}
-
 bool Shared::rest(Connection& c) noexcept {
   if (!is_quiet(c)) return false;
   const Instant active_until = later(c.last_received, c.stats.last_sent);

@@ -85,16 +85,6 @@ std::uint32_t Shared::timestamp_offset(const Tuple& tuple) const noexcept {
   return static_cast<std::uint32_t>(hash(timestamp_seed_, tuple));
 }
 
-void Shared::arm(Connection& c, TimerKind kind, Instant at) noexcept {
-  c.deadlines[static_cast<std::size_t>(kind)] = at;
-  // The wheel's entry may be early: on_timeout finds nothing due and arms it again.
-  if (!c.timer.armed() || at < c.timer.deadline) wheel.schedule(c.timer, at);
-}
-
-void Shared::disarm(Connection& c, TimerKind kind) noexcept {
-  c.deadlines[static_cast<std::size_t>(kind)] = Instant::never();
-}
-
 void Shared::disarm_all(Connection& c) noexcept {
   c.deadlines.fill(Instant::never());
   wheel.cancel(c.timer);
@@ -275,16 +265,6 @@ wire::TcpRepr Shared::syn_ack(const PeerSyn& syn, const Settings& settings) cons
   }
   if (settings.user_timeout_option) repr.options.user_timeout = user_timeout_advice(settings);
   return repr;
-}
-
-Shared::Space Shared::receive_space(const Connection& c) noexcept {
-  Space space{c.settings.receive_buffer, c.settings.receive_buffer};
-  if (c.active != nullptr) {
-    space = {c.active->rcv_ring.window(), c.active->rcv_ring.limit()};
-  }
-  const std::uint64_t most = std::min<std::uint64_t>(c.settings.window_clamp,
-                                                     std::uint64_t{0xffff} << c.rcv.scale.shift());
-  return {std::min(space.free, most), std::min(space.capacity, most)};
 }
 
 //= RFC 9293 §3.7.1 MUST-15 MUST-16

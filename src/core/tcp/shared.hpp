@@ -114,8 +114,14 @@ class Shared {
   std::uint32_t timestamp_offset(const Tuple& tuple) const noexcept;
 
   // --- timers ---
-  void arm(Connection& c, TimerKind kind, Instant at) noexcept;
-  void disarm(Connection& c, TimerKind kind) noexcept;
+  void arm(Connection& c, TimerKind kind, Instant at) noexcept {
+    c.deadlines[static_cast<std::size_t>(kind)] = at;
+    // The wheel's entry may be early: on_timeout finds nothing due and arms it again.
+    if (!c.timer.armed() || at < c.timer.deadline) wheel.schedule(c.timer, at);
+  }
+  static void disarm(Connection& c, TimerKind kind) noexcept {
+    c.deadlines[static_cast<std::size_t>(kind)] = Instant::never();
+  }
   static bool armed(const Connection& c, TimerKind kind) noexcept {
     return !c.deadlines[static_cast<std::size_t>(kind)].is_never();
   }
@@ -157,13 +163,22 @@ class Shared {
   /// What a paced connection may send, in bytes per second.
   static std::uint64_t pacing_rate(const Connection& c) noexcept;
   /// Arms the retransmission timer for what loss recovery needs next: probe, reordering or RTO.
-  void plan_retransmit(Connection& c) noexcept;
+  //= RFC 6298 §5.1 to §5.3; RFC 8985 §8
+  void plan_retransmit(Connection& c) noexcept {
+    const TimerPlan plan = c.active->recovery.timer(c.rtt, rtt_config());
+    if (plan.mode == TimerMode::none) {
+      disarm(c, TimerKind::retransmit);
+    } else {
+      arm(c, TimerKind::retransmit, plan.at);
+    }
+  }
   /// The window may grow: it, not the application or the peer, held the sender back in the current
   /// flight; or it is slow start and half of it was used, as Linux.
   static bool cwnd_limited(const Connection& c) noexcept {
     const Active& a = *c.active;
     if (a.cwnd_was_limited && a.cwnd_limited_until.at_or_after(c.snd.una)) return true;
-    return a.cc.window() < a.cc.ssthresh() && a.cc.window() < 2 * a.flight_peak;
+    const std::uint64_t window = a.cc.window();
+    return window < 2 * a.flight_peak && window < a.cc.ssthresh();
   }
   /// What the peer reports about marks with an ACK that did `outcome`.
   void heed_marks(Connection& c, const Segment& seg, AckOutcome& outcome) noexcept;
@@ -171,12 +186,16 @@ class Shared {
   void note_duplicate(Connection& c, SeqRange range, std::uint32_t again) noexcept;
   /// Passes on what an ACK or a timer has shown.
   void tell_controller(Connection& c, const AckOutcome& outcome, bool cwnd_limited) noexcept;
+  /// The same of a plain ACK that is settled.
+  void tell_controller(Connection& c, const PlainAck& plain, bool cwnd_limited) noexcept;
 
   // --- idle connections (idle.cpp) ---
   /// How long a quiet connection keeps its buffers and controller.
   static constexpr Duration kRestAfter = Duration::seconds(5);
   /// After serving: if nothing moves any more, it rests after a while.
-  void consider_rest(Connection& c) noexcept;
+  void consider_rest(Connection& c) noexcept {
+    if (!armed(c, TimerKind::rest) && is_quiet(c)) arm(c, TimerKind::rest, now() + kRestAfter);
+  }
   /// Moves it to a small record; true: `c` is gone.
   bool rest(Connection& c) noexcept;
   /// Null: no memory, and `idle` stays.
@@ -341,7 +360,8 @@ class Shared {
   LossSample loss_sample(const Active& a, const AckOutcome& outcome) const noexcept;
   void take_back(Connection& c, const AckOutcome& outcome) noexcept;
   void tell_acked(Connection& c, const AckOutcome& outcome, bool cwnd_limited) noexcept;
-  void trace_ack(const Connection& c, const AckOutcome& outcome) noexcept;
+  void trace_ack(const Connection& c, std::uint64_t in_flight,
+                 std::optional<Duration> rtt) noexcept;
 
   std::array<Instant, static_cast<std::size_t>(Shed::count_)> shed_not_before_{};
   std::uint32_t shed_cursor_ = 0;
@@ -367,6 +387,15 @@ inline Seq end_of_data(const Connection& c) noexcept {
   const Seq base = c.syn_acked ? c.snd.una : c.snd.iss + 1;
   if (c.fin_acked) return c.snd.una - 1;
   return base + (c.active != nullptr ? static_cast<std::uint32_t>(c.active->snd_ring.size()) : 0U);
+}
+
+inline Shared::Space Shared::receive_space(const Connection& c) noexcept {
+  Space space{c.settings.receive_buffer, c.settings.receive_buffer};
+  if (c.active != nullptr) [[likely]]
+    space = {c.active->rcv_ring.window(), c.active->rcv_ring.limit()};
+  const std::uint64_t most = std::min<std::uint64_t>(c.settings.window_clamp,
+                                                     std::uint64_t{0xffff} << c.rcv.scale.shift());
+  return {std::min(space.free, most), std::min(space.capacity, most)};
 }
 
 inline bool Shared::unsent_is_low(const Connection& c) noexcept {

@@ -7,6 +7,7 @@
 
 #include "base/random.hpp"
 #include "wire/address.hpp"
+#include "wire/load.hpp"
 
 namespace tidewire::tcp {
 
@@ -24,10 +25,18 @@ struct Tuple {
   }
   IpAddress local_address() const noexcept { return IpAddress::v6(local).unmapped(); }
   IpAddress remote_address() const noexcept { return IpAddress::v6(remote).unmapped(); }
+  /// As numbers in host order, of an IPv4 tuple.
+  std::uint32_t local_v4() const noexcept { return wire::load_u32(last_word(local)); }
+  std::uint32_t remote_v4() const noexcept { return wire::load_u32(last_word(remote)); }
   bool is_v4() const noexcept { return IpAddress::v6(remote).is_v4_mapped(); }
 
   friend bool operator==(const Tuple& a, const Tuple& b) noexcept {
     return std::memcmp(&a, &b, sizeof(Tuple)) == 0;
+  }
+
+ private:
+  static const std::byte* last_word(const std::array<std::uint8_t, 16>& octets) noexcept {
+    return reinterpret_cast<const std::byte*>(octets.data()) + 12;
   }
 };
 static_assert(sizeof(Tuple) == 36);

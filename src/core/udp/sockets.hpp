@@ -96,6 +96,8 @@ class Sockets {
   void on_echo(const ip::Packet& packet, const ForwardPolicy& forwarding) noexcept;
   void on_icmp_error(const ip::IcmpError& error) noexcept;
   void on_writable() noexcept { ready_.splice_back(blocked_); }
+  /// A datagram waits to be sent.
+  bool has_queued() const noexcept { return !ready_.empty() || !blocked_.empty(); }
 
   // From Stack (output.cpp).
   Transmit poll_transmit(TxBudget& budget) noexcept;

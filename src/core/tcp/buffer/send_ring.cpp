@@ -42,10 +42,22 @@ void SendRing::commit(std::size_t n) noexcept {
   end_ += std::min<std::uint64_t>(n, tail_->end() - end_);
 }
 
+/// Makes sure that `n` bytes have a place in the last chunk, if that takes no more than a first
+/// one.
+bool SendRing::has_place(std::size_t n) noexcept {
+  if (tail_ != nullptr) return tail_->owner == ChunkOwner::slab && n <= tail_->end() - end_;
+  if (n > chunk_bytes(ChunkSize::kib2)) return false;
+  Chunk* chunk = pool_->acquire(ChunkSize::kib2);
+  if (chunk == nullptr) return false;
+  chunk->start = end_;
+  head_ = tail_ = chunk;
+  memory_ += chunk_bytes(ChunkSize::kib2);
+  return true;
+}
+
 std::size_t SendRing::write(Bytes bytes) noexcept {
   if (bytes.empty()) return 0;
-  if (tail_ != nullptr && tail_->owner == ChunkOwner::slab && bytes.size() <= room() &&
-      bytes.size() <= tail_->end() - end_) {
+  if (bytes.size() <= room() && has_place(bytes.size())) {
     std::memcpy(tail_->data + (end_ - tail_->start), bytes.data(), bytes.size());
     end_ += bytes.size();
     return bytes.size();
@@ -130,9 +142,18 @@ void SendRing::drop(Chunk& chunk) noexcept {
   pool_->release(chunk);
 }
 
+void SendRing::drop_only() noexcept {
+  Chunk& chunk = *head_;
+  head_ = tail_ = nullptr;
+  hints_ = {};
+  memory_ = 0;
+  if (chunk.owner != ChunkOwner::slab) ++borrows_done_;
+  pool_->release(chunk);
+}
+
 void SendRing::release(std::uint64_t n) noexcept {
   begin_ += std::min(n, size());
-  if (head_ == tail_ && empty() && head_ != nullptr) return drop(*head_);
+  if (head_ == tail_ && empty() && head_ != nullptr) return drop_only();
   while (head_ != nullptr && head_->end() <= begin_) drop(*head_);
   // Empty means no memory at all, also if the last chunk still has room.
   if (empty() && head_ != nullptr) drop(*head_);

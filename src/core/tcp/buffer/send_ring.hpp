@@ -62,7 +62,9 @@ class SendRing {
 
  private:
   Chunk* append(Chunk* chunk) noexcept;
+  bool has_place(std::size_t n) noexcept;
   void drop(Chunk& chunk) noexcept;
+  void drop_only() noexcept;
   const Chunk* find(std::uint64_t at) const noexcept;
 
   ChunkPool* pool_;

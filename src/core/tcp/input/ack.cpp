@@ -97,8 +97,7 @@ void Input::take_acknowledged(Connection& c, Seq ack) noexcept {
 
 //= RFC 9293 §3.8.6.1 MUST-36
 /// Probing is needed exactly while data waits, nothing is in flight and the window is too small.
-void Input::after_ack_timers(Connection& c) noexcept {
-  if (!s.armed(c, TimerKind::persist)) return;
+void Input::stop_probing(Connection& c) noexcept {
   const std::uint32_t usable = Seq::distance(c.snd.nxt, c.snd.una + c.snd.wnd) > 0
                                    ? Seq::span(c.snd.nxt, c.snd.una + c.snd.wnd)
                                    : 0;

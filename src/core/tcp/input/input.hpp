@@ -106,7 +106,11 @@ class Input {
     return std::clamp(ingress, std::min(c.stats.last_sent, s.now()), s.now());
   }
   void take_acknowledged(Connection& c, Seq ack) noexcept;
-  void after_ack_timers(Connection& c) noexcept;
+  void after_ack_timers(Connection& c) noexcept {
+    if (s.armed(c, TimerKind::persist)) [[unlikely]]
+      stop_probing(c);
+  }
+  void stop_probing(Connection& c) noexcept;
   Verdict fin_acknowledged(Connection& c) noexcept;
   void grow_send_buffer(Connection& c) noexcept;
   // text.cpp
@@ -115,7 +119,10 @@ class Input {
   RecvRing::Written write_part(RecvRing& ring, const Segment& seg) noexcept;
   void take_marks(Connection& c, const Segment& seg) noexcept;
   void measure_arrival(Connection& c, const Segment& seg) noexcept;
-  void measure_echo(Connection& c, std::uint32_t echo) noexcept;
+  void measure_echo(Connection& c, std::uint32_t echo) noexcept {
+    if (c.active->tuner.wants_echo(echo)) take_echo(c, echo);
+  }
+  void take_echo(Connection& c, std::uint32_t echo) noexcept;
   void owe_delayed_ack(Connection& c, std::uint32_t segs, std::uint32_t bytes) noexcept;
   bool too_many_islands(const Connection& c, SeqRange text) const noexcept;
   void text_written(Connection& c, const Segment& seg, const RecvRing::Written& w) noexcept;

@@ -2,6 +2,7 @@
 // Text in order, new ACKs or both, on a connection, perhaps half closed, in which nothing else is
 // going on. Does what the steps of RFC 9293 come to then, having asked once for all that is not so.
 #include "core/tcp/input/input.hpp"
+#include "core/tcp/recover/plain_ack.hpp"
 
 namespace tidewire::tcp {
 
@@ -105,9 +106,17 @@ void Input::plain_ack(Connection& c, Seq ack, std::uint32_t echo, Instant arriva
   //= RFC 7323 §4.1
   if (echo != 0) event.echoed_rtt = c.timestamps.round_trip(echo, arrival);
   const bool limited = Shared::cwnd_limited(c);
-  const AckOutcome outcome = c.active->recovery.on_ack(event, c.rtt);
-  take_acknowledged(c, ack);
-  s.tell_controller(c, outcome, limited);
+  LossRecovery& recovery = c.active->recovery;
+  const PlainAck plain = recovery.on_plain_ack(event, c.rtt);
+  if (plain.acked > 0 && plain.settled) [[likely]] {
+    take_acknowledged(c, ack);
+    s.tell_controller(c, plain, limited);
+  } else {
+    const AckOutcome outcome = plain.acked > 0 ? recovery.outcome_of(plain, c.rtt, arrival)
+                                               : recovery.on_ack(event, c.rtt);
+    take_acknowledged(c, ack);
+    s.tell_controller(c, outcome, limited);
+  }
   grow_send_buffer(c);
   after_ack_timers(c);
   s.plan_retransmit(c);

@@ -105,10 +105,10 @@ void Input::measure_arrival(Connection& c, const Segment& seg) noexcept {
   if (seg.options.timestamps) measure_echo(c, seg.options.timestamps->echo);
 }
 
-void Input::measure_echo(Connection& c, std::uint32_t echo) noexcept {
-  ReceiveTuner& tuner = c.active->tuner;
-  if (!tuner.wants_echo(echo)) return;
-  if (const auto rtt = c.timestamps.round_trip(echo, s.now())) tuner.on_echo(echo, *rtt);
+void Input::take_echo(Connection& c, std::uint32_t echo) noexcept {
+  if (const auto rtt = c.timestamps.round_trip(echo, s.now())) {
+    c.active->tuner.on_echo(echo, *rtt);
+  }
 }
 
 /// A text that would be one more island than a connection may have.

@@ -34,16 +34,6 @@ LossCause cause_of(RetransmitCause cause) noexcept {
 }
 }  // namespace
 
-Sender::Room Sender::room_for(const Connection& c) const noexcept {
-  Room room;
-  const Seq end = end_of_data(c);
-  if (!c.fin_sent) room.unsent = Seq::span(c.snd.nxt, end);
-  const std::int32_t usable = Seq::distance(c.snd.nxt, c.snd.una + c.snd.wnd);
-  room.usable = usable > 0 ? static_cast<std::uint32_t>(usable) : 0;  // MUST-34: it may be negative
-  room.allowed = c.active->recovery.allowance(c.active->cc.window(), c.active->cc.uses_prr());
-  return room;
-}
-
 Sender::Step Sender::send_data(Connection& c) noexcept {
   if (c.state == TcpState::fin_wait_2 || c.state == TcpState::time_wait) return Step::nothing;
   if (c.active->paced && !burst_due(c)) [[unlikely]]
@@ -54,13 +44,6 @@ Sender::Step Sender::send_data(Connection& c) noexcept {
   if (room.unsent > 0) return send_new(c, room);
   if (c.fin_queued && !c.fin_sent && c.syn_acked) return send_fin(c, room);
   return Step::nothing;
-}
-
-/// Less than a segment is left and the window has room: it is the application that limits.
-void Sender::note_if_app_limited(Connection& c, const Room& room) noexcept {
-  if (room.unsent >= c.snd.mss || room.allowed < c.snd.mss) return;
-  LossRecovery& recovery = c.active->recovery;
-  recovery.delivery_rate().mark_app_limited(recovery.in_flight());
 }
 
 //= RFC 6675 §5 (C); RFC 6298 §5.4
@@ -292,50 +275,6 @@ Sender::Step Sender::emit(Connection& c, Outgoing& out, bool fin) noexcept {
   // Before the handshake is over the timer is the SYN-ACK's.
   if (c.syn_acked) s.plan_retransmit(c);
   return Step::sent;
-}
-
-/// What holds for all data that left.
-void Sender::tell_sent(Connection& c, std::uint32_t text, std::uint32_t segs,
-                       bool retransmission) noexcept {
-  Active& a = *c.active;
-  a.cc.on_sent({.now = s.now(),
-                .bytes = text,
-                .in_flight = a.recovery.in_flight(),
-                .retransmission = retransmission,
-                .app_limited = a.recovery.delivery_rate().app_limited()});
-  if (a.paced) [[unlikely]]
-    a.pacer.on_sent(text, s.now());
-  c.stats.data_segs_out += segs;
-  c.stats.last_sent = s.now();
-  a.idle_since = s.now();
-}
-
-/// Text (or FIN) left for the first time, and recovery has recorded it.
-void Sender::commit_text(Connection& c, const NewText& sent) noexcept {
-  tell_sent(c, sent.text, sent.segs, false);
-  Active& a = *c.active;
-  c.snd.nxt = sent.end;
-  c.stats.bytes_sent += sent.text;
-  const std::uint64_t flight = a.recovery.scoreboard().outstanding();
-  if (c.snd.una.at_or_after(a.flight_until) || flight > a.flight_peak) {
-    a.flight_peak = flight;
-    a.flight_until = c.snd.nxt;
-  }
-  if (sent.small) a.small_end = sent.end;
-  c.override_sws = false;
-  s.disarm(c, TimerKind::persist);
-  if (c.snd.nxt == end_of_data(c)) s.disarm(c, TimerKind::cork);
-}
-
-//= RFC 5681 §4.1
-void Sender::restart_after_idle(Connection& c) noexcept {
-  Active& a = *c.active;
-  if (c.snd.una != c.snd.nxt) return;
-  const Duration idle = s.now() - a.idle_since;
-  const Duration rto = c.rtt.rto(s.rtt_config());
-  if (idle <= rto || !s.config().slow_start_after_idle) return;
-  a.cc.on_idle_restart({.now = s.now(), .idle = idle, .rto = rto});
-  a.idle_since = s.now();
 }
 
 }  // namespace tidewire::tcp

@@ -12,8 +12,8 @@ using wire::TcpFlag;
 /// Nothing but text that was never sent, or an ACK, can be due.
 bool Sender::is_plain(const Connection& c) noexcept {
   if (!may_send(c.state) || c.active == nullptr || c.syn_text > 0) return false;
-  if (c.owe_rst || c.owe_syn || c.owe_probe || c.owe_keepalive || c.fin_queued || c.urgent_out ||
-      !c.syn_acked || !c.timestamps_on || c.owe_user_timeout) {
+  if (c.owe_syn || c.owe_rst || c.owe_probe || c.owe_keepalive || c.owe_user_timeout ||
+      c.fin_queued || c.urgent_out || !c.syn_acked || !c.timestamps_on) {
     return false;
   }
   const Active& a = *c.active;
@@ -48,8 +48,24 @@ bool Sender::serve_plain(Connection& c, TxBudget& budget) noexcept {
   if (result == Step::nothing) return false;
   if (result != Step::sent) return true;
   c.deficit = 0;
-  note_if_app_limited(c, room_for(c));
+  const Active& a = *c.active;
+  note_if_app_limited(c, {.allowed = a.recovery.allowance(a.cc.window(), false)});
   return true;
+}
+
+/// Hands the segment to IP. False: it must go the long way.
+bool Sender::push_plain(Connection& c, ip::HeaderBuffer& headers, std::span<const Bytes> payload,
+                        std::uint32_t text) noexcept {
+  if (!c.tuple.is_v4() || c.settings.mtu_discover == 0) return false;
+  return s.out.send_plain(headers,
+                          {.source = c.tuple.local_v4(),
+                           .destination = c.tuple.remote_v4(),
+                           .tos = c.settings.tos,
+                           .ttl = c.settings.ttl,
+                           .header_len = wire::kTcpPlainHeaderLen,
+                           .payload = payload,
+                           .payload_len = text},
+                          c.path);
 }
 
 Sender::Step Sender::send_plain(Connection& c, const Room& room, std::uint32_t per_seg) noexcept {
@@ -73,15 +89,18 @@ Sender::Step Sender::send_plain(Connection& c, const Room& room, std::uint32_t p
                     .window = field.value,
                     .timestamps = {c.timestamps.value(s.now()), c.timestamps.echo()}},
                    headers.transport());
-  ip::OutPacket packet = packet_of(c, wire::kTcpPlainHeaderLen);
-  packet.payload = std::span{regions}.first(gathered.regions);
-  packet.payload_stays = true;
-  const ip::SendResult result = s.out.send(headers, packet, c.path, c.settings.bound);
-  if (result.status == ip::Sent::too_big) return Step::nothing;  // into several, by the long way
-  if (result.status == ip::Sent::failed) {
-    c.soft_error = result.error;
-  } else if (result.status != ip::Sent::taken) {
-    return not_taken(c, result);
+  const auto payload = std::span{regions}.first(gathered.regions);
+  if (!push_plain(c, headers, payload, room.unsent)) {
+    ip::OutPacket packet = packet_of(c, wire::kTcpPlainHeaderLen);
+    packet.payload = payload;
+    packet.payload_stays = true;
+    const ip::SendResult result = s.out.send(headers, packet, c.path, c.settings.bound);
+    if (result.status == ip::Sent::too_big) return Step::nothing;  // into several, by the long way
+    if (result.status == ip::Sent::failed) {
+      c.soft_error = result.error;
+    } else if (result.status != ip::Sent::taken) {
+      return not_taken(c, result);
+    }
   }
   spent_ = room.unsent + wire::kTcpPlainHeaderLen;
   ++s.ctx.counters.tcp_segs_out;
@@ -94,7 +113,7 @@ Sender::Step Sender::send_plain(Connection& c, const Room& room, std::uint32_t p
                     field.value);
   }
   const Seq end = c.snd.nxt + room.unsent;
-  a.recovery.on_sent({c.snd.nxt, end}, per_seg, s.now());
+  a.recovery.on_sent_new({c.snd.nxt, end}, per_seg, s.now());
   commit_text(c, {.text = room.unsent, .end = end, .segs = 1, .small = room.unsent != per_seg});
   if (answers) c.ack.on_answered();
   s.plan_retransmit(c);

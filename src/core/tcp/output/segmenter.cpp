@@ -7,16 +7,6 @@ namespace tidewire::tcp {
 
 using wire::TcpFlag;
 
-WireWindow Sender::window_field(const Connection& c, ReceiveWindow& window,
-                                bool syn) const noexcept {
-  const Shared::Space space = Shared::receive_space(c);
-  //= RFC 7323 §2.2
-  // A SYN's window is never scaled.
-  if (syn) return Window{std::min<std::uint64_t>(space.free, 0xffff)} >> WindowScale{};
-  return window.advertise(c.rcv.nxt, window.offer(c.rcv.nxt, space.free, space.capacity, c.rcv.mss),
-                          c.rcv.scale);
-}
-
 wire::TcpOptions Sender::common_options(const Connection& c) const noexcept {
   wire::TcpOptions options;
   if (c.timestamps_on) {

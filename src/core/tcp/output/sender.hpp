@@ -1,6 +1,7 @@
 // What leaves, pulled by the driver: owed resets and ACKs first, then data, flow by flow.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 
@@ -54,6 +55,8 @@ class Sender {
   static bool is_plain(const Connection& c) noexcept;
   bool fits_in_one(Connection& c, const Room& room, std::uint32_t per_seg) noexcept;
   bool serve_plain(Connection& c, TxBudget& budget) noexcept;
+  bool push_plain(Connection& c, ip::HeaderBuffer& headers, std::span<const Bytes> payload,
+                  std::uint32_t text) noexcept;
   Step send_plain(Connection& c, const Room& room, std::uint32_t per_seg) noexcept;
   // segmenter.cpp
   Step push(Connection& c, Outgoing& out) noexcept;
@@ -136,5 +139,78 @@ class Sender {
   std::uint64_t left_ = 0;                   ///< bytes the flow being served may still send
   std::uint64_t spent_ = 0;                  ///< bytes of the frame just taken
 };
+
+inline Sender::Room Sender::room_for(const Connection& c) const noexcept {
+  Room room;
+  const Seq end = end_of_data(c);
+  if (!c.fin_sent) room.unsent = Seq::span(c.snd.nxt, end);
+  const std::int32_t usable = Seq::distance(c.snd.nxt, c.snd.una + c.snd.wnd);
+  room.usable = usable > 0 ? static_cast<std::uint32_t>(usable) : 0;  // MUST-34: it may be negative
+  room.allowed = c.active->recovery.allowance(c.active->cc.window(), c.active->cc.uses_prr());
+  return room;
+}
+
+/// Less than a segment is left and the window has room: it is the application that limits.
+inline void Sender::note_if_app_limited(Connection& c, const Room& room) noexcept {
+  if (room.unsent >= c.snd.mss || room.allowed < c.snd.mss) return;
+  LossRecovery& recovery = c.active->recovery;
+  recovery.delivery_rate().mark_app_limited(recovery.in_flight());
+}
+
+/// What holds for all data that left.
+inline void Sender::tell_sent(Connection& c, std::uint32_t text, std::uint32_t segs,
+                              bool retransmission) noexcept {
+  Active& a = *c.active;
+  a.cc.on_sent({.now = s.now(),
+                .bytes = text,
+                .in_flight = a.recovery.in_flight(),
+                .retransmission = retransmission,
+                .app_limited = a.recovery.delivery_rate().app_limited()});
+  if (a.paced) [[unlikely]]
+    a.pacer.on_sent(text, s.now());
+  c.stats.data_segs_out += segs;
+  c.stats.last_sent = s.now();
+  a.idle_since = s.now();
+}
+
+/// Text (or FIN) left for the first time, and recovery has recorded it.
+inline void Sender::commit_text(Connection& c, const NewText& sent) noexcept {
+  tell_sent(c, sent.text, sent.segs, false);
+  Active& a = *c.active;
+  c.snd.nxt = sent.end;
+  c.stats.bytes_sent += sent.text;
+  const std::uint64_t flight = a.recovery.scoreboard().outstanding();
+  if (c.snd.una.at_or_after(a.flight_until) || flight > a.flight_peak) {
+    a.flight_peak = flight;
+    a.flight_until = c.snd.nxt;
+  }
+  if (sent.small) a.small_end = sent.end;
+  c.override_sws = false;
+  s.disarm(c, TimerKind::persist);
+  if (c.snd.nxt == end_of_data(c)) s.disarm(c, TimerKind::cork);
+}
+
+//= RFC 5681 §4.1
+inline void Sender::restart_after_idle(Connection& c) noexcept {
+  Active& a = *c.active;
+  if (c.snd.una != c.snd.nxt) return;
+  const Duration idle = s.now() - a.idle_since;
+  const RttConfig config = s.rtt_config();
+  if (idle <= std::min({config.min_rto, config.initial_rto, config.max_rto})) return;
+  const Duration rto = c.rtt.rto(config);
+  if (idle <= rto || !s.config().slow_start_after_idle) return;
+  a.cc.on_idle_restart({.now = s.now(), .idle = idle, .rto = rto});
+  a.idle_since = s.now();
+}
+
+inline WireWindow Sender::window_field(const Connection& c, ReceiveWindow& window,
+                                       bool syn) const noexcept {
+  const Shared::Space space = Shared::receive_space(c);
+  //= RFC 7323 §2.2
+  // A SYN's window is never scaled.
+  if (syn) return Window{std::min<std::uint64_t>(space.free, 0xffff)} >> WindowScale{};
+  return window.advertise(c.rcv.nxt, window.offer(c.rcv.nxt, space.free, space.capacity, c.rcv.mss),
+                          c.rcv.scale);
+}
 
 }  // namespace tidewire::tcp

@@ -1,6 +1,7 @@
 // How fast the network delivers, sampled per ACK.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "base/time.hpp"
@@ -69,5 +70,44 @@ class DeliveryRate {
   std::uint64_t app_limited_until_ = 0;  // value of delivered_; 0: not limited
   std::uint32_t lost_ = 0;               // wraps
 };
+
+inline RateSnapshot DeliveryRate::on_send(Instant now, std::uint64_t in_flight,
+                                          std::uint64_t bytes) noexcept {
+  if (in_flight == 0) {
+    first_sent_at_ = now;
+    delivered_at_ = now;
+  }
+  return {.delivered = delivered_,
+          .delivered_at = delivered_at_,
+          .first_sent_at = first_sent_at_,
+          .tx_in_flight =
+              static_cast<std::uint32_t>(std::min<std::uint64_t>(in_flight + bytes, 0xffffffffU)),
+          .lost = lost_ & kLostMask,
+          .app_limited = app_limited() ? 1U : 0U};
+}
+
+inline RateSample DeliveryRate::on_delivered(std::uint64_t newly_delivered,
+                                             const RateSnapshot& newest, Instant sent_at,
+                                             bool retransmitted, Duration min_rtt,
+                                             Instant now) noexcept {
+  delivered_ += newly_delivered;
+  delivered_at_ = now;
+  if (app_limited() && delivered_ > app_limited_until_) app_limited_until_ = 0;
+  first_sent_at_ = sent_at;
+  RateSample sample;
+  sample.prior_delivered = newest.delivered;
+  sample.delivered = delivered_ - newest.delivered;
+  sample.tx_in_flight = newest.tx_in_flight;
+  sample.lost = lost_since(newest);
+  sample.app_limited = newest.app_limited != 0;
+  if (!retransmitted) sample.rtt = now - sent_at;
+  const Duration send_elapsed = sent_at - newest.first_sent_at;
+  const Duration ack_elapsed = now - newest.delivered_at;
+  // ACKs that come bunched would show a rate the path does not have: the longer time counts, and
+  // nothing is delivered in less than the least round trip.
+  const Duration interval = std::max(send_elapsed, ack_elapsed);
+  if (interval >= min_rtt) sample.interval = interval;
+  return sample;
+}
 
 }  // namespace tidewire::tcp

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/tcp/recover/plain_ack.hpp"
+
 namespace tidewire::tcp {
 
 LossRecovery::LossRecovery(MemoryProvider& memory, const RecoveryConfig& config, Seq snd_nxt,
@@ -72,12 +74,6 @@ void LossRecovery::on_sent(SeqRange range, std::uint32_t seg_size, Instant now, 
   }
 }
 
-/// An ACK for every second segment gives a sample.
-std::uint32_t LossRecovery::samples_expected(std::uint64_t acked) const noexcept {
-  const std::uint64_t segments = (board_.outstanding() + acked) / mss_;
-  return static_cast<std::uint32_t>(std::clamp<std::uint64_t>(segments / 2, 1, 1000));
-}
-
 void LossRecovery::take_rtt(const AckEvent& event, const Delivered& d, RttEstimator& rtt,
                             AckOutcome& out) noexcept {
   //= RFC 6298 §3 (Karn): data sent twice gives no sample, unless timestamps tell which one arrived;
@@ -129,16 +125,13 @@ std::uint64_t LossRecovery::count_duplicates(const AckEvent& event, const Delive
 }
 
 AckOutcome LossRecovery::on_ack(const AckEvent& event, RttEstimator& rtt) noexcept {
+  if (const PlainAck plain = on_plain_ack(event, rtt); plain.acked > 0) {
+    return outcome_of(plain, rtt, event.now);
+  }
   AckOutcome out;
   out.prior_in_flight = in_flight();
   out.was_in_recovery = in_recovery();
   flight_at_loss_ = out.prior_outstanding = board_.outstanding();
-  if (is_plain(event)) {
-    if (const InOrder d = board_.on_ack_in_order(event.seg_ack); d.acked > 0) {
-      on_plain_ack(event, d, rtt, out);
-      return out;
-    }
-  }
   const Delivered d =
       board_.on_ack(event.seg_ack, sack_ ? event.sack_blocks : std::span<const SeqRange>{},
                     {event.now, rtt.min_rtt(), event.echoed_rtt, backdated_});
@@ -179,6 +172,23 @@ AckOutcome LossRecovery::on_ack(const AckEvent& event, RttEstimator& rtt) noexce
   out.in_flight = in_flight();
   if (in_recovery() && !out.entered_recovery) {
     prr_.on_ack(out.delivered, out.in_flight, mss_, d.acked > 0 && out.newly_lost == 0);
+  }
+  return out;
+}
+
+AckOutcome LossRecovery::outcome_of(const PlainAck& plain, const RttEstimator& rtt,
+                                    Instant now) noexcept {
+  AckOutcome out;
+  out.acked = out.delivered = out.credit = plain.acked;
+  out.prior_in_flight = plain.prior_in_flight;
+  out.prior_outstanding = plain.prior_outstanding;
+  out.in_flight = plain.in_flight;
+  out.rtt = plain.rtt;
+  out.rate = plain.rate;
+  out.restart_rto = true;
+  if (!plain.settled) {
+    detect_loss({}, rtt, now, out);
+    out.in_flight = in_flight();
   }
   return out;
 }
@@ -350,19 +360,6 @@ void LossRecovery::start_reduction(std::uint64_t ssthresh) noexcept {
   prr_.force(mss_);
 }
 
-TimerPlan LossRecovery::timer(const RttEstimator& rtt, const RttConfig& config) const noexcept {
-  if (board_.empty()) return {};
-  const Instant rto = timer_from_ + rtt.rto(config);
-  if (reordering_at_ < rto) return {reordering_at_, TimerMode::reordering};
-  //= RFC 8985 §7.2
-  const bool quiet = phase_ == RecoveryPhase::open && board_.sacked() == 0;
-  if (uses_rack() && quiet && !probe_due_ && probe_.may_probe()) {
-    const Instant probe = probe_from_ + TailProbe::timeout(rtt, board_.outstanding() <= mss_);
-    return {earlier(probe, rto), TimerMode::tail_probe};
-  }
-  return {rto, TimerMode::rto};
-}
-
 std::uint64_t LossRecovery::on_rto(const RttEstimator& rtt, Instant now) noexcept {
   const bool first = first_rto();
   //= RFC 2018 §8
@@ -463,18 +460,6 @@ std::optional<LossRecovery::Retransmit> LossRecovery::next_retransmit(
     return Retransmit{*last, RetransmitCause::rescue};
   }
   return std::nullopt;
-}
-
-std::uint64_t LossRecovery::allowance(std::uint64_t cwnd, bool uses_prr) const noexcept {
-  std::uint64_t bytes = 0;
-  if (phase_ == RecoveryPhase::recovery && uses_prr) {
-    bytes = prr_.allowance();
-  } else {
-    const std::uint64_t out = in_flight();
-    bytes = cwnd > out ? cwnd - out : 0;
-    if (frto_ == Frto::next_ack) bytes = std::min(bytes, frto_room_);
-  }
-  return force_first_ || probe_due_ ? std::max<std::uint64_t>(bytes, mss_) : bytes;
 }
 
 }  // namespace tidewire::tcp

@@ -1,6 +1,7 @@
 // Loss detection and recovery of one connection: when to send what again, and how much.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -87,6 +88,17 @@ struct AckOutcome {
   bool reneged = false;  ///< the peer dropped data it had SACKed; SACKs are forgotten
 };
 
+/// The same for an ACK of data sent once, in order, while nothing is wrong.
+struct PlainAck {
+  std::uint64_t acked = 0;  ///< bytes; 0: it is no such ACK, and nothing was done
+  std::uint64_t prior_in_flight = 0;
+  std::uint64_t prior_outstanding = 0;
+  std::uint64_t in_flight = 0;
+  Duration rtt;  ///< sample taken, already fed to the estimator
+  RateSample rate;
+  bool settled = true;  ///< false: something that is left may be lost by it, see outcome_of()
+};
+
 struct RecoveryConfig {
   bool sack = true;        ///< negotiated
   bool rack = true;        ///< RACK-TLP (RFC 8985); needs SACK, else RFC 6675
@@ -131,7 +143,20 @@ class LossRecovery {
   /// old: then it is a reordering window ago. Never before the last retransmission's.
   Instant retransmission_stamp(const RttEstimator& rtt, Instant now) const noexcept;
 
+  /// on_sent() for new data while is_open(), after a successful reserve().
+  void on_sent_new(SeqRange range, std::uint32_t seg_size, Instant now) noexcept {
+    const RateSnapshot rate = rate_.on_send(now, in_flight(), range.size());
+    if (board_.empty()) timer_from_ = now;
+    board_.on_sent_new({range, seg_size, now, rate});
+    probe_from_ = now;
+    frto_room_ -= std::min<std::uint64_t>(frto_room_, range.size());
+  }
+
   AckOutcome on_ack(const AckEvent& event, RttEstimator& rtt) noexcept;
+  /// What on_ack() does for nearly every ACK (plain_ack.hpp).
+  PlainAck on_plain_ack(const AckEvent& event, RttEstimator& rtt) noexcept;
+  /// What on_ack() would have said; looks for losses if that was left.
+  AckOutcome outcome_of(const PlainAck& plain, const RttEstimator& rtt, Instant now) noexcept;
   /// After on_ack reported entered_recovery: the controller's new ssthresh.
   void start_reduction(std::uint64_t ssthresh) noexcept;
 
@@ -202,9 +227,12 @@ class LossRecovery {
 
  private:
   bool is_plain(const AckEvent& event) const noexcept;
-  void on_plain_ack(const AckEvent& event, const InOrder& d, RttEstimator& rtt,
-                    AckOutcome& out) noexcept;
-  std::uint32_t samples_expected(std::uint64_t acked) const noexcept;
+  /// An ACK for every second segment gives a sample.
+  std::uint32_t samples_expected(std::uint64_t acked) const noexcept {
+    const std::uint64_t bytes = board_.outstanding() + acked;
+    if (bytes < 4 * std::uint64_t{mss_}) return 1;
+    return static_cast<std::uint32_t>(std::clamp<std::uint64_t>(bytes / mss_ / 2, 1, 1000));
+  }
   void take_rtt(const AckEvent& event, const Delivered& d, RttEstimator& rtt,
                 AckOutcome& out) noexcept;
   std::uint64_t count_duplicates(const AckEvent& event, const Delivered& d) noexcept;
@@ -270,5 +298,31 @@ class LossRecovery {
   Instant probe_from_;  // the probe timeout counts from here
   Instant reordering_at_ = Instant::never();
 };
+
+inline TimerPlan LossRecovery::timer(const RttEstimator& rtt,
+                                     const RttConfig& config) const noexcept {
+  if (board_.empty()) return {};
+  const Instant rto = timer_from_ + rtt.rto(config);
+  if (reordering_at_ < rto) return {reordering_at_, TimerMode::reordering};
+  //= RFC 8985 §7.2
+  const bool quiet = phase_ == RecoveryPhase::open && board_.sacked() == 0;
+  if (uses_rack() && quiet && !probe_due_ && probe_.may_probe()) {
+    const Instant probe = probe_from_ + TailProbe::timeout(rtt, board_.outstanding() <= mss_);
+    return {earlier(probe, rto), TimerMode::tail_probe};
+  }
+  return {rto, TimerMode::rto};
+}
+
+inline std::uint64_t LossRecovery::allowance(std::uint64_t cwnd, bool uses_prr) const noexcept {
+  std::uint64_t bytes = 0;
+  if (phase_ == RecoveryPhase::recovery && uses_prr) {
+    bytes = prr_.allowance();
+  } else {
+    const std::uint64_t out = in_flight();
+    bytes = cwnd > out ? cwnd - out : 0;
+    if (frto_ == Frto::next_ack) bytes = std::min(bytes, frto_room_);
+  }
+  return force_first_ || probe_due_ ? std::max<std::uint64_t>(bytes, mss_) : bytes;
+}
 
 }  // namespace tidewire::tcp

@@ -49,18 +49,4 @@ RttEstimator RttEstimator::unpack(const Packed& packed) noexcept {
   return rtt;
 }
 
-Duration RttEstimator::base_rto(const RttConfig& config) const noexcept {
-  if (!has_sample_) {
-    //= RFC 6298 §5.7
-    const Duration start = config.initial_rto;
-    return after_syn_timeout_ ? std::max(start, Duration::seconds(3)) : start;
-  }
-  const Duration rto = srtt_ + std::max(config.min_rto, rttvar_ * 4);
-  return std::min(rto, config.max_rto);
-}
-
-Duration RttEstimator::rto(const RttConfig& config) const noexcept {
-  return std::min(base_rto(config) * (std::int64_t{1} << backoff_), config.max_rto);
-}
-
 }  // namespace tidewire::tcp

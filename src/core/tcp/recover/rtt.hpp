@@ -1,6 +1,7 @@
 // Round-trip time and the retransmission timeout (RFC 6298).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 
@@ -81,5 +82,22 @@ class RttEstimator {
   bool after_syn_timeout_ = false;
 };
 static_assert(sizeof(RttEstimator) <= 48);
+
+inline Duration RttEstimator::base_rto(const RttConfig& config) const noexcept {
+  if (!has_sample_) [[unlikely]] {
+    //= RFC 6298 §5.7
+    const Duration start = config.initial_rto;
+    return after_syn_timeout_ ? std::max(start, Duration::seconds(3)) : start;
+  }
+  const Duration rto = srtt_ + std::max(config.min_rto, rttvar_ * 4);
+  return std::min(rto, config.max_rto);
+}
+
+inline Duration RttEstimator::rto(const RttConfig& config) const noexcept {
+  const Duration base = base_rto(config);
+  if (backoff_ == 0) [[likely]]
+    return std::min(base, config.max_rto);
+  return std::min(base * (std::int64_t{1} << backoff_), config.max_rto);
+}
 
 }  // namespace tidewire::tcp

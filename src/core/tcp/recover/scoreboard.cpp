@@ -44,9 +44,6 @@ bool Scoreboard::make_room(std::size_t n) noexcept {
   return true;
 }
 
-// A resend cuts at most twice.
-bool Scoreboard::reserve() noexcept { return make_room(2); }
-
 std::size_t Scoreboard::find(Seq s) const noexcept {
   const std::uint32_t at = Seq::span(una_, s);
   const Run* found = std::partition_point(
@@ -95,18 +92,9 @@ void Scoreboard::on_sent(const Emission& emission) noexcept {
     range.start = high_data_;
   }
   if (!make_room(1)) return;
-  Run run;
-  run.start = range.start;
-  run.end = range.end;
-  run.seg_size = std::max<std::uint32_t>(emission.seg_size, 1);
-  run.is_probe = emission.is_probe;
-  run.sent_at = emission.now;
-  run.rate = emission.rate;
-  run.order = ++emissions_;
-  ::new (static_cast<void*>(runs_ + tail_)) Run(run);
-  ++tail_;
-  outstanding_ += run.size();
-  high_data_ = run.end;
+  Emission fresh = emission;
+  fresh.range = range;
+  on_sent_new(fresh);
 }
 
 void Scoreboard::resend(const Emission& emission, SeqRange range) noexcept {
@@ -299,29 +287,6 @@ Delivered Scoreboard::on_ack(Seq seg_ack, std::span<const SeqRange> sack_blocks,
   if (acked) out.rack_rtt_from = acked_sent_at;
   // An ACK from below knows nothing of the left edge.
   out.reneged = head_ < tail_ && runs_[head_].sacked && !seg_ack.before(una_);
-  return out;
-}
-
-InOrder Scoreboard::on_ack_in_order(Seq seg_ack) noexcept {
-  InOrder out;
-  if ((sacked_ | lost_ | again_) != 0 || high_sacked_.after(una_)) return out;
-  if (!seg_ack.after(una_) || seg_ack.after(high_data_)) return out;
-  std::size_t last = head_;
-  for (;; ++last) {
-    if (last == tail_ || runs_[last].retransmitted()) return out;
-    if (runs_[last].end.at_or_after(seg_ack)) break;
-  }
-  if (runs_[last].end != seg_ack) return out;
-  out.acked = Seq::span(una_, seg_ack);
-  out.oldest_sent_at = runs_[head_].sent_at;
-  out.newest = runs_[last];
-  head_ = last + 1;
-  if (head_ == tail_) head_ = tail_ = 0;
-  outstanding_ -= out.acked;
-  una_ = high_sacked_ = seg_ack;
-  lost_up_to_ = later(lost_up_to_, seg_ack);
-  again_end_ = later(again_end_, seg_ack);
-  resend_from_ = later(resend_from_, seg_ack);
   return out;
 }
 

@@ -1,8 +1,10 @@
 // What is in flight, what the peer reported, what is lost.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <new>
 #include <optional>
 #include <span>
 #include <utility>
@@ -88,7 +90,7 @@ struct Delivered {
 struct InOrder {
   std::uint64_t acked = 0;  ///< bytes; 0: there is something unusual, and nothing was done
   Instant oldest_sent_at;
-  Run newest;  ///< what was sent last of it
+  const Run* newest = nullptr;  ///< what was sent last of it; until something is sent again
 };
 
 /// The sender's record of its flight. Runs in one sorted array; memory is bounded by the number of
@@ -107,7 +109,10 @@ class Scoreboard {
 
   /// Makes sure that the next emission can be recorded, before it is handed to the device.
   /// False: no memory, do not send now.
-  [[nodiscard]] bool reserve() noexcept;
+  [[nodiscard]] bool reserve() noexcept {
+    // A resend cuts at most twice.
+    return tail_ + 2 <= capacity_ || make_room(2);
+  }
   struct Emission {
     SeqRange range;              ///< SYN and FIN included
     std::uint32_t seg_size = 0;  ///< payload bytes per segment
@@ -118,6 +123,20 @@ class Scoreboard {
   /// Data was sent: new data at high_data(), or any part of what is in flight, again.
   /// After a successful reserve() it cannot fail.
   void on_sent(const Emission& emission) noexcept;
+  /// The same for new data, which cannot be empty.
+  void on_sent_new(const Emission& emission) noexcept {
+    ::new (static_cast<void*>(runs_ + tail_))
+        Run{.start = emission.range.start,
+            .end = emission.range.end,
+            .seg_size = std::max<std::uint32_t>(emission.seg_size, 1),
+            .is_probe = emission.is_probe,
+            .order = ++emissions_,
+            .sent_at = emission.now,
+            .rate = emission.rate};
+    ++tail_;
+    outstanding_ += emission.range.size();
+    high_data_ = emission.range.end;
+  }
 
   //= RFC 6675 §3, §5 Update()
   /// An acceptable ACK and its SACK blocks (D-SACK first, if it has one). Blocks that make no sense
@@ -238,5 +257,28 @@ class Scoreboard {
   std::uint64_t lost_ = 0;
   std::uint64_t again_ = 0;
 };
+
+inline InOrder Scoreboard::on_ack_in_order(Seq seg_ack) noexcept {
+  InOrder out;
+  if ((sacked_ | lost_ | again_) != 0 || high_sacked_.after(una_)) return out;
+  if (!seg_ack.after(una_) || seg_ack.after(high_data_)) return out;
+  std::size_t last = head_;
+  for (;; ++last) {
+    if (last == tail_ || runs_[last].retransmitted()) return out;
+    if (runs_[last].end.at_or_after(seg_ack)) break;
+  }
+  if (runs_[last].end != seg_ack) return out;
+  out.acked = Seq::span(una_, seg_ack);
+  out.oldest_sent_at = runs_[head_].sent_at;
+  out.newest = runs_ + last;
+  head_ = last + 1;
+  if (head_ == tail_) head_ = tail_ = 0;
+  outstanding_ -= out.acked;
+  una_ = high_sacked_ = seg_ack;
+  lost_up_to_ = later(lost_up_to_, seg_ack);
+  again_end_ = later(again_end_, seg_ack);
+  resend_from_ = later(resend_from_, seg_ack);
+  return out;
+}
 
 }  // namespace tidewire::tcp

@@ -57,8 +57,8 @@ TEST_F(ScoreboardTest, InOrderAcksOfWholeEmissions) {
   const InOrder two = board.on_ack_in_order(Seq{base} + 1500);
   EXPECT_EQ(two.acked, 1500U);
   EXPECT_EQ(two.oldest_sent_at, Instant::from_nanos(10));
-  EXPECT_EQ(two.newest.sent_at, Instant::from_nanos(20));
-  EXPECT_EQ(two.newest.end, Seq{base} + 1500);
+  EXPECT_EQ(two.newest->sent_at, Instant::from_nanos(20));
+  EXPECT_EQ(two.newest->end, Seq{base} + 1500);
   EXPECT_EQ(board.una(), Seq{base} + 1500);
   EXPECT_EQ(board.pipe(), 100U);
   EXPECT_EQ(board.on_ack_in_order(Seq{base} + 1600).acked, 100U);

@@ -97,6 +97,22 @@ class FakeIp final : public ip::Output {
     }
     return {};
   }
+  bool send_plain(ip::HeaderBuffer& headers, const ip::PlainPacket& plain,
+                  ip::Path& path) noexcept override {
+    const std::size_t size = 20 + plain.header_len + plain.payload_len;
+    if (unresolved || failure || room == 0 || size > mtu ||
+        (path_limit != 0 && size > path_limit)) {
+      return false;
+    }
+    ip::OutPacket packet;
+    packet.source = IpAddress::v4(plain.source);
+    packet.destination = IpAddress::v4(plain.destination);
+    packet.tos = plain.tos;
+    packet.ttl = plain.ttl;
+    packet.transport_header_len = plain.header_len;
+    packet.payload = plain.payload;
+    return send(headers, packet, path, kNoInterface).status == ip::Sent::taken;
+  }
   void queue_reply(const IpAddress& source, const IpAddress& destination, Protocol, Bytes header,
                    std::uint8_t) noexcept override {
     ip::OutPacket packet;
