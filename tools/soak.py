@@ -7,6 +7,7 @@ way, early and at the end, the descriptors, the memory and the sockets of the ru
 grew in between leaked. The exit status is 0 if all went well, 1 if not; the seed decides everything but the timing.
 """
 import argparse
+import collections
 import contextlib
 import json
 import os
@@ -23,6 +24,7 @@ import time
 TOP = pathlib.Path(__file__).resolve().parent.parent
 NOBODY = 65534
 SETTLE = 4.0  # seconds in which what was closed is forgotten: TIME-WAIT and the search for dead sockets
+LINGER = 75.0  # seconds in which all that a killed program left is over
 # What may be more at the end: in KiB, fragments of an allocator that was in use for hours; a descriptor for each
 # server that waits in accept() instead of poll(), which is as it happens.
 SLACK_KIB = 8192
@@ -40,11 +42,12 @@ def as_user(words):
 
 
 def held_by(process):
-    """How many descriptors, without those that name programs: as many as live and have made a call."""
+    """How many descriptors, without those that name programs: a cache of 256, of some that have ended as well."""
     count = 0
     for descriptor in (process / "fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
-            count += "pidfd" not in os.readlink(descriptor)
+            target = os.readlink(descriptor)
+            count += "pidfd" not in target and not target.endswith("/comm")
     return count
 
 
@@ -99,6 +102,13 @@ class Soak:
             if kind in ("warm", "quiet"):
                 time.sleep(SETTLE)
                 figures[kind] = self.figures()
+                # What waits for its peer, in FIN-WAIT-2 or to send again, may outlast that.
+                until = time.monotonic() + LINGER
+                while "warm" in figures and figures[kind]["sockets"] > figures["warm"]["sockets"]:
+                    if time.monotonic() > until:
+                        break
+                    time.sleep(1)
+                    figures[kind] = self.figures()
                 self.say(f"{kind}: " + ", ".join(f"{value} {name}" for name, value in figures[kind].items()))
                 self.host.stdin.write("\n")
                 self.host.stdin.flush()
@@ -117,6 +127,7 @@ class Soak:
         listed = subprocess.run(as_user([self.args.tidewire, "ss", "-a", "--json", "soak"]), env=self.env, text=True,
                                 capture_output=True, timeout=60, check=True)
         sockets = json.loads(listed.stdout)["hosts"][0]["sockets"]
+        self.states = collections.Counter(f"{s['protocol']} {s['state']}" for s in sockets)
         # Calls that wait hold copies, and interrupted ones come and go.
         descriptors = []
         for _ in range(20):
@@ -141,7 +152,8 @@ class Soak:
             after = figures["quiet"][name]
             slack = {"KiB": max(SLACK_KIB, before // 20), "descriptors": SLACK_DESCRIPTORS}.get(name, 0)
             if after > before + slack:
-                raise Failed(f"{name}: {before} before, {after} after")
+                states = ", ".join(f"{count} {state}" for state, count in self.states.items())
+                raise Failed(f"{name}: {before} before, {after} after" + (f" ({states})" if name == "sockets" else ""))
 
     def progress(self):
         return ", ".join(f"{value} {name}" for name, value in self.last.items())
