@@ -223,6 +223,40 @@ def reset_by_unread():
 
 
 @case
+def last_words_before_a_reset():
+    """What is written before a close arrives, also where bytes that come the other way just then
+    make it a reset. They meet the close before, in and after it."""
+    arrived = set()
+    for size, rounds in ((1000, 400), (100_000, 40)):
+        l = listener()
+        go, told = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            for _ in range(rounds):
+                c = socket.create_connection(l.getsockname())
+                os.read(go, 1)
+                c.sendall(b"w" * size)
+                c.close()
+            os._exit(0)
+        for i in range(rounds):
+            a, _ = l.accept()
+            os.write(told, b"x")
+            for _ in range(i % 50):
+                pass
+            err(a.send, b"x")
+            got = 0
+            try:
+                while part := a.recv(1 << 20):
+                    got += len(part)
+            except ConnectionResetError:
+                pass
+            arrived.add(got / size)
+            a.close()
+        os.waitpid(pid, 0)
+    return arrived
+
+
+@case
 def eof_after_data():
     c, a = pair()
     c.sendall(b"abc")

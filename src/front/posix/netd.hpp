@@ -155,6 +155,8 @@ class Netd {
   void pump_queued();
   void pump(Socket& s);
   bool pump_up(Socket& s);
+  ssize_t carry_up(Socket& s, std::span<const MutBytes> room);
+  void reset_after_last_words(Socket& s);
   ssize_t take_bytes(Socket& s, std::span<const MutBytes> room, bool urgent);
   ssize_t take_all_but_tail(Socket& s, std::span<const MutBytes> room);
   void pump_down(Socket& s);

@@ -16,6 +16,8 @@ namespace {
 
 constexpr std::size_t max_spans = 16;
 constexpr int rounds_in_a_turn = 16;
+// What takes part in a connection within this machine answers in fewer turns.
+constexpr std::uint64_t turns_for_last_words = 4;
 
 template <typename Spans>
 int to_iovec(const Spans& spans, std::array<iovec, max_spans>& out) {
@@ -91,12 +93,7 @@ void Netd::pump(Socket& s) {
       return;
     case Phase::connected: {
       const std::uint32_t serial = s.serial;
-      if (s.abort_after != 0) {
-        if (turn_ <= s.abort_after) return queue(s);
-        backend_.abort(s.ref, now_);
-        forget(s);
-        return;
-      }
+      if (s.abort_after != 0) return reset_after_last_words(s);
       if (!pump_up(s)) return;
       pump_down(s);
       Socket* still = by_serial(serial);
@@ -158,6 +155,21 @@ ssize_t Netd::take_all_but_tail(Socket& s, std::span<const MutBytes> room) {
   return ::recv(s.peer.get(), scratch_.data(), scratch_.size(), MSG_DONTWAIT);
 }
 
+// As take_bytes; what was read is the backend's then.
+ssize_t Netd::carry_up(Socket& s, std::span<const MutBytes> room) {
+  if (s.peer_urgent && s.tail) drop_tail(s);
+  const bool plain = (std::exchange(s.plain_head, false) && tasks_.can_copy()) || s.urgent_over;
+  const bool urgent = features_.unix_oob && !plain && at_urgent_mark(s.peer.get());
+  const ssize_t n = take_bytes(s, room, urgent);
+  if (n <= 0) return n;
+  // The queue is empty: what comes from now on, the end as well, is another edge.
+  const bool all = !fills(room, n) && !s.knows_urgent && !s.peer_ended && tasks_.can_copy();
+  if (all) s.peer_readable = false;
+  backend_.sent(s.ref, static_cast<std::size_t>(n), urgent, now_);
+  if (!s.waiters.empty()) wake(s);
+  return n;
+}
+
 // From the program to the backend. False: the socket is gone or about to go.
 bool Netd::pump_up(Socket& s) {
   for (int round = 0; s.peer_readable && !s.up_closed; ++round) {
@@ -167,46 +179,54 @@ bool Netd::pump_up(Socket& s) {
     }
     const auto room = backend_.send_space(s.ref);
     if (room.empty() && closed_with_unread(s)) {
-      // As by a kernel: a reset at once, and what was still to be sent is gone.
-      backend_.abort(s.ref, now_);
-      forget(s);
+      reset_after_last_words(s);
       return false;
     }
     if (room.empty()) return true;
-    if (s.peer_urgent && s.tail) drop_tail(s);
-    const bool plain = (std::exchange(s.plain_head, false) && tasks_.can_copy()) || s.urgent_over;
-    const bool urgent = features_.unix_oob && !plain && at_urgent_mark(s.peer.get());
-    const ssize_t n = take_bytes(s, room, urgent);
-    if (n > 0) {
-      // The queue is empty: what comes from now on, the end as well, is another edge.
-      const bool all = !fills(room, n) && !s.knows_urgent && !s.peer_ended && tasks_.can_copy();
-      if (all) s.peer_readable = false;
-      backend_.sent(s.ref, static_cast<std::size_t>(n), urgent, now_);
-      if (!s.waiters.empty()) wake(s);
-      continue;
-    }
+    const ssize_t n = carry_up(s, room);
+    if (n > 0) continue;
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
       s.peer_readable = errno == EINTR;
       continue;
     }
+    s.up_closed = true;
     if (n == 0 && s.shut_write) {
-      s.up_closed = true;
       backend_.shutdown_send(s.ref, now_);
       return true;
     }
-    if (n == 0 && !s.linger_zero) {
+    if (n == 0 && !s.linger_zero && backend_.received(s.ref).empty()) {
       app_closed(s);
-      return false;
+    } else {
+      // Closed with bytes unread: there (ECONNRESET) or here.
+      reset_after_last_words(s);
     }
-    // ECONNRESET: closed with bytes unread. What the program wrote before may still leave in this
-    // turn, as far as the window allows; then comes the reset.
-    s.up_closed = true;
-    s.abort_after = turn_;
-    closed_in_turn_ = true;
-    queue(s);
     return false;
   }
   return true;
+}
+
+// The program has closed, and the connection will be reset: bytes for it were not read, or arrive
+// still. What it wrote before leaves first as far as nobody has to wait for the network, since a
+// kernel would have sent it when it was written. The rest is gone, there as well.
+void Netd::reset_after_last_words(Socket& s) {
+  bool moved = s.abort_after == 0;
+  while (!s.up_closed) {
+    const auto room = backend_.send_space(s.ref);
+    if (room.empty()) break;
+    const ssize_t n = carry_up(s, room);
+    moved = moved || n > 0;
+    s.up_closed = n == 0 || (n < 0 && errno != EINTR);
+  }
+  const std::size_t left = backend_.unacknowledged(s.ref);
+  if (moved || left < s.last_words) s.abort_after = turn_ + turns_for_last_words;
+  s.last_words = left;
+  if ((s.up_closed && left == 0) || turn_ >= s.abort_after) {
+    backend_.abort(s.ref, now_);
+    forget(s);
+    return;
+  }
+  closed_in_turn_ = true;
+  queue(s);
 }
 
 bool Netd::send_urgent_down(Socket& s) {
@@ -251,10 +271,8 @@ void Netd::pump_down(Socket& s) {
     } else if (errno == EPIPE && s.shut_read) {
       backend_.consumed(s.ref, total, now_);
     } else if (errno != EINTR) {
-      // The program closed while its own bytes still wait for room: what arrives is answered as by
-      // a kernel, with a reset.
-      backend_.abort(s.ref, now_);
-      forget(s);
+      // The program has closed, perhaps just now: what arrives is answered with a reset.
+      reset_after_last_words(s);
       return;
     }
   }
