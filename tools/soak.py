@@ -41,13 +41,19 @@ def as_user(words):
     return ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--inh-caps=-all", *words]
 
 
+def names_running_program(descriptor):
+    target = os.readlink(descriptor)
+    if "pidfd" in target:
+        return "\nPid:\t-1" not in (descriptor.parent.parent / "fdinfo" / descriptor.name).read_text()
+    return target.endswith("/comm") and os.path.exists(target)
+
+
 def held_by(process):
-    """How many descriptors, without those that name programs: a cache of 256, of some that have ended as well."""
+    """How many descriptors, without those by which it knows programs that run: of these there are more or fewer."""
     count = 0
     for descriptor in (process / "fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
-            target = os.readlink(descriptor)
-            count += "pidfd" not in target and not target.endswith("/comm")
+            count += not names_running_program(descriptor)
     return count
 
 

@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::uint64_t tag_calls = 1ULL << 40;
 constexpr std::uint64_t tag_backend = 2ULL << 40;
+constexpr std::uint64_t tag_tasks = 3ULL << 40;
 constexpr int events_in_a_turn = 256;
 constexpr int calls_in_a_turn = 256;
 constexpr int most_deferrals = 3;
@@ -37,6 +38,7 @@ Netd::Netd(Backend& backend, const Features& features, Fd listener, pid_t guard,
       living_(features.pidfd_getfd),
       scratch_(scratch_bytes) {
   take_in(std::move(listener), guard);
+  watch(epoll_.get(), tasks_.descriptor(), EPOLLIN, tag_tasks);
   if (backend_.descriptor() >= 0) {
     watch(epoll_.get(), backend_.descriptor(), EPOLLIN, tag_backend);
   }
@@ -82,6 +84,7 @@ void Netd::take_peer_events() {
   epoll_event events[events_in_a_turn];
   const int n = ::epoll_wait(epoll_.get(), events, events_in_a_turn, 0);
   for (int i = 0; i < n; ++i) {
+    if (events[i].data.u64 == tag_tasks) tasks_.drop_ended();
     if (events[i].data.u64 >= tag_calls) continue;
     Socket* s = by_serial(static_cast<std::uint32_t>(events[i].data.u64));
     if (s == nullptr) continue;

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -20,6 +21,7 @@ namespace tidewire::posix {
 namespace {
 
 constexpr std::size_t max_pidfds = 256;
+constexpr int ended_at_once = 64;
 
 std::string read_small_file(const char* path) {
   const Fd file(::open(path, O_RDONLY | O_CLOEXEC));
@@ -46,6 +48,9 @@ std::string status_of(pid_t tid) {
 }
 
 }  // namespace
+
+Tasks::Tasks(const Features& features)
+    : features_(features), epoll_(::epoll_create1(EPOLL_CLOEXEC)) {}
 
 bool Tasks::read(pid_t tid, std::uint64_t address, MutBytes out) const {
   if (out.empty()) return true;
@@ -75,19 +80,33 @@ bool Tasks::write(pid_t tid, std::uint64_t first, Bytes first_data, std::uint64_
 Tasks::Entry* Tasks::entry(pid_t tid, bool refresh) {
   if (const auto known = pidfds_.find(tid); known != pidfds_.end()) {
     if (!refresh) return &known->second;
-    ages_.erase(known->second.age);
-    pidfds_.erase(known);
+    drop(tid);
   }
   Fd opened(abi::pidfd_open(tid, features_.pidfd_thread ? abi::pidfd_thread : 0));
   if (!opened) opened.reset(abi::pidfd_open(process_of(tid), 0));
   if (!opened) return nullptr;
-  if (pidfds_.size() >= max_pidfds) {
-    pidfds_.erase(ages_.front());
-    ages_.pop_front();
-  }
+  if (pidfds_.size() >= max_pidfds) drop(ages_.front());
+  // The end of the task makes its descriptor readable.
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.fd = tid;
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, opened.get(), &event);
   ages_.push_back(tid);
   Entry made{std::move(opened), Fd{}, std::prev(ages_.end())};
   return &pidfds_.emplace(tid, std::move(made)).first->second;
+}
+
+void Tasks::drop(pid_t tid) {
+  const auto known = pidfds_.find(tid);
+  if (known == pidfds_.end()) return;
+  ages_.erase(known->second.age);
+  pidfds_.erase(known);
+}
+
+void Tasks::drop_ended() {
+  std::array<epoll_event, ended_at_once> ended;
+  const int n = ::epoll_wait(epoll_.get(), ended.data(), ended_at_once, 0);
+  for (int i = 0; i < n; ++i) drop(ended[static_cast<std::size_t>(i)].data.fd);
 }
 
 int Tasks::pidfd(pid_t tid, bool refresh) {

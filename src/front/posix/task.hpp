@@ -25,7 +25,12 @@ struct AppFd {
 
 class Tasks {
  public:
-  explicit Tasks(const Features& features) : features_(features) {}
+  explicit Tasks(const Features& features);
+
+  /// Readable once a task that was asked about has ended: then drop_ended().
+  int descriptor() const noexcept { return epoll_.get(); }
+  /// Closes the descriptors that are kept of tasks that have ended.
+  void drop_ended();
 
   // Memory. False: EFAULT.
   bool read(pid_t tid, std::uint64_t address, MutBytes out) const;
@@ -61,9 +66,11 @@ class Tasks {
     std::list<pid_t>::iterator age;
   };
   Entry* entry(pid_t tid, bool refresh);
+  void drop(pid_t tid);
   int pidfd(pid_t tid, bool refresh);
 
   Features features_;
+  Fd epoll_;  // the entries' descriptors, by thread
   std::unordered_map<pid_t, Entry> pidfds_;
   std::list<pid_t> ages_;  // least recently opened first
 };
