@@ -21,6 +21,9 @@ bool asks_to_stop(int signal) {
 
 namespace {
 
+constexpr Duration kLongTurn = Duration::micros(100);
+constexpr int kShortTurns = 256;  // after which the next one will be short
+
 void report_uncovered(posix::Uncovered what, const std::string& program, bool own_network) {
   const auto tell = [&](const char* text) {
     fmt::print(stderr, "tidewire: {} {}\n", program, text);
@@ -155,10 +158,23 @@ void Program::end_orphans() {
 
 Instant Program::next_deadline() { return interceptor_.next_deadline(); }
 
-void Program::on_io(int fd, std::uint32_t, Instant) {
-  // Sockets are processed in every turn of the loop.
+// A signal can interrupt a call that waits through a turn: long ones need the thread, which costs
+// two more changes of process a call.
+void Program::after_turn(Instant began) {
+  if (runtime::Clock::now() - began >= kLongTurn) {
+    short_turns_ = 0;
+    interceptor_.share_calls(true);
+  } else if (short_turns_ < kShortTurns && ++short_turns_ == kShortTurns) {
+    interceptor_.share_calls(false);
+  }
+}
+
+void Program::on_io(int fd, std::uint32_t ready, Instant) {
+  if (fd == interceptor_.sockets_descriptor()) sockets_ready_ = true;
   if (fd == interceptor_.program_descriptor()) return interceptor_.look_after_program();
-  if (call_watches_.contains(fd)) return interceptor_.receive_calls(fd);
+  if (call_watches_.contains(fd)) {
+    return interceptor_.receive_calls(fd, (ready & runtime::kIoRead) != 0);
+  }
   if (fd != signals_->descriptor()) return;
   while (const auto signal = signals_->next()) {
     if (interceptor_.program_ended()) {

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "front/gateway/publish.hpp"
@@ -81,7 +82,10 @@ class Program final : public runtime::Task, public runtime::IoHandler {
 
   Instant next_deadline() override;
   void run(Instant) override {}  // see before_transmit
-  void before_transmit(Instant now) override { interceptor_.process(now); }
+  void before_transmit(Instant now) override {
+    interceptor_.process(now, std::exchange(sockets_ready_, false));
+  }
+  void after_turn(Instant began) override;
   void on_io(int fd, std::uint32_t ready, Instant now) override;
 
  private:
@@ -98,6 +102,8 @@ class Program final : public runtime::Task, public runtime::IoHandler {
   runtime::WatchId program_watch_;
   runtime::WatchId signal_watch_;
   std::map<int, runtime::WatchId> call_watches_;  // by notification descriptor
+  bool sockets_ready_ = true;                     // the loop's last look found something
+  int short_turns_ = 0;                           // in a row
   bool interrupted_ = false;
 };
 

@@ -42,10 +42,11 @@ class Interceptor {
   int sockets_descriptor() const noexcept { return netd_->descriptor(); }
   /// Readable when look_after_program() has something to do. end_all() closes it.
   int program_descriptor() const noexcept { return launcher_.descriptor(); }
-  void process(Instant now) { netd_->process(now); }
+  void process(Instant now, bool readable = true) { netd_->process(now, readable); }
   void look_after_program() { launcher_.process(); }
   /// See Netd.
-  void receive_calls(int listener) { netd_->receive_calls(listener); }
+  void receive_calls(int listener, bool readable) { netd_->receive_calls(listener, readable); }
+  void share_calls(bool shared) { netd_->share_calls(shared); }
   Instant next_deadline();
 
   /// The program itself has ended (what it left running may live on).

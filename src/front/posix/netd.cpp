@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 namespace tidewire::posix {
 namespace {
@@ -51,14 +52,26 @@ void Netd::take_in(Fd listener, pid_t guard) {
   living_.add_root(guard);
 }
 
-void Netd::process(Instant now) {
+void Netd::receive_calls(int listener, bool readable) {
+  Call call;
+  bool another = notifier_.receive(call, listener, readable);
+  for (int i = 1; another; ++i) {
+    calls_.push_back(call);
+    // Where one thread makes the calls there is no other.
+    const bool others = std::exchange(last_caller_, call.tid) != call.tid;
+    another = others && i < calls_in_a_turn && notifier_.receive_another(call, listener);
+    newer_calls_ |= another;
+  }
+}
+
+void Netd::process(Instant now, bool readable) {
   now_ = later(now_, now);
   ++turn_;
   // What programs did before they made these calls comes first: one that closes a port and binds it
-  // again must find it free.
+  // again must find it free. Some calls may be newer than the loop's look.
   fetch_calls();
   closed_in_turn_ = false;
-  take_peer_events();
+  if (readable || std::exchange(newer_calls_, false)) take_peer_events();
   pump_queued();
   take_backend_events();
   // The other end of a connection that was closed here learns of it once frames have moved: calls
@@ -109,7 +122,10 @@ void Netd::take_backend_events() {
 
 void Netd::fetch_calls() {
   Call call;
-  for (int i = 0; i < calls_in_a_turn && notifier_.next(call); ++i) calls_.push_back(call);
+  for (int i = 0; i < calls_in_a_turn && notifier_.next(call); ++i) {
+    calls_.push_back(call);
+    newer_calls_ = true;
+  }
 }
 
 void Netd::answer_calls() {

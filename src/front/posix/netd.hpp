@@ -103,9 +103,13 @@ class Netd {
   void let_go(pid_t guard) { living_.remove_root(guard); }
 
   int descriptor() const noexcept { return epoll_.get(); }
-  /// A descriptor that NetdHooks::watch_calls was called with has something; process() follows.
-  void receive_calls(int listener) { notifier_.receive(listener); }
-  void process(Instant now);
+  /// A look of the loop found that a descriptor which NetdHooks::watch_calls was called with is
+  /// readable or has hung up; once for each look, process() follows.
+  void receive_calls(int listener, bool readable);
+  /// See Notifier: for a loop that watches these descriptors.
+  void share_calls(bool shared) { notifier_.share(shared); }
+  /// `readable`: false if the loop's last look was at descriptor(), too, and found nothing.
+  void process(Instant now, bool readable = true);
   Instant next_deadline();
   bool live() const noexcept { return notifier_.live(); }
   /// A socket that its program has closed still has bytes for the backend.
@@ -276,7 +280,9 @@ class Netd {
   std::unordered_map<SocketRef, std::uint32_t> by_ref_;
   std::uint32_t last_serial_ = 0;
   std::deque<std::uint32_t> pump_list_;
-  std::deque<Call> calls_;  ///< received, not yet answered
+  std::deque<Call> calls_;    ///< received, not yet answered
+  bool newer_calls_ = false;  ///< some may be newer than the loop's last look at descriptor()
+  pid_t last_caller_ = 0;     ///< whose call was the last that the loop received
   bool closed_in_turn_ = false;
   int deferrals_ = 0;
   std::map<std::uint64_t, Parked> parked_;  // by a counter: oldest first

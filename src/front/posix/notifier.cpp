@@ -69,33 +69,72 @@ void Notifier::wake_owner() {
   (void)!::write(wake_.get(), &one, sizeof one);
 }
 
-Notifier::Received Notifier::receive_one(bool tell) {
-  const std::lock_guard alone(receive_lock_);
-  pollfd look{listener_.get(), POLLIN, 0};
-  if (::poll(&look, 1, 0) <= 0) return Received::nothing;
-  if ((look.revents & POLLIN) == 0) return Received::over;
+// With receive_lock_, when a call waits. False: the caller was killed or interrupted since then
+// (ENOENT).
+bool Notifier::take(Call& call) {
   std::ranges::fill(space_, 0);
-  // ENOENT: the caller was killed or interrupted between poll and here.
-  if (::ioctl(listener_.get(), SECCOMP_IOCTL_NOTIF_RECV, space_.data()) != 0) {
-    return Received::call;
-  }
+  if (::ioctl(listener_.get(), SECCOMP_IOCTL_NOTIF_RECV, space_.data()) != 0) return false;
   seccomp_notif got;
   std::memcpy(&got, space_.data(), sizeof got);
-  Call call;
   call.id = got.id;
   call.tid = static_cast<pid_t>(got.pid);
   call.number = got.data.nr;
-  for (std::size_t i = 0; i < 6; ++i) call.args[i] = got.data.args[i];
-  const std::lock_guard guard(lock_);
-  if (tell && queue_.empty()) wake_owner();
-  queue_.push_back(call);
-  pending_.fetch_add(1, std::memory_order_release);
-  return Received::call;
+  for (std::size_t i = 0; i < call.args.size(); ++i) call.args[i] = got.data.args[i];
+  return true;
 }
 
-void Notifier::receive() {
-  // One: those that came after it, when the loop no longer slept, have woken the thread.
-  if (receive_one(false) == Received::over) live_.store(false, std::memory_order_relaxed);
+bool Notifier::receive(Call& call, bool readable) {
+  if (!readable) {
+    live_.store(false, std::memory_order_relaxed);
+    return false;
+  }
+  {
+    const std::lock_guard alone(receive_lock_);
+    // What the loop saw is still there if the thread has not been here since the loop itself was.
+    const bool sure = thread_looks_ == std::exchange(known_looks_, thread_looks_);
+    if (sure ? !take(call) : !look_and_take(call)) return false;
+  }
+  return !keep_answers_ || !replay(call);
+}
+
+bool Notifier::receive_another(Call& call) {
+  {
+    const std::lock_guard alone(receive_lock_);
+    if (!look_and_take(call)) return false;
+  }
+  return !keep_answers_ || !replay(call);
+}
+
+// With receive_lock_. Without a call the kernel would wait for one.
+bool Notifier::look_and_take(Call& call) {
+  pollfd look{listener_.get(), POLLIN, 0};
+  return ::poll(&look, 1, 0) > 0 && (look.revents & POLLIN) != 0 && take(call);
+}
+
+void Notifier::share(bool shared) {
+  if (std::exchange(shared_, shared) == shared) return;
+  if (shared) {
+    // Behind the loop's watch.
+    watch(epoll_.get(), listener_.get(), EPOLLIN | EPOLLEXCLUSIVE);
+  } else {
+    ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, listener_.get(), nullptr);
+  }
+}
+
+// False when no task with the filter is left.
+bool Notifier::receive_in_thread() {
+  const std::lock_guard alone(receive_lock_);
+  ++thread_looks_;
+  pollfd look{listener_.get(), POLLIN, 0};
+  if (::poll(&look, 1, 0) <= 0) return true;
+  if ((look.revents & POLLIN) == 0) return false;
+  Call call;
+  if (!take(call)) return true;
+  const std::lock_guard guard(lock_);
+  if (queue_.empty()) wake_owner();
+  queue_.push_back(call);
+  pending_.fetch_add(1, std::memory_order_release);
+  return true;
 }
 
 void Notifier::receive_loop() {
@@ -105,7 +144,7 @@ void Notifier::receive_loop() {
     if (n < 0 && errno != EINTR) break;
     if (n <= 0) continue;
     if (ready.data.fd == stop_.get()) break;
-    if (receive_one(true) == Received::over) break;
+    if (!receive_in_thread()) break;
   }
   live_.store(false, std::memory_order_relaxed);
   const std::lock_guard guard(lock_);

@@ -26,9 +26,10 @@ struct Call {
   std::array<std::uint64_t, 6> args{};
 };
 
-/// Calls are received and queued as soon as they come, so that they leave the window in which
-/// signals interrupt them: by a thread that does nothing else, or by the owner's loop if that
-/// sleeps and watches listener(). The loop takes and answers.
+/// Calls are received as soon as they come, so that they leave the window in which signals
+/// interrupt them: by the owner's loop if that sleeps and watches listener(), else by a thread that
+/// does nothing else and queues them. A loop whose turns are short may do without the thread. The
+/// loop answers.
 class Notifier {
  public:
   Notifier(Fd listener, const Features& features);
@@ -41,9 +42,14 @@ class Notifier {
   /// Readable while calls wait to be received. For a watch that is alone in being woken and was
   /// made before this notifier (kIoAlone of the poller).
   int listener() const noexcept { return listener_.get(); }
-  /// Receives a call. For the loop, when listener() has something; next() may have it then.
-  void receive();
-  /// Takes one call, oldest first.
+  /// Receives a call: false if there is none for the loop. To be called once after each look of the
+  /// loop that found listener() readable (`readable`) or hung up.
+  bool receive(Call& call, bool readable);
+  /// Receives one more, if there is one: it may be newer than what the loop's look found elsewhere.
+  bool receive_another(Call& call);
+  /// Whether the thread, too, receives what comes while the loop works; at first it does.
+  void share(bool shared);
+  /// Takes one call that the thread has received, oldest first.
   bool next(Call& call);
   /// True if next() may have one.
   bool pending() const noexcept { return pending_.load(std::memory_order_acquire) != 0; }
@@ -71,8 +77,9 @@ class Notifier {
   };
   bool send(const Call& call, std::int64_t value, int error, std::uint32_t flags);
   bool replay(const Call& call);
-  enum class Received : std::uint8_t { call, nothing, over };
-  Received receive_one(bool tell);
+  bool look_and_take(Call& call);
+  bool take(Call& call);
+  bool receive_in_thread();
   void wake_owner();
   void receive_loop();
 
@@ -83,8 +90,11 @@ class Notifier {
   bool keep_answers_;
   std::atomic<bool> live_{true};
   std::atomic<std::uint32_t> pending_{0};  // calls in queue_
-  std::mutex receive_lock_;  // held from a look at listener_ to the call that was seen
-  std::vector<char> space_;  // for one call, with receive_lock_
+  bool shared_ = true;                     // epoll_ has listener_
+  std::mutex receive_lock_;         // held from a look at listener_ to the call that was seen
+  std::vector<char> space_;         // for one call, with receive_lock_
+  std::uint64_t thread_looks_ = 0;  // of the thread at listener_, with receive_lock_
+  std::uint64_t known_looks_ = 0;   // those that the loop knows of
   std::mutex lock_;
   std::deque<Call> queue_;
   bool woken_ = false;                    // wake_ is readable

@@ -7,13 +7,33 @@ namespace tidewire::posix {
 int Notifiers::add(Fd listener) {
   if (watch_) watch_(listener.get(), true);
   sources_.push_back({++last_, std::make_unique<Notifier>(std::move(listener), features_)});
+  sources_.back().notifier->share(shared_);
   return sources_.back().notifier->descriptor();
 }
 
-void Notifiers::receive(int listener) {
+Notifiers::Source* Notifiers::behind(int listener) noexcept {
   const auto found =
       std::ranges::find(sources_, listener, [](const Source& s) { return s.notifier->listener(); });
-  if (found != sources_.end()) found->notifier->receive();
+  return found == sources_.end() ? nullptr : &*found;
+}
+
+bool Notifiers::receive(Call& call, int listener, bool readable) {
+  const Source* source = behind(listener);
+  if (source == nullptr || !source->notifier->receive(call, readable)) return false;
+  call.source = source->number;
+  return true;
+}
+
+bool Notifiers::receive_another(Call& call, int listener) {
+  const Source* source = behind(listener);
+  if (source == nullptr || !source->notifier->receive_another(call)) return false;
+  call.source = source->number;
+  return true;
+}
+
+void Notifiers::share(bool shared) {
+  if (std::exchange(shared_, shared) == shared) return;
+  for (const Source& source : sources_) source.notifier->share(shared);
 }
 
 bool Notifiers::next(Call& call) {

@@ -31,8 +31,11 @@ class Notifiers {
   /// of that program wait, and closed once the program is over.
   int add(Fd listener);
   /// As of Notifier, for that notification descriptor.
-  void receive(int listener);
-  /// Takes one call; of one program oldest first, of several by turns.
+  bool receive(Call& call, int listener, bool readable);
+  bool receive_another(Call& call, int listener);
+  /// As of Notifier, for all of them.
+  void share(bool shared);
+  /// As of Notifier; of several programs by turns.
   bool next(Call& call);
   /// False once no task with any of the filters is left.
   bool live() const noexcept;
@@ -53,9 +56,11 @@ class Notifiers {
     std::unique_ptr<Notifier> notifier;
   };
   Notifier* of(const Call& call) const noexcept;
+  Source* behind(int listener) noexcept;
 
   Features features_;
   WatchCalls watch_;  // may be empty
+  bool shared_ = true;
   std::vector<Source> sources_;
   std::uint32_t last_ = 0;
   std::size_t turn_ = 0;
