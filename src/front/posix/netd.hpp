@@ -163,6 +163,7 @@ class Netd {
   void reset_after_last_words(Socket& s);
   ssize_t take_bytes(Socket& s, std::span<const MutBytes> room, bool urgent);
   ssize_t take_all_but_tail(Socket& s, std::span<const MutBytes> room);
+  bool widen_twin(Socket& s);
   void pump_down(Socket& s);
   void offer_connections(Socket& s);
   void backend_event(const BackendEvent& event);

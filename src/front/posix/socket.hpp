@@ -70,6 +70,7 @@ struct Socket {
   bool urgent_over = false;   ///< no urgent mark is left, and none will come
   bool tail = false;          ///< the first byte in our queue was passed on already
   bool queued = false;        ///< in the pump's list
+  bool widened = false;       ///< see Netd::widen_twin
 
   std::optional<Filler> filler;
   int error = 0;  ///< what SO_ERROR or the next connect() reports
