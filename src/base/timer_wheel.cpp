@@ -82,11 +82,7 @@ Instant TimerWheel::earliest_in(const Found& found) noexcept {
   return earliest;
 }
 
-Instant TimerWheel::next_deadline() noexcept {
-  if (size_ == 0) {
-    next_known_ = true;
-    return next_ = Instant::never();
-  }
+Instant TimerWheel::look_for_deadline() noexcept {
   if (pending_ != nullptr && !pending_->empty()) return instant_of(current_);
   if (!next_known_) {
     next_ = earliest_in(first_slot());

@@ -48,7 +48,13 @@ class TimerWheel {
   /// When expire() should be called next; never() if no timer is armed. Never later than the
   /// earliest deadline if few timers share its slot, else at most a tick later; it may be earlier,
   /// then expire() only sorts. Cheap: kept until something changes.
-  Instant next_deadline() noexcept;
+  Instant next_deadline() noexcept {
+    if (size_ == 0) {
+      next_known_ = true;
+      return next_ = Instant::never();
+    }
+    return next_known_ && pending_ == nullptr ? next_ : look_for_deadline();
+  }
 
   /// Unlinks and returns one due timer; null if none is due, or if `budget` (taken down by the
   /// timers looked at or sorted) is used up, and then next_deadline() is not after `now`.
@@ -91,6 +97,7 @@ class TimerWheel {
   void place(TimerEntry& entry) noexcept;
   void remove(TimerEntry& entry) noexcept;
   Found first_slot() const noexcept;
+  Instant look_for_deadline() noexcept;
   Instant earliest_in(const Found& found) noexcept;
   SlotList& list(unsigned level, unsigned slot) noexcept { return slots_[level * kSlots + slot]; }
   TimerEntry* due_in(SlotList& slot, std::uint64_t slot_tick, Instant now) noexcept;

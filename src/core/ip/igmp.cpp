@@ -188,7 +188,7 @@ void Igmp::on_report(InterfaceId interface, const wire::IgmpView& message) noexc
   member->answer_at = Instant::never();
 }
 
-Instant Igmp::next_deadline() const noexcept {
+Instant Igmp::first_deadline() const noexcept {
   Instant next = Instant::never();
   for (const Group& group : groups_)
     next = earlier(next, earlier(group.change_at, group.answer_at));

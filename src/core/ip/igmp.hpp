@@ -39,7 +39,9 @@ class Igmp {
 
   void on_message(InterfaceId interface, const wire::IgmpView& message) noexcept;
 
-  Instant next_deadline() const noexcept;
+  Instant next_deadline() const noexcept {
+    return groups_.empty() && queriers_.empty() ? Instant::never() : first_deadline();
+  }
   /// At most `limit` reports; returns how many.
   std::uint32_t on_timeout(std::uint32_t limit) noexcept;
 
@@ -69,6 +71,7 @@ class Igmp {
   void send_state(const Group& group) noexcept;
   void send_all(InterfaceId interface) noexcept;
   Instant within(Duration most) noexcept;
+  Instant first_deadline() const noexcept;
 
   Context& context_;
   IgmpActions& actions_;

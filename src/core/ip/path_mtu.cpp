@@ -69,10 +69,7 @@ bool PathMtuTable::lower(const IpAddress& destination, std::uint32_t mtu,
   return true;
 }
 
-Instant PathMtuTable::next_deadline() const noexcept {
-  const Entry* oldest = by_age_.front();
-  return oldest == nullptr ? Instant::never() : oldest->expires;
-}
+Instant PathMtuTable::first_deadline() const noexcept { return by_age_.front()->expires; }
 
 //= RFC 1191 §6.3
 bool PathMtuTable::on_timeout() noexcept {

@@ -34,12 +34,16 @@ class PathMtuTable {
   /// known: an estimate never grows by a message (RFC 1191 §3).
   bool lower(const IpAddress& destination, std::uint32_t mtu, std::uint32_t current) noexcept;
 
-  Instant next_deadline() const noexcept;
+  Instant next_deadline() const noexcept {
+    return by_age_.empty() ? Instant::never() : first_deadline();
+  }
   /// Forgets entries that are too old; true if there were any (paths may be larger again).
   bool on_timeout() noexcept;
   std::uint32_t size() const noexcept { return entries_.size(); }
 
  private:
+  Instant first_deadline() const noexcept;
+
   struct AgeTag {};
   struct Entry : ListNode<AgeTag> {
     IpAddress destination;

@@ -230,10 +230,7 @@ void Reassembly::remove(Queue& queue) noexcept {
   queues_.release(queue);
 }
 
-Instant Reassembly::next_deadline() const noexcept {
-  const Queue* oldest = by_age_.front();
-  return oldest == nullptr ? Instant::never() : oldest->expires;
-}
+Instant Reassembly::first_deadline() const noexcept { return by_age_.front()->expires; }
 
 std::uint32_t Reassembly::on_timeout(std::uint32_t limit, ReassemblyTimeouts& target) noexcept {
   std::uint32_t handled = 0;

@@ -54,13 +54,17 @@ class Reassembly {
   /// Takes a fragment; the datagram if it is complete now (then it is no longer kept here).
   const Reassembled* add(const Fragment& fragment) noexcept;
 
-  Instant next_deadline() const noexcept;
+  Instant next_deadline() const noexcept {
+    return by_age_.empty() ? Instant::never() : first_deadline();
+  }
   /// At most `limit` datagrams are given up; returns how many.
   std::uint32_t on_timeout(std::uint32_t limit, ReassemblyTimeouts& target) noexcept;
   std::uint32_t size() const noexcept { return queues_.size(); }
   std::size_t bytes() const noexcept { return bytes_; }
 
  private:
+  Instant first_deadline() const noexcept;
+
   static constexpr std::uint32_t kUnit = 8;
   static constexpr std::uint32_t kUnits = 65'536 / kUnit;
   static constexpr std::size_t kMapWords = kUnits / 64;

@@ -37,12 +37,6 @@ std::uint32_t Timers::expire(std::uint32_t limit) noexcept {
   return fired;
 }
 
-Instant Timers::next_deadline() noexcept {
-  const Instant next = s.wheel.next_deadline();
-  if (s.time_wait_first == kNoIndex) return next;
-  return earlier(next, s.time_wait_deadline(*s.time_waits.at_index(s.time_wait_first)));
-}
-
 void Timers::fire(Connection& c) noexcept {
   const bool rest = s.deadline(c, TimerKind::rest) <= s.now();
   for (std::size_t i = 0; i < c.deadlines.size(); ++i) {

@@ -10,7 +10,11 @@ class Timers {
   explicit Timers(Shared& shared) noexcept : s(shared) {}
 
   std::uint32_t expire(std::uint32_t limit) noexcept;
-  Instant next_deadline() noexcept;
+  Instant next_deadline() noexcept {
+    const Instant next = s.wheel.next_deadline();
+    if (s.time_wait_first == kNoIndex) return next;
+    return earlier(next, s.time_wait_deadline(*s.time_waits.at_index(s.time_wait_first)));
+  }
 
  private:
   void fire(Connection& c) noexcept;
