@@ -109,8 +109,7 @@ void Input::stop_probing(Connection& c) noexcept {
 }
 
 //= RFC 9293 §3.10.7.4 Fifth, FIN-WAIT-1, CLOSING, LAST-ACK
-Verdict Input::fin_acknowledged(Connection& c) noexcept {
-  if (!c.fin_acked) return Verdict::go_on;
+Verdict Input::after_fin_acknowledged(Connection& c) noexcept {
   const TcpState next = next_phase(c.state, CloseEvent::fin_acked);
   if (next == c.state) return Verdict::go_on;
   if (next == TcpState::closed) {

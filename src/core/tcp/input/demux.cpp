@@ -11,12 +11,16 @@ void Input::on_packet(const ip::Packet& packet, const ForwardPolicy& forwarding)
   //= RFC 9293 §3.9.2.3 MUST-57
   if (packet.cast != ip::Cast::unicast)
     return s.ctx.drop(DropReason::tcp_broadcast, packet.interface);
-  if (predicted(packet)) return;
+  if (!predicted(packet)) arrives(packet, forwarding);
+}
+
+/// Any segment, step by step. Apart from on_packet(), so that a predicted one needs no room for it.
+void Input::arrives(const ip::Packet& packet, const ForwardPolicy& forwarding) noexcept {
   Segment seg;
   if (const DropReason why = parse_segment(packet, seg); why != DropReason::none) {
     return s.ctx.drop(why, packet.interface);
   }
-  if (seg.has(TcpFlag::rst)) ++counters.tcp_resets_in;
+  if (seg.has(TcpFlag::rst)) ++s.ctx.counters.tcp_resets_in;
   const FlowRef ref = s.lookup(seg.tuple);
   if (s.tracing()) [[unlikely]] {
     const Connection* c =
@@ -93,6 +97,11 @@ void Input::connection_arrives(Connection& c, Segment& seg) noexcept {
   } else {
     synchronized_arrives(c, seg);
   }
+  settle(c);
+}
+
+/// A segment is dealt with: the record ends if nobody needs it, else its owner hears of it.
+void Input::settle(Connection& c) noexcept {
   if (!s.reap(c)) s.update_events(c);
 }
 

@@ -33,10 +33,14 @@ class Input {
  private:
   // plain.cpp
   bool predicts(const Connection& c) const noexcept;
+  static bool wants_text(const Connection& c) noexcept;
   bool predicted(const ip::Packet& packet) noexcept;
   void plain_ack(Connection& c, Seq ack, std::uint32_t echo, Instant arrival) noexcept;
   // demux.cpp
+  [[gnu::noinline]] void arrives(const ip::Packet& packet,
+                                 const ForwardPolicy& forwarding) noexcept;
   void connection_arrives(Connection& c, Segment& seg) noexcept;
+  void settle(Connection& c) noexcept;
   bool leads_train(const Connection& c, const Segment& seg) const noexcept;
   void gather(const Connection& c, Segment& seg, ip::Train& train) noexcept;
   /// `isn_floor`: our numbers must begin behind it (the tuple was in TIME-WAIT).
@@ -111,7 +115,10 @@ class Input {
       stop_probing(c);
   }
   void stop_probing(Connection& c) noexcept;
-  Verdict fin_acknowledged(Connection& c) noexcept;
+  Verdict fin_acknowledged(Connection& c) noexcept {
+    return c.fin_acked ? after_fin_acknowledged(c) : Verdict::go_on;
+  }
+  Verdict after_fin_acknowledged(Connection& c) noexcept;
   void grow_send_buffer(Connection& c) noexcept;
   // text.cpp
   void process_urgent(Connection& c, const Segment& seg) noexcept;
@@ -127,6 +134,7 @@ class Input {
   bool too_many_islands(const Connection& c, SeqRange text) const noexcept;
   void text_written(Connection& c, const Segment& seg, const RecvRing::Written& w) noexcept;
   void process_fin(Connection& c, const Segment& seg) noexcept;
+  void take_fin(Connection& c) noexcept;
 
   // icmp.cpp
   void path_mtu_lowered(Connection& c, std::uint32_t mtu) noexcept;

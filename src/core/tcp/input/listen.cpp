@@ -296,7 +296,7 @@ void Input::acknowledged(Connection& c, Segment& seg) noexcept {
     ++s.connections.at_index(c.accept_by)->listener->strays;
     s.arm(c, TimerKind::retransmit, s.now() + s.config().rto_initial);
   }
-  if (!s.reap(c)) s.update_events(c);
+  settle(c);
 }
 
 Connection* Input::make_passive(const PeerSyn& syn, const Settings& settings,

@@ -1,6 +1,7 @@
 // Header prediction: the segment that nearly always comes next, recognised by a look at its header.
-// Text in order, new ACKs or both, on a connection, perhaps half closed, in which nothing else is
-// going on. Does what the steps of RFC 9293 come to then, having asked once for all that is not so.
+// Text in order, a FIN, new ACKs or all of it, on a connection, perhaps half closed, in which
+// nothing else is going on. Does what the steps of RFC 9293 come to then, having asked once for all
+// that is not so.
 #include "core/tcp/input/input.hpp"
 #include "core/tcp/recover/plain_ack.hpp"
 
@@ -10,12 +11,13 @@ using wire::TcpFlag;
 
 namespace {
 
-/// The fields of a segment with ACK, perhaps PSH, and no option but the timestamps.
+/// The fields of a segment with ACK, perhaps PSH and FIN, and no option but the timestamps.
 struct Plain {
   Seq seq, ack;
   std::uint16_t window;
   wire::TcpTimestamps timestamps;
   Bytes text;
+  bool fin;
 };
 
 bool is_plain(const ip::Packet& packet) noexcept {
@@ -23,7 +25,7 @@ bool is_plain(const ip::Packet& packet) noexcept {
   if (bytes.size() < wire::kTcpPlainHeaderLen || bytes.size() != packet.transport_size()) {
     return false;
   }
-  constexpr std::uint16_t kLookedAt = 0xffff & ~static_cast<std::uint16_t>(TcpFlag::psh);
+  constexpr std::uint16_t kLookedAt = 0xffff & ~(TcpFlag::psh | TcpFlag::fin).bits();
   constexpr std::uint16_t kExpected =
       (wire::kTcpPlainHeaderLen / 4) << 12 | static_cast<std::uint16_t>(TcpFlag::ack);
   return (wire::load_u16(bytes.data() + 12) & kLookedAt) == kExpected &&
@@ -32,14 +34,18 @@ bool is_plain(const ip::Packet& packet) noexcept {
 
 }  // namespace
 
-/// All that a plain segment may find without a step of its own. A FIN that both ends know of, in
-/// one direction, changes nothing for the other.
+/// All that a plain segment may find without a step of its own. A FIN in one direction changes
+/// nothing for the other.
 bool Input::predicts(const Connection& c) const noexcept {
-  using enum TcpState;
-  if (c.state != established && c.state != fin_wait_2 && c.state != close_wait) return false;
-  return c.active != nullptr && c.owned && c.timestamps_on && c.sack_on && !c.fin_pending &&
-         !c.read_shut && !c.ecn.on() && !c.settings.user_timeout_option &&
-         c.active->rcv_ring.islands().empty() && c.active->recovery.phase() == RecoveryPhase::open;
+  if (!is_synchronized(c.state) || c.state == TcpState::time_wait) return false;
+  return c.active != nullptr && c.timestamps_on && c.sack_on && !c.fin_pending && !c.ecn.on() &&
+         !c.settings.user_timeout_option && c.active->rcv_ring.islands().empty() &&
+         c.active->recovery.phase() == RecoveryPhase::open;
+}
+
+/// Somebody waits for text and will read it.
+bool Input::wants_text(const Connection& c) noexcept {
+  return may_receive(c.state) && c.owned && !c.read_shut;
 }
 
 /// True: the packet was a predicted segment and is dealt with. False: nothing came of it.
@@ -52,17 +58,20 @@ bool Input::predicted(const ip::Packet& packet) noexcept {
       Tuple::of(packet.destination, wire::load_u16(at + 2), packet.source, wire::load_u16(at)));
   if (found == nullptr || !predicts(*found)) return false;
   Connection& c = *found;
+  const Instant now = s.now();
   const Plain seg{.seq = Seq{wire::load_u32(at + 4)},
                   .ack = Seq{wire::load_u32(at + 8)},
                   .window = wire::load_u16(at + 14),
                   .timestamps = {wire::load_u32(at + 24), wire::load_u32(at + 28)},
-                  .text = packet.transport.subspan(wire::kTcpPlainHeaderLen)};
+                  .text = packet.transport.subspan(wire::kTcpPlainHeaderLen),
+                  .fin = wire::TcpFlags::from_bits(wire::load_u16(at + 12)).has(TcpFlag::fin)};
   const auto text_len = static_cast<std::uint32_t>(seg.text.size());
+  const std::uint32_t len = text_len + (seg.fin ? 1U : 0U);
   const bool advances = seg.ack.after(c.snd.una);
-  if (text_len > 0 && c.state == TcpState::close_wait) return false;
+  if ((text_len > 0 && !wants_text(c)) || (seg.fin && c.fin_received)) return false;
   if (seg.seq != c.rcv.nxt || seg.ack.after(c.snd.nxt) || seg.ack.before(c.snd.una) ||
-      (!advances && text_len == 0) || text_len > c.rcv.window.usable(c.rcv.nxt) ||
-      c.timestamps.paws_reject(seg.timestamps.value, s.now())) {
+      (!advances && len == 0) || len > c.rcv.window.usable(c.rcv.nxt) ||
+      c.timestamps.paws_reject(seg.timestamps.value, now)) {
     return false;
   }
   if (packet.checksum == ChecksumState::unknown &&
@@ -79,21 +88,25 @@ bool Input::predicted(const ip::Packet& packet) noexcept {
   }
   const std::uint16_t segs = std::max<std::uint16_t>(packet.segs, 1);
   c.stats.segs_in += segs;
-  c.timestamps.on_segment(seg.timestamps.value, seg.seq, c.rcv.last_ack_sent, false, s.now());
-  c.last_received = c.stats.last_ack_received = s.now();
+  c.timestamps.on_segment(seg.timestamps.value, seg.seq, c.rcv.last_ack_sent, false, now);
+  c.last_received = c.stats.last_ack_received = now;
   c.probes = 0;
   const std::uint32_t old_window = c.snd.wnd;
   if (advances) plain_ack(c, seg.ack, seg.timestamps.echo, arrival_of(c, packet.ingress));
   take_window(c, seg.seq, seg.ack, seg.window);
   if (advances || c.snd.wnd != old_window) s.mark_ready(c);
+  if (fin_acknowledged(c) == Verdict::done) [[unlikely]]
+    return settle(c), true;
   if (text_len > 0) {
     c.stats.data_segs_in += segs;
-    c.stats.last_received = s.now();
+    c.stats.last_received = now;
     c.stats.bytes_received += text_len;
     c.rcv.nxt = a.rcv_ring.rcv_nxt();
     if (!c.settings.receive_buffer_set) measure_echo(c, seg.timestamps.echo);
     owe_delayed_ack(c, segs, text_len);
   }
+  if (seg.fin) [[unlikely]]
+    take_fin(c);
   s.update_events(c);
   return true;
 }

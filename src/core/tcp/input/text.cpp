@@ -164,6 +164,11 @@ void Input::process_fin(Connection& c, const Segment& seg) noexcept {
     c.fin_pending = false;
     return;
   }
+  take_fin(c);
+}
+
+/// The peer's FIN is the next in order.
+void Input::take_fin(Connection& c) noexcept {
   c.fin_pending = false;
   c.fin_received = true;
   c.rcv.nxt += 1;

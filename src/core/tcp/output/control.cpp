@@ -90,6 +90,8 @@ void Sender::add_fast_open(const Connection& c, Outgoing& out, bool answer) noex
 }
 
 Sender::Step Sender::send_ack(Connection& c) noexcept {
+  if (send_bare(c, acceptable_seq(c), TcpFlag::ack)) [[likely]]
+    return Step::sent;
   Outgoing out;
   out.seq = acceptable_seq(c);
   out.flags = TcpFlag::ack;

@@ -255,8 +255,8 @@ Sender::Step Sender::emit(Connection& c, Outgoing& out, bool fin) noexcept {
   const bool train = out.text > out.per_seg;
   const bool syn_ends = of_syn && out.seq + out.text == syn_end;
   if (train || (last && a.pushed) || syn_ends) out.flags |= TcpFlag::psh;
-  const Step result = push(c, out);
-  if (result != Step::sent) return result;
+  const bool bare = out.text == 0 && !out.retransmission && send_bare(c, out.seq, out.flags);
+  if (const Step result = bare ? Step::sent : push(c, out); result != Step::sent) return result;
   fin = fin && out.text == asked;
   const SeqRange range{out.seq, out.seq + out.text + (fin ? 1U : 0U)};
   a.recovery.on_sent(range, out.per_seg, s.now(), out.mtu_probe, out.stamp);

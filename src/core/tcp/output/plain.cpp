@@ -1,6 +1,6 @@
-// What nearly every turn of a conversation sends: all the text that waits, in one segment, on a
-// connection in which nothing else is going on. Does what step() would, having asked once for all
-// that is not so.
+// What nearly every turn of a conversation sends: all the text that waits, in one segment, or an
+// ACK, on a connection in which nothing else is going on. Does what step() would, having asked once
+// for all that is not so.
 #include <algorithm>
 
 #include "core/tcp/output/sender.hpp"
@@ -33,7 +33,12 @@ bool Sender::fits_in_one(Connection& c, const Room& room, std::uint32_t per_seg)
 bool Sender::serve_plain(Connection& c, TxBudget& budget) noexcept {
   const Room room = room_for(c);
   if (room.unsent == 0) {
-    if (c.ack.owed_now()) return false;
+    if (c.ack.owed_now()) {
+      spent_ = 0;
+      if (!send_bare(c, acceptable_seq(c), TcpFlag::ack)) return false;
+      --budget.frames;
+      budget.bytes -= std::min<std::uint64_t>(budget.bytes, spent_);
+    }
     note_if_app_limited(c, room);
     c.deficit = 0;
     s.consider_rest(c);
@@ -66,6 +71,37 @@ bool Sender::push_plain(Connection& c, ip::HeaderBuffer& headers, std::span<cons
                            .payload = payload,
                            .payload_len = text},
                           c.path);
+}
+
+/// A segment without text needs no option but the timestamps.
+bool Sender::is_bare(const Connection& c) noexcept {
+  if (!c.timestamps_on || c.urgent_out || c.owe_user_timeout || c.ecn.on()) return false;
+  return !c.sack_on || c.active == nullptr ||
+         (c.active->dsack_count == 0 && c.active->rcv_ring.islands().empty());
+}
+
+/// An ACK or FIN for the first time. False: nothing was sent, it must go the long way.
+bool Sender::send_bare(Connection& c, Seq seq, wire::TcpFlags flags) noexcept {
+  if (!is_bare(c)) return false;
+  ReceiveWindow window = c.rcv.window;
+  const WireWindow field = window_field(c, window, false);
+  ip::HeaderBuffer headers;
+  wire::emit_plain({.ports = {c.tuple.local_port, c.tuple.remote_port},
+                    .seq = seq,
+                    .ack = c.rcv.nxt,
+                    .flags = flags,
+                    .window = field.value,
+                    .timestamps = {c.timestamps.value(s.now()), c.timestamps.echo()}},
+                   headers.transport());
+  if (!push_plain(c, headers, {}, 0)) return false;
+  spent_ = wire::kTcpPlainHeaderLen;
+  ++s.ctx.counters.tcp_segs_out;
+  ++c.stats.segs_out;
+  commit_ack(c, window);
+  if (s.tracing()) [[unlikely]] {
+    s.trace_segment(TraceKind::segment_out, &c, seq, c.rcv.nxt, 0, flags, field.value);
+  }
+  return true;
 }
 
 Sender::Step Sender::send_plain(Connection& c, const Room& room, std::uint32_t per_seg) noexcept {

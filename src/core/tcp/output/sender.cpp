@@ -34,7 +34,7 @@ void Sender::serve(Connection& c, TxBudget& budget) noexcept {
   while (budget.frames > 0 && budget.bytes > 0 && c.deficit >= kLeast) {
     left_ = c.deficit;
     spent_ = 0;
-    result = is_done(c) ? Step::nothing : step(c);
+    result = has_no_data(c) ? step_without_data(c) : step(c);
     if (spent_ > 0) --budget.frames;  // also for the last word of a connection that is gone
     budget.bytes -= std::min<std::uint64_t>(budget.bytes, spent_);
     if (result != Step::sent) break;
@@ -47,17 +47,23 @@ void Sender::serve(Connection& c, TxBudget& budget) noexcept {
   if (!s.reap(c)) s.consider_rest(c);
 }
 
-/// True where a step would find nothing to send: how nearly every turn ends, seen at little cost.
-bool Sender::is_done(Connection& c) noexcept {
-  if (!may_send(c.state) || c.active == nullptr || c.ack.owed_now()) return false;
-  if (c.owe_rst || c.owe_syn || c.owe_probe || c.owe_keepalive || c.owe_user_timeout ||
-      c.fin_queued) {
-    return false;
-  }
+/// True where a step would find nothing to send but perhaps an ACK: how nearly every turn ends,
+/// seen at little cost.
+bool Sender::has_no_data(Connection& c) noexcept {
+  if (!is_synchronized(c.state) || c.active == nullptr) return false;
+  if (c.owe_rst || c.owe_syn || c.owe_probe || c.owe_keepalive || c.owe_user_timeout) return false;
+  if (!c.fin_sent && (c.fin_queued || c.snd.nxt != end_of_data(c))) return false;
   const Active& a = *c.active;
-  if (c.snd.nxt != end_of_data(c) || a.paced || a.recovery.has_to_repair()) return false;
-  note_if_app_limited(c, room_for(c));
+  if (a.paced || a.recovery.has_to_repair()) return false;
+  if (c.state != TcpState::fin_wait_2 && c.state != TcpState::time_wait) {
+    note_if_app_limited(c, room_for(c));
+  }
   return true;
+}
+
+Sender::Step Sender::step_without_data(Connection& c) noexcept {
+  if (!c.ack.owed_now()) return Step::nothing;
+  return s.out.blocked(c.path) ? step(c) : send_ack(c);
 }
 
 Sender::Step Sender::step(Connection& c) noexcept {

@@ -48,7 +48,12 @@ class Sender {
 
   // sender.cpp
   void serve(Connection& c, TxBudget& budget) noexcept;
-  bool is_done(Connection& c) noexcept;
+  bool has_no_data(Connection& c) noexcept;
+  Step step_without_data(Connection& c) noexcept;
+  /// No further turn is needed. A connection that is closing has one more, to become a record.
+  bool is_done(Connection& c) noexcept {
+    return may_send(c.state) && !c.ack.owed_now() && has_no_data(c);
+  }
   Step step(Connection& c) noexcept;
   Step serve_half_open(HalfOpen& h, TxBudget& budget) noexcept;
   // plain.cpp
@@ -57,6 +62,8 @@ class Sender {
   bool serve_plain(Connection& c, TxBudget& budget) noexcept;
   bool push_plain(Connection& c, ip::HeaderBuffer& headers, std::span<const Bytes> payload,
                   std::uint32_t text) noexcept;
+  static bool is_bare(const Connection& c) noexcept;
+  bool send_bare(Connection& c, Seq seq, wire::TcpFlags flags) noexcept;
   Step send_plain(Connection& c, const Room& room, std::uint32_t per_seg) noexcept;
   // segmenter.cpp
   Step push(Connection& c, Outgoing& out) noexcept;
@@ -203,8 +210,10 @@ inline void Sender::restart_after_idle(Connection& c) noexcept {
   a.idle_since = s.now();
 }
 
-inline WireWindow Sender::window_field(const Connection& c, ReceiveWindow& window,
-                                       bool syn) const noexcept {
+// In place, for every segment: what it is given and gives back would cost as much as the work.
+[[gnu::always_inline]] inline WireWindow Sender::window_field(const Connection& c,
+                                                              ReceiveWindow& window,
+                                                              bool syn) const noexcept {
   const Shared::Space space = Shared::receive_space(c);
   //= RFC 7323 §2.2
   // A SYN's window is never scaled.
