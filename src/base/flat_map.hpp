@@ -37,14 +37,7 @@ class FlatMap {
   ~FlatMap() { free_table(slots_, capacity_); }
 
   /// The value of a key; null if it is not there.
-  Value* find(const Key& key) noexcept {
-    if (size_ == 0) return nullptr;
-    const std::uint32_t tag = tag_of(key);
-    for (std::uint32_t i = tag & mask();; i = (i + 1) & mask()) {
-      if (slots_[i].tag == kEmpty) return nullptr;
-      if (slots_[i].tag == tag && slots_[i].key == key) return &slots_[i].value;
-    }
-  }
+  Value* find(const Key& key) noexcept { return size_ == 0 ? nullptr : find(key, tag_of(key)); }
   const Value* find(const Key& key) const noexcept { return const_cast<FlatMap*>(this)->find(key); }
   bool contains(const Key& key) const noexcept { return find(key) != nullptr; }
 
@@ -54,12 +47,13 @@ class FlatMap {
   };
   /// Adds a key, or finds it if it is there. Amortised O(1).
   Inserted insert(const Key& key, const Value& value) noexcept {
-    if (Value* found = find(key)) return {found, false};
+    const std::uint32_t tag = tag_of(key);
+    if (Value* found = size_ == 0 ? nullptr : find(key, tag)) return {found, false};
     if ((size_ + 1) > capacity_ - capacity_ / 4 && !resize(std::max(kMinimum, capacity_ * 2))) {
       // A full table still works as long as one slot stays empty.
       if (size_ + 1 >= capacity_) return {};
     }
-    return {&place(tag_of(key), key, value), true};
+    return {&place(tag, key, value), true};
   }
 
   /// Removes a key; false if it was not there. Entries behind it move up, so nothing is left
@@ -105,6 +99,13 @@ class FlatMap {
     return reinterpret_cast<Slot*>(reinterpret_cast<std::byte*>(value) - offsetof(Slot, value));
   }
 
+  /// In a table that is not empty.
+  Value* find(const Key& key, std::uint32_t tag) noexcept {
+    for (std::uint32_t i = tag & mask();; i = (i + 1) & mask()) {
+      if (slots_[i].tag == kEmpty) return nullptr;
+      if (slots_[i].tag == tag && slots_[i].key == key) return &slots_[i].value;
+    }
+  }
   Value& place(std::uint32_t tag, const Key& key, const Value& value) noexcept {
     std::uint32_t i = tag & mask();
     while (slots_[i].tag != kEmpty) i = (i + 1) & mask();

@@ -10,10 +10,12 @@ constexpr std::uint32_t kFirstCapacity = 64;
 EventQueue::~EventQueue() { memory_.deallocate(slots_, capacity_ * sizeof(Event), alignof(Event)); }
 
 void EventQueue::queue(SocketId socket, EventSlot& slot, std::uint16_t bits) noexcept {
-  Event event;
-  event.socket = socket;
-  event.bits = bits;
-  if (!push(event)) return;  // not marked reported: the next update tries again
+  Event* place = make_place();
+  if (place == nullptr) return;  // not marked reported: the next update tries again
+  // What only a flow has may be left from one.
+  place->kind = Event::Kind::socket;
+  place->socket = socket;
+  place->bits = bits;
   slot.queued = true;
   slot.reported = bits;
 }
@@ -26,11 +28,17 @@ std::optional<Event> EventQueue::pop() noexcept {
   return event;
 }
 
-bool EventQueue::push(const Event& event) noexcept {
-  if (count_ == capacity_ && !grow()) return false;
-  slots_[(head_ + count_) & (capacity_ - 1)] = event;
-  ++count_;
+bool EventQueue::push_forward(const Event& event) noexcept {
+  Event* place = make_place();
+  if (place == nullptr) return false;
+  *place = event;
   return true;
+}
+
+/// A new place at the end; null: no memory.
+Event* EventQueue::make_place() noexcept {
+  if (count_ == capacity_ && !grow()) return nullptr;
+  return &slots_[(head_ + count_++) & (capacity_ - 1)];
 }
 
 bool EventQueue::grow() noexcept {

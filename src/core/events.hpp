@@ -32,7 +32,7 @@ class EventQueue {
     if (fresh != 0 && !slot.queued) queue(socket, slot, bits);
   }
   /// False: no memory, nobody will hear of the flow.
-  bool push_forward(const Event& event) noexcept { return push(event); }
+  bool push_forward(const Event& event) noexcept;
   /// The next entry; for a socket the caller (Stack) fills in the bits that are true by then,
   /// clears `queued` and skips it when the socket is gone.
   std::optional<Event> pop() noexcept;
@@ -40,7 +40,7 @@ class EventQueue {
 
  private:
   void queue(SocketId socket, EventSlot& slot, std::uint16_t bits) noexcept;
-  bool push(const Event& event) noexcept;
+  Event* make_place() noexcept;
   bool grow() noexcept;
 
   MemoryProvider& memory_;

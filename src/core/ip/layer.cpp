@@ -110,11 +110,6 @@ void Layer::on_writable(InterfaceId interface) noexcept {
   if (link::Interface* i = interfaces_.get(interface)) i->blocked = false;
 }
 
-Instant Layer::next_deadline() noexcept {
-  const Instant link = earlier(neighbors_.next_deadline(), igmp_.next_deadline());
-  return earlier(link, earlier(reassembly_.next_deadline(), path_mtus_.next_deadline()));
-}
-
 std::uint32_t Layer::on_timeout(std::uint32_t limit) noexcept {
   std::uint32_t handled = neighbors_.on_timeout(limit);
   if (handled < limit) handled += reassembly_.on_timeout(limit - handled, *this);
@@ -136,7 +131,8 @@ bool Layer::usable(const Route& route) const noexcept {
          gateway->state != link::NeighborState::failed;
 }
 
-SocketResult<Hop> Layer::route(const IpAddress& destination, InterfaceId bound) const noexcept {
+SocketResult<Hop> Layer::find_route(const IpAddress& destination,
+                                    InterfaceId bound) const noexcept {
   if (interfaces_.is_local(destination)) {
     if (interfaces_.loopback() == kNoInterface) return fail(SocketError::network_unreachable);
     return Hop{interfaces_.loopback(), destination};
@@ -146,9 +142,14 @@ SocketResult<Hop> Layer::route(const IpAddress& destination, InterfaceId bound) 
   if (group && bound != kNoInterface && interfaces_.get(bound) != nullptr) {
     return Hop{bound, destination};
   }
-  if (const Route* route = routes_.lookup(destination, bound, *this)) {
+  const RouteTable::Found found = routes_.lookup(destination, bound, *this);
+  if (const Route* route = found.route) {
     const link::Interface* interface = interfaces_.get(route->interface);
     if (interface == nullptr || !interface->up) return fail(SocketError::network_unreachable);
+    // All else that a direct way depends on changes the generation.
+    if (!route->gateway && !found.passed_over) {
+      direct_ = {destination, generation_, bound, route->interface};
+    }
     return Hop{route->interface, route->gateway && !group ? *route->gateway : destination};
   }
   const link::Interface* only = interfaces_.get(bound);

@@ -93,7 +93,10 @@ class Layer final : public Output,
   // --- input ---
   void on_frames(InterfaceId interface, std::span<const RxFrame> frames) noexcept;
   std::uint32_t on_timeout(std::uint32_t limit) noexcept;
-  Instant next_deadline() noexcept;
+  Instant next_deadline() noexcept {
+    const Instant link = earlier(neighbors_.next_deadline(), igmp_.next_deadline());
+    return earlier(link, earlier(reassembly_.next_deadline(), path_mtus_.next_deadline()));
+  }
 
   // --- output ---
   /// The sink that takes frames from now until end_poll().
@@ -111,7 +114,13 @@ class Layer final : public Output,
   /// Changes whenever a cached way or source address may be out of date. Never 0.
   std::uint32_t generation() const noexcept { return generation_; }
   /// Chooses interface and next hop; network_unreachable if there is no route.
-  SocketResult<Hop> route(const IpAddress& destination, InterfaceId bound) const noexcept;
+  SocketResult<Hop> route(const IpAddress& destination, InterfaceId bound) const noexcept {
+    if (direct_.generation == generation_ && direct_.bound == bound &&
+        direct_.destination == destination) {
+      return Hop{direct_.interface, destination};
+    }
+    return find_route(destination, bound);
+  }
 
   // Output.
   Result<IpAddress, SocketError> source_for(const IpAddress& destination,
@@ -165,6 +174,8 @@ class Layer final : public Output,
     void trim(std::size_t total) noexcept;
   };
 
+  // layer.cpp
+  SocketResult<Hop> find_route(const IpAddress& destination, InterfaceId bound) const noexcept;
   // input_link.cpp
   void on_frame(link::Interface& interface, const RxFrame& frame, Train* train) noexcept;
   void on_ip(Arrival& arrival) noexcept;
@@ -285,6 +296,14 @@ class Layer final : public Output,
     std::uint32_t generation = 0;  ///< 0: none
     InterfaceId interface = kNoInterface;
   } known_;
+  /// The last destination whose way led over no gateway: a connection that is made asks for it
+  /// several times.
+  mutable struct {
+    IpAddress destination;
+    std::uint32_t generation = 0;  ///< 0: none
+    InterfaceId bound = kNoInterface;
+    InterfaceId interface = kNoInterface;
+  } direct_;
   RandomSeed identification_key_;
   std::array<std::uint16_t, 256> identifications_{};
 };

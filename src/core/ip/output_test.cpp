@@ -354,6 +354,40 @@ TEST(DeadGateway, AnotherOneTakesOver) {
   EXPECT_EQ(gateway_used(), mac(4));
 }
 
+// A direct way is remembered: not where it only stands in for a gateway that is silent.
+TEST(DeadGateway, IsUsedAgainOnceItAnswers) {
+  Host host;
+  const InterfaceId eth = host.ethernet("10.0.0.1/24", 1);
+  const InterfaceId tun = host.tun("10.2.0.1/24");
+  host.gateway(eth, "10.0.0.254");
+  ASSERT_TRUE(host.stack.add_route({cidr("0.0.0.0/0"), std::nullopt, tun, 1}));
+  const auto source = [&] { return host.stack.source_for(ip("8.8.8.8")); };
+  EXPECT_EQ(source(), ip("10.0.0.1"));
+  const SocketId socket = host.udp("0.0.0.0:5000");
+  ASSERT_TRUE(host.send_to(socket, "x", "8.8.8.8:53"));
+  (void)host.sent();
+  host.advance(Duration::seconds(9));
+  (void)host.sent();
+  EXPECT_EQ(source(), ip("10.2.0.1")) << "the gateway did not answer";
+  EXPECT_EQ(source(), ip("10.2.0.1"));
+  host.receive(eth, who_has(mac(4), "10.0.0.254", "10.0.0.1"));
+  EXPECT_EQ(source(), ip("10.0.0.1"));
+}
+
+TEST(Routes, ADirectWayIsForgottenWhenRoutesChange) {
+  Host host;
+  const InterfaceId a = host.tun("10.1.0.1/16");
+  const InterfaceId b = host.tun("10.2.0.1/16");
+  const auto source = [&] { return host.stack.source_for(ip("10.1.7.9")); };
+  EXPECT_EQ(source(), ip("10.1.0.1"));
+  ASSERT_TRUE(host.stack.add_route({cidr("10.1.7.0/24"), std::nullopt, b, 0}));
+  EXPECT_EQ(source(), ip("10.2.0.1"));
+  ASSERT_TRUE(host.stack.remove_route(cidr("10.1.7.0/24")));
+  EXPECT_EQ(source(), ip("10.1.0.1"));
+  host.stack.on_link(a, LinkState::down, 1500, host.now);
+  EXPECT_FALSE(source());
+}
+
 TEST(LinkDown, RoutesOfADeadLinkAreNotUsed) {
   Host host;
   const InterfaceId a = host.tun("10.1.0.1/24");

@@ -80,13 +80,16 @@ void RouteTable::forget_learned(InterfaceId interface) noexcept {
 }
 
 //= RFC 1122 §3.3.1.2
-const Route* RouteTable::lookup(const IpAddress& destination, InterfaceId bound,
-                                const RouteHealth& health) const noexcept {
+RouteTable::Found RouteTable::lookup(const IpAddress& destination, InterfaceId bound,
+                                     const RouteHealth& health) const noexcept {
+  bool passed_over = false;
   for (const Route& route : learned_) {
-    if (route.destination.address == destination &&
-        (bound == kNoInterface || bound == route.interface) && health.usable(route)) {
-      return &route;
+    if (route.destination.address != destination ||
+        (bound != kNoInterface && bound != route.interface)) {
+      continue;
     }
+    if (health.usable(route)) return {&route, passed_over};
+    passed_over = true;
   }
   const Route* doubtful = nullptr;
   for (const Route& route : routes_) {
@@ -97,10 +100,11 @@ const Route* RouteTable::lookup(const IpAddress& destination, InterfaceId bound,
     if (!route.destination.contains(destination)) continue;
     //= RFC 1122 §3.3.1.5
     // A dead gateway is used only if there is no other.
-    if (health.usable(route)) return &route;
+    if (health.usable(route)) return {&route, passed_over};
+    passed_over = true;
     if (doubtful == nullptr) doubtful = &route;
   }
-  return doubtful;
+  return {doubtful, passed_over};
 }
 
 }  // namespace tidewire::ip

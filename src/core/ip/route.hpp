@@ -30,10 +30,14 @@ class RouteTable {
              std::uint32_t limit) noexcept;
   void forget_learned(InterfaceId interface) noexcept;
 
+  struct Found {
+    const Route* route = nullptr;
+    bool passed_over = false;  ///< a better one is not usable at the moment
+  };
   /// The best route through `bound` (kNoInterface: any); among equally long prefixes a usable one
   /// is preferred. nullptr: none.
-  const Route* lookup(const IpAddress& destination, InterfaceId bound,
-                      const RouteHealth& health) const noexcept;
+  Found lookup(const IpAddress& destination, InterfaceId bound,
+               const RouteHealth& health) const noexcept;
   const Vec<Route>& routes() const noexcept { return routes_; }
 
  private:

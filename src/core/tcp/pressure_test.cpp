@@ -7,6 +7,16 @@ namespace {
 
 using namespace testing;
 
+/// Writes text as the trace expects it, but lets nothing leave yet.
+void put(Trace& t, std::size_t bytes) {
+  std::vector<std::byte> data(bytes);
+  for (std::size_t i = 0; i < bytes; ++i) {
+    data[i] = Trace::pattern(static_cast<std::uint32_t>(1 + t.written + i));
+  }
+  ASSERT_EQ(t.host.engine.send(t.socket, data, {}), bytes);
+  t.written += bytes;
+}
+
 /// One of several peers of a trace, each with a port of its own.
 struct Peer {
   Peer(Trace& trace, std::uint16_t own_port, bool finish = true) : t(trace), port(own_port) {
@@ -135,21 +145,47 @@ TEST(TcpPressure, ThenGrownBuffersHandshakesAndTimeWaitGo) {
   EXPECT_EQ(late.read(), 1000U);
 }
 
-// With nothing in flight there is no retransmission timer that would try again.
-TEST(TcpPressure, WhatFoundNoMemoryLeavesLater) {
+// With nothing in flight there is no retransmission timer that would try again, and no need.
+TEST(TcpPressure, WithNothingInFlightTextAndFinNeedNoMemory) {
   for (const bool text : {true, false}) {
     Trace t;
     t.accept("<mss 1000>");
-    if (text) ASSERT_TRUE(t.host.engine.send(t.socket, std::vector<std::byte>(100), {}));
+    if (text) put(t, 100);
+    t.host.memory.set_failing(true);
+    text ? t.poll() : t.close();
+    t.out(text ? "P. 1(100) ack 1" : "F. 1(0) ack 1");
+    t.host.memory.set_failing(false);
+  }
+}
+
+TEST(TcpPressure, WhatFoundNoMemoryLeavesWhenTheFlightIsAcknowledged) {
+  for (const bool text : {true, false}) {
+    Trace t;
+    t.accept("<mss 1000>");
+    for (int i = 0; i < 3; ++i) t.write(1000);
+    EXPECT_EQ(t.skip(), 3U);
+    if (text) put(t, 1000);
     t.host.memory.set_failing(true);
     text ? t.poll() : t.close();
     t.quiet();
-    t.pass(500);
-    t.quiet();
+    t.in(". 1(0) ack 3001");
+    t.out(text ? "P. 3001(1000) ack 1" : "F. 3001(0) ack 1");
     t.host.memory.set_failing(false);
-    t.pass(1000);
-    EXPECT_GE(t.skip(), 1U);
   }
+}
+
+// The retransmission timer tries again.
+TEST(TcpPressure, WhatFoundNoMemoryLeavesLater) {
+  Trace t;
+  t.accept("<mss 1000>");
+  for (int i = 0; i < 3; ++i) t.write(1000);
+  EXPECT_EQ(t.skip(), 3U);
+  t.host.memory.set_failing(true);
+  t.pass(900);
+  t.quiet();
+  t.host.memory.set_failing(false);
+  t.pass(3000);
+  EXPECT_GE(t.skip(), 1U);
 }
 
 // A socket whose owner chose its size keeps it.

@@ -90,7 +90,7 @@ class Shared {
   const Connection* peek(const SocketEntry& entry, std::optional<Connection>& copy) noexcept;
 
   // --- the flow table ---
-  std::uint64_t hash_of(const Tuple& tuple) const noexcept { return hash(flow_seed_, tuple); }
+  std::uint64_t hash_of(const Tuple& tuple) const noexcept { return flow_hash_(tuple); }
   /// Nothing is hashed where the connection is that of the last lookup, as in a train of segments
   /// or a conversation.
   FlowRef lookup(const Tuple& tuple) noexcept {
@@ -367,9 +367,9 @@ class Shared {
   std::uint32_t shed_cursor_ = 0;
   Connection* recent_ = nullptr;  ///< what a segment or call was for last; null: none
   SlabHandle recent_settings_;    ///< SharedSettings kept last
-  RandomSeed flow_seed_;
-  RandomSeed isn_seed_;
-  RandomSeed timestamp_seed_;
+  mutable TupleHash flow_hash_;
+  mutable TupleHash isn_hash_;
+  mutable TupleHash timestamp_hash_;
 };
 
 /// Offset of sequence number `seq` in the send ring.

@@ -51,4 +51,23 @@ inline std::uint64_t hash(const RandomSeed& key, const Tuple& tuple) noexcept {
   return siphash13(key, siphash13(key, words[0], words[1], words[2], words[3]), ports, 6);
 }
 
+/// hash() with a key of its own, which remembers the last answer: a connection that is made or ends
+/// asks for the same several times in a row.
+class TupleHash {
+ public:
+  explicit TupleHash(const RandomSeed& key) noexcept : key_(key), value_(hash(key, last_)) {}
+  std::uint64_t operator()(const Tuple& tuple) noexcept {
+    if (tuple != last_) {
+      last_ = tuple;
+      value_ = hash(key_, tuple);
+    }
+    return value_;
+  }
+
+ private:
+  RandomSeed key_;
+  Tuple last_;
+  std::uint64_t value_;
+};
+
 }  // namespace tidewire::tcp

@@ -4,6 +4,7 @@
 #include "base/random.hpp"
 #include "core/tcp/option_policy.hpp"
 #include "core/tcp/timestamps.hpp"
+#include "core/tcp/tuple.hpp"
 #include "core/tcp/window.hpp"
 
 namespace tidewire::tcp {
@@ -23,6 +24,30 @@ TEST(WindowScale, IsAtMostFourteenAndWindowsAtMostOneGibibyte) {
   EXPECT_EQ(WindowScale::for_buffer(65'536).shift(), 1);
   EXPECT_EQ(WindowScale::for_buffer(6U << 20).shift(), 7);
   EXPECT_EQ(WindowScale::for_buffer(UINT64_MAX).shift(), 14);
+}
+
+TEST(WindowScale, IsTheSmallestThatExpressesTheBuffer) {
+  for (unsigned shift = 0; shift < 14; ++shift) {
+    const std::uint64_t most = std::uint64_t{0xffff} << shift;
+    EXPECT_EQ(WindowScale::for_buffer(most).shift(), shift);
+    EXPECT_EQ(WindowScale::for_buffer(most + 1).shift(), shift + 1);
+  }
+  EXPECT_EQ(WindowScale::for_buffer(0).shift(), 0);
+  EXPECT_EQ(WindowScale::for_buffer((std::uint64_t{0xffff} << 14) + 1).shift(), 14);
+}
+
+TEST(TupleHash, IsThatOfTheTupleAskedFor) {
+  const RandomSeed key{1, 2};
+  Tuple one = Tuple::of(IpAddress::v4(10, 0, 0, 1), 1, IpAddress::v4(10, 0, 0, 2), 2);
+  Tuple other = one;
+  other.remote_port = 3;
+  TupleHash remembering{key};
+  EXPECT_EQ(remembering(Tuple{}), hash(key, Tuple{}));
+  for (const Tuple& tuple : {one, one, other, one, Tuple{}, other}) {
+    EXPECT_EQ(remembering(tuple), hash(key, tuple));
+  }
+  EXPECT_NE(remembering(one), remembering(other));
+  EXPECT_NE(TupleHash{(RandomSeed{1, 3})}(one), remembering(one)) << "of its own key";
 }
 
 // req: RFC9293-SHLD-14, RFC7323-2.4-1

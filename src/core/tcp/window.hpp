@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <compare>
 #include <cstdint>
 
@@ -18,9 +19,10 @@ class WindowScale {
   constexpr std::uint8_t shift() const noexcept { return shift_; }
   /// The smallest shift that can express `buffer_bytes` in the window field.
   static constexpr WindowScale for_buffer(std::uint64_t buffer_bytes) noexcept {
-    std::uint8_t shift = 0;
-    while (shift < kMax && (std::uint64_t{0xffff} << shift) < buffer_bytes) ++shift;
-    return WindowScale{shift};
+    const auto width = static_cast<int>(std::bit_width(buffer_bytes));
+    const int shift = std::clamp(width - 16, 0, int{kMax});
+    const bool fits = std::uint64_t{0xffff} << shift >= buffer_bytes;
+    return WindowScale{static_cast<std::uint8_t>(fits ? shift : shift + 1)};
   }
   friend constexpr bool operator==(WindowScale, WindowScale) noexcept = default;
 

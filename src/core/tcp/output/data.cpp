@@ -240,9 +240,7 @@ Sender::Step Sender::emit(Connection& c, Outgoing& out, bool fin) noexcept {
   Active& a = *c.active;
   if (!a.recovery.reserve() && !s.shed_until([&]() noexcept { return a.recovery.reserve(); }))
       [[unlikely]] {
-    // The retransmission timer tries again; with nothing out there is none.
-    if (c.snd.una == c.snd.nxt) s.arm(c, TimerKind::persist, s.now() + c.rtt.rto(s.rtt_config()));
-    return Step::nothing;
+    return Step::nothing;  // the retransmission timer tries again; with nothing out there is room
   }
   const std::uint32_t asked = out.text;
   const Seq syn_end = c.snd.iss + 1 + c.syn_text;

@@ -10,8 +10,8 @@ namespace tidewire::tcp {
 static_assert(std::is_trivially_copyable_v<Run>);
 static_assert(sizeof(Run) <= 64);
 
-Scoreboard::~Scoreboard() {
-  if (runs_ != nullptr) memory_->deallocate(runs_, capacity_ * sizeof(Run), alignof(Run));
+void Scoreboard::free_runs() noexcept {
+  if (!has_few()) memory_->deallocate(runs_, capacity_ * sizeof(Run), alignof(Run));
 }
 
 void Scoreboard::reset(Seq snd_nxt) noexcept {
@@ -34,7 +34,7 @@ bool Scoreboard::make_room(std::size_t n) noexcept {
       std::copy(runs_ + head_, runs_ + tail_, runs_);
     } else {
       std::uninitialized_copy(runs_ + head_, runs_ + tail_, fresh);
-      if (runs_ != nullptr) memory_->deallocate(runs_, capacity_ * sizeof(Run), alignof(Run));
+      free_runs();
       runs_ = fresh;
       capacity_ = capacity;
     }

@@ -102,7 +102,9 @@ class Scoreboard {
   explicit Scoreboard(MemoryProvider& memory) noexcept : memory_(&memory) {}
   Scoreboard(const Scoreboard&) = delete;
   Scoreboard& operator=(const Scoreboard&) = delete;
-  ~Scoreboard();
+  ~Scoreboard() {
+    if (!has_few()) free_runs();
+  }
 
   /// Empties it; the next data starts at `snd_nxt`.
   void reset(Seq snd_nxt) noexcept;
@@ -219,7 +221,8 @@ class Scoreboard {
   Seq high_sacked() const noexcept { return high_sacked_; }  ///< end of the highest SACKed data
   /// Runs in the order of sequence numbers.
   std::span<const Run> runs() const noexcept { return {runs_ + head_, tail_ - head_}; }
-  std::size_t memory_used() const noexcept { return capacity_ * sizeof(Run); }
+  /// Bytes of memory beyond the object itself.
+  std::size_t memory_used() const noexcept { return has_few() ? 0 : capacity_ * sizeof(Run); }
 
  private:
   struct Before {
@@ -239,11 +242,17 @@ class Scoreboard {
   void apply_block(SeqRange block, const Before& before, Delivered& out) noexcept;
   void merge_sacked(std::size_t first, std::size_t last) noexcept;
 
+  // What a conversation or a short connection has out needs no memory of its own.
+  static constexpr std::size_t kFewRuns = 4;
+  bool has_few() const noexcept { return capacity_ == kFewRuns; }
+  void free_runs() noexcept;
+
   MemoryProvider* memory_;
-  Run* runs_ = nullptr;  // [head_, tail_) of capacity_
+  alignas(Run) std::byte few_[kFewRuns * sizeof(Run)];
+  Run* runs_ = reinterpret_cast<Run*>(few_);  // [head_, tail_) of capacity_
   std::size_t head_ = 0;
   std::size_t tail_ = 0;
-  std::size_t capacity_ = 0;
+  std::size_t capacity_ = kFewRuns;
   Seq una_;
   Seq high_data_;
   Seq high_sacked_;

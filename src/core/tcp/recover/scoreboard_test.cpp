@@ -186,6 +186,21 @@ TEST_F(ScoreboardTest, UndoTakesBackLossMarks) {
   EXPECT_EQ(board.next_lost(), std::nullopt);
 }
 
+TEST_F(ScoreboardTest, AShortFlightTakesNoMemory) {
+  memory.set_failing(true);
+  for (std::uint32_t at = 0; at < 3'000; at += 300) {
+    for (std::uint32_t i = 0; i < 3; ++i) send(at + i * 100, at + i * 100 + 100);
+    EXPECT_EQ(board.memory_used(), 0U);
+    EXPECT_EQ(ack(at + 300).acked, 300U);
+  }
+  memory.set_failing(false);
+  for (std::uint32_t i = 0; i < 8; ++i) send(3'000 + i * 100, 3'100 + i * 100);
+  EXPECT_GT(board.memory_used(), 0U);
+  EXPECT_EQ(board.runs().size(), 8U);
+  EXPECT_EQ(board.runs().front().start, Seq{base} + 3'000) << "what was there moved along";
+  EXPECT_EQ(ack(3'800).acked, 800U);
+}
+
 TEST_F(ScoreboardTest, WithoutMemoryNothingIsSentAndSacksAreIgnored) {
   send(0, 1600);
   memory.set_failing(true);
