@@ -1,5 +1,9 @@
 #include "base/chunk_pool.hpp"
 
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
 namespace tidewire {
 namespace {
 // Chunks begin on a cache line.
@@ -52,6 +56,32 @@ Chunk* ChunkPool::borrow(Bytes bytes) noexcept {
   chunk->capacity = static_cast<std::uint32_t>(bytes.size());
   chunk->owner = ChunkOwner::borrowed;
   return chunk;
+}
+
+Chunk* ChunkPool::stand_in(Bytes bytes) noexcept {
+  const ChunkSize size = chunk_for(bytes.size());
+  if (standing_ == away_.size() || bytes.size() > chunk_bytes(size)) return nullptr;
+  Chunk* chunk = acquire(size);
+  if (chunk == nullptr) return nullptr;
+  // Full from the start, so that rings never write to it.
+  chunk->home = std::exchange(chunk->data, const_cast<std::byte*>(bytes.data()));
+  chunk->capacity = static_cast<std::uint32_t>(bytes.size());
+  away_[standing_++] = chunk;
+  return chunk;
+}
+
+/// What it stood for is not wanted any more.
+void ChunkPool::go_home(Chunk& chunk) noexcept {
+  chunk.data = std::exchange(chunk.home, nullptr);
+  *std::find(away_.begin(), away_.end(), &chunk) = away_[--standing_];
+}
+
+void ChunkPool::settle_all() noexcept {
+  for (; standing_ > 0; --standing_) {
+    Chunk& chunk = *away_[standing_ - 1];
+    std::memcpy(chunk.home, chunk.data, chunk.capacity);
+    chunk.data = std::exchange(chunk.home, nullptr);
+  }
 }
 
 void ChunkPool::trim() noexcept {

@@ -38,6 +38,7 @@ struct Chunk {
   std::uint32_t capacity = 0;  ///< bytes usable at `data`
   ChunkSize size = ChunkSize::kib2;
   ChunkOwner owner = ChunkOwner::slab;
+  std::byte* home = nullptr;  ///< while `data` is elsewhere (ChunkPool::stand_in()): its own memory
 
   std::uint64_t end() const noexcept { return start + capacity; }
 };
@@ -82,6 +83,8 @@ class ChunkPool {
   void release(Chunk& chunk) noexcept {
     const std::uint32_t bytes = chunk_bytes(chunk.size);
     if (chunk.owner != ChunkOwner::slab) return chunks_.release(chunk);
+    if (chunk.home != nullptr) [[unlikely]]
+      go_home(chunk);
     in_use_ -= bytes;
     if (kept_ + bytes > keep_) [[unlikely]]
       return destroy(chunk);
@@ -89,6 +92,15 @@ class ChunkPool {
     chunk.next = first;
     first = &chunk;
     kept_ += bytes;
+  }
+
+  /// A chunk that is full of `bytes` (at most 64 KiB), which are read where they lie until
+  /// settle(); only then they are copied, into memory that the chunk already has. Who read them
+  /// before that has saved the copy. Null: no memory, or too many stand like this.
+  [[nodiscard]] Chunk* stand_in(Bytes bytes) noexcept;
+  /// Copies what is left of them: nothing points to bytes given to stand_in() any more.
+  void settle() noexcept {
+    if (standing_ != 0) settle_all();
   }
 
   /// Gives unused chunks back to the provider.
@@ -102,6 +114,8 @@ class ChunkPool {
  private:
   Chunk* record() noexcept;
   Chunk* make(ChunkSize size) noexcept;
+  void go_home(Chunk& chunk) noexcept;
+  void settle_all() noexcept;
   void destroy(Chunk& chunk) noexcept;
 
   MemoryProvider* memory_;
@@ -110,6 +124,8 @@ class ChunkPool {
   std::size_t in_use_ = 0;
   std::size_t kept_ = 0;
   std::array<Chunk*, 3> free_{};  // with their memory, linked by next
+  std::array<Chunk*, 8> away_{};  // the first standing_: whose data is elsewhere
+  std::size_t standing_ = 0;
   Slab<Chunk> chunks_;
 };
 

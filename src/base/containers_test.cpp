@@ -245,5 +245,39 @@ TEST(ChunkPool, FallsBackToSmallerChunksAndObeysItsLimit) {
   EXPECT_EQ(pool.in_use(), 0U);
 }
 
+TEST(ChunkPool, StandsInForBytesThatStayUntilItSettles) {
+  HeapMemory memory(2 << 20);
+  {
+    ChunkPool pool(memory);
+    std::vector<std::byte> there(60'000, std::byte{1});
+    Chunk* read = pool.stand_in(there);
+    Chunk* kept = pool.stand_in(Bytes{there}.first(20'000));
+    ASSERT_NE(read, nullptr);
+    ASSERT_NE(kept, nullptr);
+    EXPECT_EQ(kept->data, there.data());
+    EXPECT_EQ(kept->capacity, 20'000U);
+    EXPECT_EQ(pool.in_use(), 2 * 65536U);
+    pool.release(*read);
+    pool.settle();
+    EXPECT_NE(kept->data, there.data());
+    std::ranges::fill(there, std::byte{2});
+    EXPECT_EQ(std::ranges::count(Bytes{kept->data, 20'000}, std::byte{1}), 20'000);
+    Chunk* again = pool.acquire(ChunkSize::kib64);
+    ASSERT_NE(again, nullptr);
+    EXPECT_NE(again->data, there.data()) << "what was released has its own memory again";
+    pool.release(*again);
+    pool.release(*kept);
+    // Not without end, and not more than a chunk holds.
+    std::vector<Chunk*> standing;
+    while (Chunk* chunk = pool.stand_in(there)) standing.push_back(chunk);
+    EXPECT_EQ(standing.size(), 8U);
+    for (Chunk* chunk : standing) pool.release(*chunk);
+    there.resize(65'537);
+    EXPECT_EQ(pool.stand_in(there), nullptr);
+    EXPECT_EQ(pool.in_use(), 0U);
+  }
+  EXPECT_EQ(memory.in_use(), 0U);
+}
+
 }  // namespace
 }  // namespace tidewire

@@ -61,11 +61,15 @@ Stack::~Stack() {
   memory_.deallocate(impl_, sizeof(Impl), alignof(Impl));
 }
 
-void Stack::on_frames(InterfaceId interface, std::span<const RxFrame> frames,
-                      Instant now) noexcept {
+void Stack::on_frames(InterfaceId interface, std::span<const RxFrame> frames, Instant now,
+                      FrameLife life) noexcept {
   if (impl_ == nullptr) return;
   impl_->at(now);
-  impl_->ip.on_frames(interface, frames);
+  impl_->ip.on_frames(interface, frames, life == FrameLife::until_settled);
+}
+
+void Stack::settle_frames() noexcept {
+  if (impl_ != nullptr) impl_->tcp.settle_frames();
 }
 
 void Stack::on_timeout(Instant now) noexcept {

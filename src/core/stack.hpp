@@ -155,6 +155,12 @@ struct SocketInfo {
 /// The congestion controls that every stack knows; the names last for ever.
 std::span<const std::string_view> congestion_controls() noexcept;
 
+/// How long the bytes of received frames stay what they are.
+enum class FrameLife : std::uint8_t {
+  this_call,
+  until_settled,  ///< until Stack::settle_frames(): large text that is read before is not copied
+};
+
 /// One TCP/IP stack. All calls come from one thread. Calls that can arm a timer take `now`, which
 /// never runs backwards (an earlier value counts as the latest one seen).
 class Stack {
@@ -169,7 +175,11 @@ class Stack {
 
   // --- the seam ---
   /// A batch of frames arrived. Never transmits: what it causes is pulled by poll_transmit.
-  void on_frames(InterfaceId interface, std::span<const RxFrame> frames, Instant now) noexcept;
+  /// With FrameLife::until_settled their bytes may still be used until settle_frames().
+  void on_frames(InterfaceId interface, std::span<const RxFrame> frames, Instant now,
+                 FrameLife life = FrameLife::this_call) noexcept;
+  /// Received text that was not read so far is copied; no byte of a frame is used any more.
+  void settle_frames() noexcept;
   /// Handles at most config.timeouts_per_call expiries; if more are due next_deadline() <= now.
   void on_timeout(Instant now) noexcept;
   Transmit poll_transmit(TxSink& sink, Instant now, TxBudget budget = {}) noexcept;

@@ -42,6 +42,9 @@ class Device : public TxSink {
   /// The frames that have arrived by `now`, at most `limit`. They stay valid until the next call of
   /// receive() on this device. An empty span means: nothing (more) now.
   virtual std::span<const RxFrame> receive(Instant now, std::size_t limit) noexcept = 0;
+  /// True: received frames stay even when frames are pushed, the device is flushed and the stack
+  /// does its work; then the stack need not copy what is read before the next receive().
+  virtual bool frames_stay() const noexcept { return false; }
   /// True: the last receive() ended below its limit because its memory was full; more may be there.
   virtual bool receive_again() const noexcept { return false; }
   /// The last push() of a turn has been.

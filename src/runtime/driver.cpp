@@ -10,7 +10,11 @@ namespace tidewire::runtime {
 class alignas(64) Driver::Port final : public IoHandler {
  public:
   Port(Host& host, InterfaceId interface, device::Device& device, Poller& poller)
-      : host_(host), interface_(interface), device_(device), poller_(poller) {
+      : host_(host),
+        interface_(interface),
+        device_(device),
+        poller_(poller),
+        life_(device.frames_stay() ? FrameLife::until_settled : FrameLife::this_call) {
     if (device.descriptor() < 0) return;
     if (auto watch = poller.add(device.descriptor(), kIoRead, *this)) watch_ = *watch;
   }
@@ -41,6 +45,7 @@ class alignas(64) Driver::Port final : public IoHandler {
   InterfaceId interface_;
   device::Device& device_;
   Poller& poller_;
+  FrameLife life_;
   WatchId watch_;
   bool readable_ = true;  ///< nobody knows at first
   bool blocked_ = false;
@@ -112,6 +117,8 @@ Instant Driver::turn() {
   for (const auto& host : hosts_) transmit(*host, now);
   for (const auto& port : ports_) port->device_.flush();
   for (std::size_t i = 0; i < tasks_.size(); ++i) tasks_[i]->after_turn(now);
+  // Nothing points into a device between turns.
+  for (const auto& host : hosts_) host->stack.settle_frames();
   return now;
 }
 
@@ -123,8 +130,9 @@ bool Driver::receive(Port& port, Instant now) {
   while (frames_in < options_.receive_frames && bytes_in < options_.receive_bytes) {
     // What the owner takes out of the last batch frees memory that the core's cache still has.
     if (frames_in > 0) dispatch(host, now);
+    host.stack.settle_frames();
     const auto frames = port.device_.receive(now, options_.receive_batch);
-    if (!frames.empty()) host.stack.on_frames(port.interface_, frames, now);
+    if (!frames.empty()) host.stack.on_frames(port.interface_, frames, now, port.life_);
     if (frames.size() < options_.receive_batch && !port.device_.receive_again()) {
       // A descriptor is level triggered: epoll tells again if something is left.
       port.readable_ = false;

@@ -18,7 +18,8 @@ void Layer::Arrival::trim(std::size_t total) noexcept {
   for (Bytes& part : more) cut(part);
 }
 
-void Layer::on_frames(InterfaceId id, std::span<const RxFrame> frames) noexcept {
+void Layer::on_frames(InterfaceId id, std::span<const RxFrame> frames, bool stay) noexcept {
+  frames_stay_ = stay;
   Interface* interface = interfaces_.get(id);
   if (interface == nullptr) return;
   Counters& counters = context_.counters;

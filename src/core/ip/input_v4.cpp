@@ -56,6 +56,7 @@ bool Layer::on_known(const Arrival& arrival) noexcept {
                       .more = {},
                       .checksum = arrival.checksum,
                       .ingress = arrival.ingress,
+                      .stays = frames_stay_,
                       .train = arrival.train};
   upper_.deliver(packet, arrival.interface.forwarding);
   return true;
@@ -205,6 +206,7 @@ void Layer::accept_ipv4(Arrival& arrival, const wire::Ipv4View& view, Cast cast,
   packet.segs = arrival.segs;
   packet.ingress = arrival.ingress;
   packet.train = arrival.train;
+  packet.stays = frames_stay_;
   check_segments(packet);
   dispatch(packet);
 }

@@ -80,6 +80,7 @@ void Layer::on_ipv6(Arrival& arrival) noexcept {
   packet.seg_size = arrival.seg_size;
   packet.segs = arrival.segs;
   packet.ingress = arrival.ingress;
+  packet.stays = frames_stay_;
   check_segments(packet);
   if (packet.protocol == Protocol::icmpv6) return on_icmpv6(packet);
   if (packet.protocol == Protocol::tcp || packet.protocol == Protocol::udp) {

@@ -91,7 +91,8 @@ class Layer final : public Output,
   const link::InterfaceTable& interfaces() const noexcept { return interfaces_; }
 
   // --- input ---
-  void on_frames(InterfaceId interface, std::span<const RxFrame> frames) noexcept;
+  /// `stay`: until the stack's settle_frames().
+  void on_frames(InterfaceId interface, std::span<const RxFrame> frames, bool stay) noexcept;
   std::uint32_t on_timeout(std::uint32_t limit) noexcept;
   Instant next_deadline() noexcept {
     const Instant link = earlier(neighbors_.next_deadline(), igmp_.next_deadline());
@@ -290,6 +291,7 @@ class Layer final : public Output,
   std::uint32_t waiting_ = 0;  ///< packets in all outboxes
   std::uint32_t generation_ = 1;
   bool ip_forwarding_ = false;
+  bool frames_stay_ = false;  ///< those of this batch
   /// The last pair of unicast addresses that passed all checks: most packets are of few flows.
   struct {
     std::uint32_t source = 0, destination = 0;

@@ -34,6 +34,7 @@ struct Packet {
   std::uint16_t seg_size = 0;  ///< as in RxFrame
   std::uint16_t segs = 1;
   Instant ingress;         ///< clamped to not later than now
+  bool stays = false;      ///< its bytes lie where they are until Stack::settle_frames()
   Train* train = nullptr;  ///< what came behind it in the same batch, if anything
 
   std::size_t transport_size() const noexcept {

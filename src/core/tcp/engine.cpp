@@ -60,6 +60,9 @@ void Engine::on_packet(const ip::Packet& packet, const ForwardPolicy& forwarding
   if (impl_ == nullptr) return context_.drop(DropReason::no_memory, packet.interface);
   impl_->input.on_packet(packet, forwarding);
 }
+void Engine::settle_frames() noexcept {
+  if (impl_ != nullptr) impl_->shared.pool.settle();
+}
 void Engine::on_config() noexcept {
   if (impl_ != nullptr) impl_->shared.controller_name = context_.config.tcp.congestion_control;
 }

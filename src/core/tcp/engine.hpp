@@ -36,6 +36,8 @@ class Engine final : public TupleLookup {
   void on_path_change() noexcept;
 
   // From Stack.
+  /// No text is kept in frames any more.
+  void settle_frames() noexcept;
   /// At most `limit` expiries; returns how many were handled.
   std::uint32_t on_timeout(std::uint32_t limit) noexcept;
   Instant next_deadline() noexcept;

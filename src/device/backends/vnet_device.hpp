@@ -64,6 +64,7 @@ class alignas(64) VnetDevice : public Device {
   void advance(Instant now) noexcept final;
   PushResult push(const TxFrame& frame) noexcept final;
   std::span<const RxFrame> receive(Instant now, std::size_t limit) noexcept final;
+  bool frames_stay() const noexcept final { return true; }
   bool receive_again() const noexcept final { return again_; }
   void flush() noexcept final;
   bool writable() noexcept final;

@@ -192,6 +192,27 @@ bool RecvRing::append(Bytes text) noexcept {
   return true;
 }
 
+bool RecvRing::append_in_place(Bytes text) noexcept {
+  // Less would waste too much of the chunk's own memory.
+  constexpr std::size_t kLeast = chunk_bytes(ChunkSize::kib64) / 2;
+  if (text.size() < kLeast || (tail_ != nullptr && tail_->start >= in_order_)) return append(text);
+  Chunk* chunk = pool_->stand_in(text);
+  if (chunk == nullptr) return append(text);
+  chunk->start = in_order_;
+  chunk->prev = tail_;
+  if (tail_ != nullptr) {
+    tail_->capacity = static_cast<std::uint32_t>(in_order_ - tail_->start);
+    tail_->next = chunk;
+  } else {
+    head_ = chunk;
+  }
+  tail_ = chunk;
+  memory_ += chunk_bytes(chunk->size);
+  in_order_ = chunk->end();
+  rcv_nxt_ += chunk->capacity;
+  return true;
+}
+
 // The usual case: the next text in order, and nothing waits out of order.
 RecvRing::Written RecvRing::append(SeqRange range, Source& source, Written w) noexcept {
   const std::uint64_t end = in_order_ + range.size();

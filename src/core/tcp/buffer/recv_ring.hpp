@@ -45,6 +45,9 @@ class RecvRing {
   /// The same for the next text in order while nothing waits beyond a gap. False: no memory, and
   /// nothing was taken.
   [[nodiscard]] bool append(Bytes text) noexcept;
+  /// As append(), for text that is worth it and stays where it is until ChunkPool::settle(): it is
+  /// copied only then, if it is still here.
+  [[nodiscard]] bool append_in_place(Bytes text) noexcept;
 
   /// In-order bytes as regions from the front, at most `length`. Returns how many regions.
   std::size_t readable(std::span<Bytes> out, std::size_t length = SIZE_MAX) const noexcept;

@@ -208,6 +208,64 @@ TEST(RecvRing, AppendTakesAllOrNothing) {
   EXPECT_EQ(pool.in_use(), 2048U);
 }
 
+// Large texts are read where they came, between others of every size; what is left when they
+// settle is the ring's.
+TEST(RecvRing, ReadsTextWhereItCameUntilItSettles) {
+  HeapMemory memory(64 << 20);
+  ChunkPool pool(memory);
+  RecvRing ring(pool, Seq{0xffff0000U}, 1 << 20);
+  Rng rng(RandomSeed{3, 3});
+  std::vector<std::byte> arena(256 * 1024);
+  std::size_t used = 0;
+  std::uint64_t nxt = 0;
+  std::uint64_t read = 0;
+  std::size_t in_place = 0;
+  const auto settle = [&] {
+    pool.settle();
+    std::ranges::fill(arena, std::byte{0xee});
+    used = 0;
+  };
+  for (int step = 0; step < 20'000; ++step) {
+    const std::size_t n = rng.below(3) == 0 ? 1 + rng.below(3000) : 30'000 + rng.below(35'000);
+    if (n <= ring.window()) {
+      const auto text = stretch(nxt, n);
+      if (ring.islands().empty() && rng.below(4) != 0) {
+        if (used + n > arena.size()) settle();
+        const MutBytes there = MutBytes{arena}.subspan(used, n);
+        std::ranges::copy(text, there.begin());
+        used += n;
+        ASSERT_TRUE(ring.append_in_place(there));
+        std::array<Bytes, 64> regions;
+        const std::size_t count = ring.readable(regions);
+        in_place += count > 0 && regions[count - 1].data() == there.data() ? 1 : 0;
+        nxt += n;
+      } else if (n > 10) {
+        // In two halves, the second one first.
+        const Seq at = ring.rcv_nxt();
+        const auto half = static_cast<std::uint32_t>(n / 2);
+        ASSERT_EQ(ring.write(at + half, Bytes{text}.subspan(half)).status,
+                  RecvRing::Status::out_of_order);
+        ASSERT_EQ(ring.write(at, Bytes{text}.first(half)).advanced, n);
+        nxt += n;
+      }
+    }
+    if (rng.below(3) == 0) settle();
+    if (rng.below(2) == 0) {
+      std::vector<std::byte> out(rng.below(150'000));
+      const std::size_t got = ring.read(out);
+      ASSERT_EQ(got, std::min<std::uint64_t>(out.size(), nxt - read));
+      out.resize(got);
+      ASSERT_EQ(out, stretch(read, got)) << "step " << step;
+      read += got;
+    }
+    ASSERT_EQ(ring.rcv_nxt(), Seq{0xffff0000U} + static_cast<std::uint32_t>(nxt));
+  }
+  EXPECT_GT(in_place, 1000U);
+  settle();
+  ring.clear();
+  EXPECT_EQ(pool.in_use(), 0U);
+}
+
 TEST(RecvRing, OutOfOrderTakesOnlyTheChunksItTouches) {
   HeapMemory memory(64 << 20);
   ChunkPool pool(memory);

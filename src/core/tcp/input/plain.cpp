@@ -79,7 +79,10 @@ bool Input::predicted(const ip::Packet& packet) noexcept {
     return false;
   }
   Active& a = *c.active;
-  if (text_len > 0 && !a.rcv_ring.append(seg.text)) return false;
+  if (text_len > 0 &&
+      !(packet.stays ? a.rcv_ring.append_in_place(seg.text) : a.rcv_ring.append(seg.text))) {
+    return false;
+  }
 
   ++s.ctx.counters.tcp_predicted_in;
   if (s.tracing()) [[unlikely]] {
