@@ -60,6 +60,51 @@ def ss_shows_sockets():
         assert "no host is running" in done.stderr and done.stdout.startswith("Host"), done
 
 
+# The process that accepted the connection ends, a child of it has the socket still, the peer resets.
+RESET_ELSEWHERE = """
+import os, socket, struct, sys
+listener = socket.create_server(('127.0.0.1', 7777))
+client = socket.create_connection(('127.0.0.1', 7777))
+ready, go = os.pipe()
+if os.fork() == 0:
+    accepted, _ = listener.accept()
+    if os.fork() != 0:
+        os._exit(0)
+    os.close(go)
+    listener.close()
+    client.close()
+    os.read(ready, 1)
+    try:
+        print('read', accepted.recv(10), flush=True)
+    except ConnectionResetError:
+        print('reset', flush=True)
+    os.read(ready, 1)
+    os._exit(0)
+os.wait()
+listener.close()
+client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+client.close()
+os.write(go, b'x')
+sys.stdin.readline()
+os.write(go, b'x')
+sys.stdin.read()
+"""
+
+
+def a_reset_that_nobody_known_can_be_told():
+    """The socket goes when its last owner does, though the process that accepted it was gone before the reset."""
+    with Place() as place:
+        run = place.start("run", "--host", "h1", "--", peer.PYTHON, "-c", RESET_ELSEWHERE)
+        assert run.stdout.readline() in ("read b''\n", "reset\n")
+        until(lambda: [s["state"] for s in place.sockets("-a")[0]["sockets"]] == ["UNCONN"], "the listener to be gone")
+        run.stdin.write("\n")
+        run.stdin.flush()
+        until(lambda: not place.sockets("-a")[0]["sockets"], "the socket to be gone")
+        run.stdin.close()
+        run.stdin = None
+        ended(run)
+
+
 def net_set_changes_a_transfer():
     """Loss that starts under a transfer, a link that is down for a while; all is counted, nothing is lost."""
     body = os.urandom(3_000_000)
@@ -221,8 +266,9 @@ def others_are_refused():
 
 def main():
     tally = peer.Tally()
-    for case in (ss_shows_sockets, net_set_changes_a_transfer, net_refuses_nonsense, hostile_clients_do_no_harm,
-                 a_killed_run_leaves_its_name, runs_without_a_name, others_are_refused):
+    for case in (ss_shows_sockets, a_reset_that_nobody_known_can_be_told, net_set_changes_a_transfer,
+                 net_refuses_nonsense, hostile_clients_do_no_harm, a_killed_run_leaves_its_name, runs_without_a_name,
+                 others_are_refused):
         tally.case(case.__name__, case)
     tally.finish()
 

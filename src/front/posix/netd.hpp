@@ -147,6 +147,8 @@ class Netd {
   void pair_for_connect(Socket& s, int app, bool with_filler);
   void leave_tail(Socket& s, int app);
   void reset_app(Socket& s, int error);
+  void tell_reset(Socket& s);
+  void finish_reset(Socket& s, int app);
 
   // netd_park.cpp
   Outcome park(const Call& call, Socket& s, Fd app, int option_of_timeout, int timeout_error);

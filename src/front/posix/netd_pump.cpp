@@ -107,6 +107,7 @@ void Netd::pump(Socket& s) {
       return;
     }
     default:
+      if (s.untold) tell_reset(s);
       return;
   }
 }

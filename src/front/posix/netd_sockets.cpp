@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "front/posix/netd.hpp"
 
@@ -37,6 +38,7 @@ Netd::Target Netd::find(const Call& call) {
   t.app = t.copy ? t.copy.get() : t.socket->held.get();
   t.socket->hint_process = call.tid;
   t.socket->hint_fd = number;
+  if (t.socket->untold) finish_reset(*t.socket, t.app);
   return t;
 }
 
@@ -190,17 +192,34 @@ void Netd::reset_app(Socket& s, int error) {
   s.phase = was_connecting ? Phase::failed : Phase::reset;
   // Not accepted yet: whoever accepts it gets the reset then.
   if (s.parent != 0) return;
+  tell_reset(s);
+}
+
+void Netd::tell_reset(Socket& s) {
   const Fd app = copy_of_app(s);
-  // Closed a moment ago: nobody is left to be told, and nothing would tell us of it any more.
-  // (After a shutdown of both directions that looks the same, but then the socket is watched
-  // already.)
-  if (!app && !s.shut_write && hung_up(s.peer.get())) return app_closed(s);
-  if (app && !s.filler && !s.tail) (void)::send(app.get(), "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-  living_.add(app.get(), s.serial, s.key);
+  // After a shutdown of both directions the socket is watched already, and a hang-up says nothing.
+  if (app || s.shut_write || !tasks_.can_copy()) return finish_reset(s, app.get());
+  // Closed a moment ago: nobody is left to be told.
+  if (hung_up(s.peer.get())) return app_closed(s);
+  // A program that is ending gives no copy any more, and its descriptors are closed a moment later;
+  // or others have it than those we know. The hang-up of our end is what will tell us; meanwhile
+  // reading ends, and what is written gets nowhere.
+  if (!std::exchange(s.untold, true)) ::shutdown(s.peer.get(), SHUT_WR);
+  constexpr int kReads = 64;  // a writer in another process could keep up with this for ever
+  for (int i = 0; i < kReads; ++i) {
+    if (::recv(s.peer.get(), scratch_.data(), scratch_.size(), MSG_DONTWAIT) <= 0) break;
+  }
+  wake(s);
+}
+
+void Netd::finish_reset(Socket& s, int app) {
+  s.untold = false;
+  if (app >= 0 && !s.filler && !s.tail) (void)::send(app, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+  living_.add(app, s.serial, s.key);
   drop_peer(s);
   // After that, or the program would see it writable before it sees the error.
-  if (app && s.filler) {
-    ::setsockopt(app.get(), SOL_SOCKET, SO_SNDBUF, &s.filler->send_buffer, sizeof(int));
+  if (app >= 0 && s.filler) {
+    ::setsockopt(app, SOL_SOCKET, SO_SNDBUF, &s.filler->send_buffer, sizeof(int));
   }
   s.filler.reset();
   wake(s);
