@@ -62,7 +62,9 @@ Program::Program(runtime::Driver& driver, posix::Backend& backend, ProgramConfig
   }
   start.network = std::move(config.network);
   start.network_needed = config.network_needed;
-  start.hooks.watch_calls = [this](int listener, bool watched) { watch_calls(listener, watched); };
+  start.hooks.watch_calls = [this](int listener, bool watched) {
+    return watch_calls(listener, watched);
+  };
   if (auto started = interceptor_.start(std::move(start)); !started) {
     throw Failure(started.error(), kOwnFailure);
   }
@@ -91,16 +93,18 @@ Program::~Program() {
 }
 
 // A call wakes the loop when that sleeps, and a thread otherwise.
-void Program::watch_calls(int listener, bool watched) {
+bool Program::watch_calls(int listener, bool watched) {
   auto& poller = driver_.poller();
   if (!watched) {
     const auto found = call_watches_.find(listener);
-    if (found == call_watches_.end()) return;
+    if (found == call_watches_.end()) return false;
     poller.remove(found->second);
     call_watches_.erase(found);
-  } else if (auto watch = poller.add(listener, runtime::kIoRead | runtime::kIoAlone, *this)) {
-    call_watches_[listener] = *watch;
+    return true;
   }
+  auto watch = poller.add(listener, runtime::kIoRead | runtime::kIoAlone, *this);
+  if (watch) call_watches_[listener] = *watch;
+  return watch.has_value();
 }
 
 posix::OwnNetworkConfig network_to_show(std::uint32_t mtu) {

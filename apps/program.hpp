@@ -90,7 +90,7 @@ class Program final : public runtime::Task, public runtime::IoHandler {
 
  private:
   void end_orphans();
-  void watch_calls(int listener, bool watched);
+  bool watch_calls(int listener, bool watched);
 
   runtime::Driver& driver_;
   std::string name_;

@@ -24,11 +24,11 @@ std::size_t notification_size() {
   return std::max<std::size_t>(sizes.seccomp_notif, sizeof(seccomp_notif));
 }
 
-void watch(int epoll, int fd, std::uint32_t events) {
+bool watch(int epoll, int fd, std::uint32_t events) {
   epoll_event event{};
   event.events = events;
   event.data.fd = fd;
-  ::epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
+  return ::epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
 }  // namespace
@@ -112,13 +112,10 @@ bool Notifier::look_and_take(Call& call) {
 }
 
 void Notifier::share(bool shared) {
-  if (std::exchange(shared_, shared) == shared) return;
-  if (shared) {
-    // Behind the loop's watch.
-    watch(epoll_.get(), listener_.get(), EPOLLIN | EPOLLEXCLUSIVE);
-  } else {
-    ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, listener_.get(), nullptr);
-  }
+  if (shared_ == shared) return;
+  if (!shared) ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, listener_.get(), nullptr);
+  // Behind the loop's watch. If the kernel refuses, the next long turn tries again.
+  shared_ = shared && watch(epoll_.get(), listener_.get(), EPOLLIN | EPOLLEXCLUSIVE);
 }
 
 // False when no task with the filter is left.

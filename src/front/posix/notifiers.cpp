@@ -5,9 +5,10 @@
 namespace tidewire::posix {
 
 int Notifiers::add(Fd listener) {
-  if (watch_) watch_(listener.get(), true);
-  sources_.push_back({++last_, std::make_unique<Notifier>(std::move(listener), features_)});
-  sources_.back().notifier->share(shared_);
+  const bool watched = watch_ && watch_(listener.get(), true);
+  sources_.push_back(
+      {++last_, std::make_unique<Notifier>(std::move(listener), features_), watched});
+  if (watched) sources_.back().notifier->share(shared_);
   return sources_.back().notifier->descriptor();
 }
 
@@ -32,8 +33,10 @@ bool Notifiers::receive_another(Call& call, int listener) {
 }
 
 void Notifiers::share(bool shared) {
-  if (std::exchange(shared_, shared) == shared) return;
-  for (const Source& source : sources_) source.notifier->share(shared);
+  shared_ = shared;
+  for (const Source& source : sources_) {
+    if (source.watched) source.notifier->share(shared);
+  }
 }
 
 bool Notifiers::next(Call& call) {

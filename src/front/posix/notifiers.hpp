@@ -15,8 +15,9 @@
 namespace tidewire::posix {
 
 /// Asks the owner's loop to watch a notification descriptor (true) before anything else waits for
-/// it, and not to (false) before it is closed. See Notifier::listener().
-using WatchCalls = std::function<void(int listener, bool watched)>;
+/// it, and not to (false) before it is closed. False: it could not, and a thread goes on receiving.
+/// See Notifier::listener().
+using WatchCalls = std::function<bool(int listener, bool watched)>;
 
 /// One notifier for each program that was started under a filter of its own; a call knows which it
 /// came from, and answers find their way back.
@@ -33,7 +34,7 @@ class Notifiers {
   /// As of Notifier, for that notification descriptor.
   bool receive(Call& call, int listener, bool readable);
   bool receive_another(Call& call, int listener);
-  /// As of Notifier, for all of them.
+  /// As of Notifier, for all that the owner's loop watches.
   void share(bool shared);
   /// As of Notifier; of several programs by turns.
   bool next(Call& call);
@@ -54,6 +55,7 @@ class Notifiers {
   struct Source {
     std::uint32_t number;
     std::unique_ptr<Notifier> notifier;
+    bool watched;  ///< by the owner's loop
   };
   Notifier* of(const Call& call) const noexcept;
   Source* behind(int listener) noexcept;
