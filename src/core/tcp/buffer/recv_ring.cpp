@@ -59,8 +59,8 @@ Chunk* RecvRing::find(std::uint64_t at) const noexcept {
 }
 
 // A chunk for the missing stretch from `at` on, in the gap after `after`. Where it would overlap
-// the next chunk it begins earlier instead, so that scattered bytes cannot pin a chunk each: at
-// most every second chunk is not used to its full size.
+// the next chunk it begins earlier instead, so that scattered bytes cannot pin a chunk each: of
+// those made here at most every second one is not used to its full size.
 Chunk* RecvRing::make_chunk(Chunk* after, std::uint64_t at, std::uint64_t end) noexcept {
   Chunk* before = after != nullptr ? after->next : head_;
   const std::uint64_t low = after != nullptr ? after->end() : std::min(begin_, at);
@@ -195,7 +195,10 @@ bool RecvRing::append(Bytes text) noexcept {
 bool RecvRing::append_in_place(Bytes text) noexcept {
   // Less would waste too much of the chunk's own memory.
   constexpr std::size_t kLeast = chunk_bytes(ChunkSize::kib64) / 2;
-  if (text.size() < kLeast || (tail_ != nullptr && tail_->start >= in_order_)) return append(text);
+  const bool has_room = tail_ != nullptr && tail_->end() >= in_order_ + text.size();
+  if (text.size() < kLeast || has_room || (tail_ != nullptr && tail_->start >= in_order_)) {
+    return append(text);
+  }
   Chunk* chunk = pool_->stand_in(text);
   if (chunk == nullptr) return append(text);
   chunk->start = in_order_;
