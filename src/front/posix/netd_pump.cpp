@@ -250,6 +250,13 @@ bool Netd::send_urgent_down(Socket& s) {
 bool Netd::widen_twin(Socket& s) {
   if (s.widened || s.option(SOL_SOCKET, SO_RCVBUF) != 0) return false;
   s.widened = true;
+  int held = 0;
+  socklen_t size = sizeof held;
+  // The kernel tells twice what it is asked for. Where sockets begin with more they keep it.
+  if (::getsockopt(s.peer.get(), SOL_SOCKET, SO_SNDBUF, &held, &size) != 0 ||
+      held >= 2 * wide_twin) {
+    return false;
+  }
   return ::setsockopt(s.peer.get(), SOL_SOCKET, SO_SNDBUF, &wide_twin, sizeof wide_twin) == 0;
 }
 
