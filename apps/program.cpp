@@ -92,7 +92,7 @@ Program::~Program() {
   poller.remove(signal_watch_);
 }
 
-// A call wakes the loop when that sleeps, and a thread otherwise.
+// A call wakes the loop when that sleeps, and otherwise the thread if it shares the work.
 bool Program::watch_calls(int listener, bool watched) {
   auto& poller = driver_.poller();
   if (!watched) {

@@ -58,7 +58,7 @@ struct ReceiveOptions {
 };
 
 /// In-order bytes that wait in the receive ring, at most two pieces of them. Valid until the next
-/// non-const call.
+/// non-const call. settle_frames() is one: in a driver's loop nobody keeps them beyond a turn.
 struct ReceivedBytes {
   Bytes first, second;
   bool end_of_stream = false;  ///< nothing but FIN follows these bytes

@@ -108,7 +108,9 @@ class Netd {
   void receive_calls(int listener, bool readable);
   /// See Notifier: for a loop that watches these descriptors.
   void share_calls(bool shared) { notifier_.share(shared); }
-  /// `readable`: false if the loop's last look was at descriptor(), too, and found nothing.
+  /// `readable`: false if the loop's last look was at descriptor(), too, and told of nothing there.
+  /// (A look that found more than it could tell costs no event, only the order of a call and what
+  /// was done before it.)
   void process(Instant now, bool readable = true);
   Instant next_deadline();
   bool live() const noexcept { return notifier_.live(); }

@@ -69,8 +69,8 @@ void Notifier::wake_owner() {
   (void)!::write(wake_.get(), &one, sizeof one);
 }
 
-// With receive_lock_, when a call waits. False: the caller was killed or interrupted since then
-// (ENOENT).
+// With receive_lock_, when a call waits or did. False: the caller was killed or interrupted since
+// then, for which the kernel has ENOENT: it counts what was sent, and not what is left.
 bool Notifier::take(Call& call) {
   std::ranges::fill(space_, 0);
   if (::ioctl(listener_.get(), SECCOMP_IOCTL_NOTIF_RECV, space_.data()) != 0) return false;

@@ -80,7 +80,7 @@ struct Socket {
   bool shut_write = false;        ///< by the program's shutdown()
   bool up_closed = false;         ///< no more bytes from the program
   bool untold = false;            ///< reset, and the program's end was not within reach
-  std::uint64_t abort_after = 0;  ///< not 0: the connection is reset, in this turn at the latest
+  std::uint64_t abort_after = 0;  ///< not 0: reset in that turn unless more ACKs come
   std::size_t last_words = 0;     ///< not acknowledged when a reset was last put off
   bool down_closed = false;       ///< the peer's FIN was passed on
   bool linger_set = false;

@@ -29,7 +29,8 @@ class Tasks {
 
   /// Readable once a task that was asked about has ended: then drop_ended().
   int descriptor() const noexcept { return epoll_.get(); }
-  /// Closes the descriptors that are kept of tasks that have ended.
+  /// Closes the descriptors that are kept of tasks that have ended; where the kernel has none for
+  /// threads (PIDFD_THREAD), of processes.
   void drop_ended();
 
   // Memory. False: EFAULT.
