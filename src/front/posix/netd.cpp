@@ -62,6 +62,7 @@ void Netd::receive_calls(int listener, bool readable) {
     another = others && i < calls_in_a_turn && notifier_.receive_another(call, listener);
     newer_calls_ |= another;
   }
+  answer_accepts();
 }
 
 void Netd::process(Instant now, bool readable) {
@@ -70,6 +71,7 @@ void Netd::process(Instant now, bool readable) {
   // What programs did before they made these calls comes first: one that closes a port and binds it
   // again must find it free. Some calls may be newer than the loop's look.
   fetch_calls();
+  answer_accepts();
   closed_in_turn_ = false;
   if (readable || std::exchange(newer_calls_, false)) take_peer_events();
   pump_queued();

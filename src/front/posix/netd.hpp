@@ -210,6 +210,8 @@ class Netd {
   Outcome connect_under_way(const Call& call, Target& t);
   Outcome disconnect_stream(const Call& call, Target& t);
   Outcome on_accept(const Call& call);
+  void answer_accepts();
+  std::optional<Outcome> accept_offered(const Call& call, Socket& listener, int app_listener);
   Outcome hand_out(const Call& call, Socket& s, Socket& listener, Fd& app, int flags);
   void offer_again(Socket& listener, Socket& s, Fd& app);
   Outcome on_names(const Call& call);

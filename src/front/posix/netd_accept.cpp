@@ -9,27 +9,61 @@
 
 namespace tidewire::posix {
 
+namespace {
+
+int flags_of(const Call& call) {
+  return call.number == SYS_accept4 ? static_cast<int>(call.args[3]) : 0;
+}
+
+// Why the call fails whatever waits; 0 if it does not.
+int refusal(const Socket& s, int flags) {
+  if ((flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) != 0) return EINVAL;
+  if (!s.is_stream()) return EOPNOTSUPP;
+  return s.phase != Phase::listening || s.shut_read ? EINVAL : 0;
+}
+
+}  // namespace
+
 Outcome Netd::on_accept(const Call& call) {
   Target t = find(call);
   if (t.socket == nullptr) return Outcome::through();
   Socket& s = *t.socket;
-  const int flags = call.number == SYS_accept4 ? static_cast<int>(call.args[3]) : 0;
-  if ((flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) != 0) return Outcome::error(EINVAL);
-  if (!s.is_stream()) return Outcome::error(EOPNOTSUPP);
-  if (s.phase != Phase::listening || s.shut_read) return Outcome::error(EINVAL);
+  if (const int error = refusal(s, flags_of(call)); error != 0) return Outcome::error(error);
+  if (const auto outcome = accept_offered(call, s, t.app)) return *outcome;
+  if (resuming_ == nullptr && is_nonblocking(t.app)) return Outcome::error(EAGAIN);
+  return park(call, s, std::move(t.copy), SO_RCVTIMEO, EAGAIN);
+}
+
+// A connection that waits is handed over at once: nothing that was done before the call changes
+// which one that is, and its program goes on while the rest of the turn is done. Whether one waits
+// is for the turn to find out.
+void Netd::answer_accepts() {
+  while (!calls_.empty()) {
+    const Call call = calls_.front();
+    if (call.number != SYS_accept && call.number != SYS_accept4) return;
+    const Target t = find(call);
+    if (t.socket == nullptr || t.socket->offered.empty()) return;
+    if (refusal(*t.socket, flags_of(call)) != 0) return;
+    const auto outcome = accept_offered(call, *t.socket, t.app);
+    if (!outcome) return;
+    calls_.pop_front();
+    finish(call, *outcome);
+  }
+}
+
+// None: no connection waits in the twin's queue.
+std::optional<Outcome> Netd::accept_offered(const Call& call, Socket& listener, int app_listener) {
+  const int flags = flags_of(call);
   for (;;) {
     std::uint32_t serial = 0;
-    Fd app = twins_.accept(t.app, serial, flags & SOCK_NONBLOCK);
-    if (!app) {
-      if (resuming_ == nullptr && is_nonblocking(t.app)) return Outcome::error(EAGAIN);
-      return park(call, s, std::move(t.copy), SO_RCVTIMEO, EAGAIN);
-    }
+    Fd app = twins_.accept(app_listener, serial, flags & SOCK_NONBLOCK);
+    if (!app) return std::nullopt;
     Socket* connection = by_serial(serial);
     if (connection == nullptr) continue;
-    std::erase(s.offered, serial);
+    std::erase(listener.offered, serial);
     connection->parent = 0;
-    const Outcome outcome = hand_out(call, *connection, s, app, flags);
-    offer_connections(s);
+    const Outcome outcome = hand_out(call, *connection, listener, app, flags);
+    offer_connections(listener);
     return outcome;
   }
 }
