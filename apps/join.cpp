@@ -11,6 +11,7 @@
 
 #include "apps/failure.hpp"
 #include "apps/joining.hpp"
+#include "apps/program.hpp"
 #include "apps/version.hpp"
 #include "front/posix/features.hpp"
 #include "front/posix/launcher.hpp"
@@ -85,12 +86,14 @@ bool Joined::start(const NetworkOptions& network) {
   launch.features = posix::probe_features();
   std::uint32_t mtu = 1500;
   bool no_host = false;
+  bool host_preloads = false;
   for (const control::Record& record : *welcome) {
     if (record.kind() == "host") host_process_ = record.get("pid");
     if (record.kind() == "joined") {
       // Who answers the calls decides how they wait.
       launch.features.wait_killable = record.get("wait_killable") == "1";
       no_host = record.get("no_host") == "1";
+      host_preloads = record.get("preload") == "1";
       mtu = static_cast<std::uint32_t>(record.number("mtu").value_or(mtu));
     }
   }
@@ -98,6 +101,11 @@ bool Joined::start(const NetworkOptions& network) {
     throw Failure("--without: there is no feature called " + unknown, kOwnFailure);
   }
   launch.filter.allow_io_uring = options_.allow_io_uring;
+  if (options_.preload && !host_preloads) {
+    throw Failure("host " + host_.name() + " was started without --preload", kOwnFailure);
+  }
+  if (options_.preload) launch.preload = preload_library(launch.features);
+  launch.filter.native_accept = options_.preload;
   if (options_.own_network) launch.network = network_to_show(mtu);
   launch.network_needed = no_host && options_.allow_io_uring;
   if (launch.network_needed && !launch.network) {

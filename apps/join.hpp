@@ -15,6 +15,7 @@ struct JoinOptions {
   std::vector<std::string> argv;
   std::string without;
   bool allow_io_uring = false;
+  bool preload = false;
   bool own_network = true;  ///< a network namespace, if the kernel gives one
   bool quiet = false;
   WaitFor wait = WaitFor::joined;

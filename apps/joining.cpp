@@ -91,6 +91,7 @@ control::Reply Joining::ask(const control::Request& request, const std::string& 
   control::Record answer("joined");
   answer.add("wait_killable", std::uint64_t{features.wait_killable});
   answer.add("mtu", std::uint64_t{network_.mtu()});
+  answer.add("preload", std::uint64_t{program_->preloads()});
   answer.add("no_host", std::uint64_t{options_.no_host});
   return {.lines = host + to_line(answer), .more = {}, .error = {}, .keep = true};
 }

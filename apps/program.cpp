@@ -1,11 +1,14 @@
 #include "apps/program.hpp"
 
 #include <fmt/core.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
 #include <cstring>
+#include <filesystem>
 #include <set>
+#include <system_error>
 #include <utility>
 
 #include "apps/failure.hpp"
@@ -54,6 +57,8 @@ Program::Program(runtime::Driver& driver, posix::Backend& backend, ProgramConfig
   }
   features_ = start.features;
   start.allow_io_uring = config.allow_io_uring;
+  preloads_ = config.preload;
+  if (config.preload) start.preload = preload_library(start.features);
   start.hooks = std::move(config.hooks);
   if (!config.quiet) {
     start.hooks.on_uncovered = [this](posix::Uncovered what, const std::string& program) {
@@ -105,6 +110,29 @@ bool Program::watch_calls(int listener, bool watched) {
   auto watch = poller.add(listener, runtime::kIoRead | runtime::kIoAlone, *this);
   if (watch) call_watches_[listener] = *watch;
   return watch.has_value();
+}
+
+std::string preload_library(const posix::Features& features) {
+  if (!features.pidfd_getfd) {
+    throw Failure("--preload needs pidfd_getfd, which this kernel or a container denies",
+                  kOwnFailure);
+  }
+  std::error_code error;
+  const auto folder = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
+  constexpr const char* name = "tidewire-run-preload.so";
+  const auto beside = folder / name;
+  const auto installed = folder / TIDEWIRE_PRELOAD_FOLDER / name;
+  for (const auto& path : {beside, installed}) {
+    if (::access(path.c_str(), R_OK) != 0) continue;
+    const std::string found = path.lexically_normal().string();
+    // The loader has no way to say these.
+    if (found.find_first_of(": ") == std::string::npos) return found;
+    throw Failure("--preload: " + found + ": LD_PRELOAD takes no path with a blank or a colon",
+                  kOwnFailure);
+  }
+  throw Failure("--preload: there is neither " + beside.string() + " nor " +
+                    installed.lexically_normal().string(),
+                kOwnFailure);
 }
 
 posix::OwnNetworkConfig network_to_show(std::uint32_t mtu) {

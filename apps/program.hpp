@@ -31,6 +31,7 @@ struct ProgramConfig {
   std::vector<std::string> argv;
   std::string without;  ///< kernel features not to use, comma separated
   bool allow_io_uring = false;
+  bool preload = false;  ///< see preload_library()
   std::optional<posix::OwnNetworkConfig> network;
   bool network_needed = false;  ///< else it runs without where the kernel gives none
   bool quiet = false;           ///< do not tell what is not covered
@@ -43,6 +44,9 @@ inline constexpr Duration kGraceForOrphans = Duration::millis(200);
 
 /// True for signals that ask a command to end.
 bool asks_to_stop(int signal);
+/// The library with which programs accept connections unseen: its path for LD_PRELOAD. Throws
+/// Failure if it cannot be had, or the kernel gives no copies of descriptors.
+std::string preload_library(const posix::Features& features);
 /// The virtual host as a network namespace shows it.
 posix::OwnNetworkConfig network_to_show(std::uint32_t mtu);
 /// Says on standard error why a program has no network namespace, if `why` is not empty.
@@ -72,6 +76,7 @@ class Program final : public runtime::Task, public runtime::IoHandler {
   }
   void let_go(pid_t guard) { interceptor_.let_go(guard); }
   const posix::Features& features() const noexcept { return features_; }
+  bool preloads() const noexcept { return preloads_; }
   /// After run(): bytes that programs wrote before they ended still wait for room in the stack.
   bool delivering() const { return interceptor_.delivering(); }
   std::optional<posix::SocketUse> use_of(posix::SocketRef ref) { return interceptor_.use_of(ref); }
@@ -96,6 +101,7 @@ class Program final : public runtime::Task, public runtime::IoHandler {
   std::string name_;
   WaitFor wait_;
   posix::Features features_;
+  bool preloads_ = false;
   posix::Interceptor interceptor_;
   std::unique_ptr<posix::SignalRelay> signals_;
   runtime::WatchId sockets_watch_;

@@ -54,6 +54,7 @@ struct RunOptions {
   std::string wait = "joined";
   bool quiet = false;
   bool io_uring = false;
+  bool preload = false;
   bool no_netns = false;
 
   WaitFor wait_for() const {
@@ -83,6 +84,7 @@ std::string repeat_command(const RunOptions& options) {
     command += " --publish " + shell_word(spec);
   if (options.network.no_host) command += " --no-host";
   if (options.no_netns) command += " --no-netns";
+  if (options.preload) command += " --preload";
   if (!options.network.ephemeral.empty()) command += " --ephemeral " + options.network.ephemeral;
   if (!options.network.time_wait.empty()) command += " --time-wait " + options.network.time_wait;
   if (options.network.memory != NetworkOptions::kMemory) {
@@ -112,6 +114,7 @@ int run_on_kernel(const RunOptions& options) {
                   {.argv = options.argv,
                    .without = options.without,
                    .allow_io_uring = options.io_uring,
+                   .preload = options.preload,
                    .network = {},
                    .network_needed = false,
                    .quiet = options.quiet,
@@ -171,6 +174,7 @@ std::optional<int> join(const RunOptions& options, control::Client host) {
                     {.argv = options.argv,
                      .without = options.without,
                      .allow_io_uring = options.io_uring,
+                     .preload = options.preload,
                      .own_network = !options.no_netns,
                      .quiet = options.quiet,
                      .wait = options.wait_for()});
@@ -249,6 +253,7 @@ int run_program(const RunOptions& options, VirtualNetwork& network,
         {.argv = options.argv,
          .without = options.without,
          .allow_io_uring = options.io_uring,
+         .preload = options.preload,
          .network = options.no_netns ? std::nullopt : std::optional(network_to_show(network.mtu())),
          .network_needed = options.network.no_host && options.io_uring,
          .quiet = options.quiet,
@@ -278,6 +283,7 @@ void check_kernel_tcp(const RunOptions& options) {
   };
   if (options.no_netns) refuse("--no-netns", "the kernel's TCP takes a network namespace");
   if (options.io_uring) refuse("--io-uring", "nothing is intercepted, so io_uring always works");
+  if (options.preload) refuse("--preload", "nothing is intercepted");
   if (!options.without.empty()) refuse("--without", "nothing is intercepted");
   if (options.backend != "stack") {
     refuse("--backend kernel", "that takes this host's sockets, and no described network");
@@ -383,6 +389,9 @@ void add_run(CLI::App& app, int& status) {
       ->capture_default_str();
   command->add_flag("--io-uring", options->io_uring,
                     "Let the program use io_uring (sockets that it makes that way lead nowhere)");
+  command->add_flag("--preload", options->preload,
+                    "Accept connections without a stop, by a library in the programs' LD_PRELOAD: "
+                    "for servers with many short connections");
   command->add_flag("--no-netns", options->no_netns,
                     "Leave the program in this host's network namespace: what is not intercepted "
                     "is this host's");

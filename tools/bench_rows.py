@@ -98,6 +98,7 @@ JOBS = (
     under_run("run_http"),
     under_run("run_http_nopush"),
     under_run("run_http_connections"),
+    under_run("run_http_connections_plain"),
     under_run("run_bulk_out"),
     under_run("run_bulk_in"),
     under_run("run_redis_set", "run_redis_get", case="run_redis"),

@@ -78,10 +78,10 @@ def output(words):
 
 
 @contextlib.contextmanager
-def server(kernel, words_of):
+def server(kernel, words_of, *options):
     """A server on a port of this host, published if it is under `run`; `words_of(port)` starts it."""
     port = free_port()
-    words = words_of(port) if kernel else run_prefix("--publish", f"127.0.0.1:{port}:{port}") + words_of(port)
+    words = words_of(port) if kernel else run_prefix("--publish", f"127.0.0.1:{port}:{port}", *options) + words_of(port)
     with started(words) as process:
         end = time.monotonic() + 10
         while True:
@@ -113,7 +113,7 @@ http {{
 """
 
 
-def http(kernel, seconds, headers=(), more=""):
+def http(kernel, seconds, headers=(), more="", options=()):
     """Requests of one page; nginx as it is without a configuration, with one worker."""
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
@@ -127,7 +127,7 @@ def http(kernel, seconds, headers=(), more=""):
             (folder / "nginx.conf").write_text(text)
             return ["/usr/sbin/nginx", "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")]
 
-        with server(kernel, nginx) as port:
+        with server(kernel, nginx, *options) as port:
             text = output(["wrk", "-t1", f"-c{CLIENTS}", f"-d{max(1, round(seconds))}s", *headers,
                            f"http://127.0.0.1:{port}/"])
     errors = re.search(r"(Socket errors|Non-2xx).*", text)
@@ -142,6 +142,11 @@ def http_nopush(kernel, seconds):
 
 
 def http_connections(kernel, seconds):
+    """A connection a request: accepted by the program alone, as whoever has many of them will have it."""
+    return http(kernel, seconds, ("-H", "Connection: close"), options=("--preload",))
+
+
+def http_connections_plain(kernel, seconds):
     return http(kernel, seconds, ("-H", "Connection: close"))
 
 
@@ -198,7 +203,7 @@ def calls(kernel, seconds):
     return [("_" + line.split()[0], float(line.split()[1]), "ns") for line in text.splitlines()]
 
 
-CASES = {"run_" + f.__name__: f for f in (http, http_nopush, http_connections, bulk_out, bulk_in, redis, round_trip, calls)}
+CASES = {"run_" + f.__name__: f for f in (http, http_nopush, http_connections, http_connections_plain, bulk_out, bulk_in, redis, round_trip, calls)}
 
 
 def main():

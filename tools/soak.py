@@ -91,6 +91,7 @@ class Soak:
             raise Failed("the servers of the host do not start")
         words = [args.tidewire, "run", "-q", "--host", "soak", "--seed", str(args.seed), "--time-wait", "1s"]
         words += ["--net", args.net] if args.net else []
+        words += ["--preload"] if args.preload else []
         self.host = self.start([*words, "--", args.churn, "churn", str(args.connections), f"{args.seconds:g}",
                                 str(args.seed), *ports])
         # Readline has no time limit of its own.
@@ -176,6 +177,7 @@ def arguments():
     parser.add_argument("--enough", type=int, metavar="N", help="so many will do if the machine makes no more in twice the time")
     parser.add_argument("--seed", type=int, default=random.randrange(1, 1 << 32), help="default: drawn")
     parser.add_argument("--net", default="", metavar="WORDS", help="the network of the run, as for `tidewire run`")
+    parser.add_argument("--preload", action="store_true", help="connections are accepted unseen (`tidewire run --preload`)")
     parser.add_argument("--every", type=float, default=10, metavar="SECONDS", help="between two lines (default: 10)")
     parser.add_argument("--tidewire", default=str(TOP / "build/release/tidewire"), metavar="PROGRAM")
     parser.add_argument("--churn", default=str(TOP / "build/release/tests/tidewire_churn"), metavar="PROGRAM")

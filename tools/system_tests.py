@@ -107,8 +107,9 @@ def run_all(tally, top, build, name_filter, everything, say):
     public.chmod(0o755)
     command = public / "tidewire"
     if (build / "tidewire").exists():
-        shutil.copy(build / "tidewire", command)
-        command.chmod(0o755)
+        for name in ("tidewire", "tidewire-run-preload.so"):
+            shutil.copy(build / name, public)
+            (public / name).chmod(0o755)
     try:
         for path in find(top, build):
             name = f"system.{path.stem}"

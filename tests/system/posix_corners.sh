@@ -29,6 +29,7 @@ one() { # option...
 }
 for backend in kernel stack; do
   one --backend=$backend
+  one --backend=$backend --preload
   for without in sync_wake_up wait_killable pidfd_thread; do
     one --backend=$backend --without=$without
   done

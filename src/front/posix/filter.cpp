@@ -13,6 +13,8 @@
 #include <cstdint>
 #include <initializer_list>
 
+#include "front/posix/native_accept.hpp"
+
 namespace tidewire::posix {
 namespace {
 
@@ -81,6 +83,12 @@ void pointer_given(Program& p, unsigned argument) {
   p.give(allow);
 }
 
+void native_call(Program& p, unsigned argument) {
+  p.load(low_half(argument) + 4);
+  p.give_if_equal(native_accept::region >> 32, allow);
+  p.give(notify);
+}
+
 void socket_call(Program& p) {
   p.load(low_half(0));
   p.give_if_equal(AF_INET, notify);
@@ -136,6 +144,10 @@ std::vector<sock_filter> build_filter(const FilterOptions& options) {
     pointer_given(p, 4);
   });
   p.when(SYS_socket, [&] { socket_call(p); });
+  if (options.native_accept) {
+    for (const long number : {SYS_accept, SYS_accept4}) p.when(number, [&] { native_call(p, 1); });
+    p.when(SYS_getsockopt, [&] { native_call(p, 3); });
+  }
   for (const long number : {SYS_connect, SYS_bind, SYS_listen, SYS_accept, SYS_accept4,
                             SYS_getsockname, SYS_getpeername, SYS_setsockopt, SYS_getsockopt,
                             SYS_shutdown, SYS_sendmsg, SYS_recvmsg, SYS_sendmmsg, SYS_recvmmsg}) {

@@ -9,6 +9,7 @@ namespace tidewire::posix {
 
 struct FilterOptions {
   bool allow_io_uring = false;  ///< false: io_uring_setup says ENOSYS
+  bool native_accept = false;   ///< lets calls pass that write to native_accept::region
 };
 
 /// Everything else is allowed untouched: data calls, poll, close, dup, fork and exec act on the

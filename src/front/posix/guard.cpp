@@ -15,6 +15,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <string>
 
 #include "front/posix/kernel_abi.hpp"
 #include "runtime/passed_fd.hpp"
@@ -113,6 +114,14 @@ Report install_filter(const LaunchConfig& config) {
   return {listener, listener < 0 ? errno : 0};
 }
 
+// What the user has there stays the first.
+void add_to_preload(const std::string& library) {
+  const char* others = ::getenv("LD_PRELOAD");
+  const std::string all =
+      others == nullptr || *others == '\0' ? library : std::string(others) + ":" + library;
+  ::setenv("LD_PRELOAD", all.c_str(), 1);
+}
+
 [[noreturn]] void program_main(const LaunchConfig& config, const SavedSignals& saved,
                                int report_pipe, int go_pipe) {
   Report report{-1, 0};
@@ -128,6 +137,7 @@ Report install_filter(const LaunchConfig& config) {
   (void)!::write(report_pipe, &report, sizeof report);
   char go = 0;
   if (report.error != 0 || ::read(go_pipe, &go, 1) != 1) ::_exit(125);
+  if (!config.preload.empty()) add_to_preload(config.preload);
   ::execvp(argv[0], argv.data());
   report.error = errno;
   (void)!::write(report_pipe, &report, sizeof report);

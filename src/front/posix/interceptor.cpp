@@ -30,6 +30,8 @@ Result<void, std::string> Interceptor::start(InterceptorConfig config) {
   launch.argv = std::move(config.argv);
   launch.features = config.features;
   launch.filter.allow_io_uring = config.allow_io_uring;
+  launch.preload = std::move(config.preload);
+  launch.filter.native_accept = config.hooks.native_accept = !launch.preload.empty();
   launch.network = std::move(config.network);
   launch.network_needed = config.network_needed;
   if (auto started = launcher_.start(launch); !started) return started;

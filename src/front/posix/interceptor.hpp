@@ -19,6 +19,8 @@ struct InterceptorConfig {
   std::vector<std::string> argv;  ///< the program, found through PATH, and its arguments
   Features features;              ///< from probe_features(), some switched off perhaps
   bool allow_io_uring = false;
+  /// Not empty: the library in the program's LD_PRELOAD with which it accepts connections unseen.
+  std::string preload;
   NetdHooks hooks;
   std::optional<OwnNetworkConfig> network;  ///< see LaunchConfig
   bool network_needed = false;              ///< likewise

@@ -21,6 +21,7 @@ struct LaunchConfig {
   std::vector<std::string> argv;
   FilterOptions filter;
   Features features;
+  std::string preload;    ///< not empty: a library for LD_PRELOAD of the program
   bool intercept = true;  ///< false: the program's calls are the kernel's business
   /// A network namespace for the program.
   std::optional<OwnNetworkConfig> network;

@@ -55,7 +55,9 @@ void add_children(pid_t pid, std::vector<pid_t>& found) {
   ::closedir(dir);
 }
 
-void add_inodes_of(pid_t pid, std::unordered_set<std::uint64_t>& found) {
+// Calls `take` with the number and the inode of each socket.
+template <typename Take>
+void for_sockets_of(pid_t pid, Take take) {
   char path[64];
   std::snprintf(path, sizeof path, "/proc/%d/fd", pid);
   DIR* dir = ::opendir(path);
@@ -66,7 +68,8 @@ void add_inodes_of(pid_t pid, std::unordered_set<std::uint64_t>& found) {
     constexpr std::string_view prefix = "socket:[";
     if (n <= static_cast<ssize_t>(prefix.size())) continue;
     const std::string_view text(target, static_cast<std::size_t>(n));
-    if (text.starts_with(prefix)) found.insert(number_after(text, prefix.size(), 10));
+    if (!text.starts_with(prefix)) continue;
+    take(std::atoi(entry->d_name), number_after(text, prefix.size(), 10));
   }
   ::closedir(dir);
 }
@@ -111,13 +114,17 @@ std::unordered_set<std::uint32_t> Living::listed() const {
   return found;
 }
 
+std::vector<pid_t> Living::family() const {
+  std::vector<pid_t> found;
+  for (const pid_t root : roots_) add_children(root, found);
+  for (std::size_t i = 0; i < found.size(); ++i) add_children(found[i], found);
+  return found;
+}
+
 std::unordered_set<std::uint64_t> Living::held_inodes() const {
   std::unordered_set<std::uint64_t> found;
-  std::vector<pid_t> family;
-  for (const pid_t root : roots_) add_children(root, family);
-  for (std::size_t i = 0; i < family.size(); ++i) {
-    add_inodes_of(family[i], found);
-    add_children(family[i], family);
+  for (const pid_t pid : family()) {
+    for_sockets_of(pid, [&](int, std::uint64_t inode) { found.insert(inode); });
   }
   return found;
 }
@@ -137,6 +144,12 @@ std::unordered_set<std::uint32_t> Living::dead() {
     }
   }
   return gone;
+}
+
+std::vector<int> sockets_of(pid_t pid) {
+  std::vector<int> found;
+  for_sockets_of(pid, [&](int fd, std::uint64_t) { found.push_back(fd); });
+  return found;
 }
 
 }  // namespace tidewire::posix

@@ -31,6 +31,8 @@ class Living {
   /// Forgets an entry the kernel already dropped.
   void forget(std::uint32_t serial) { watched_.erase(serial); }
   bool empty() const noexcept { return watched_.empty(); }
+  /// The processes of the run.
+  std::vector<pid_t> family() const;
   /// The watched sockets that no program holds any more.
   std::unordered_set<std::uint32_t> dead();
 
@@ -44,5 +46,8 @@ class Living {
   Fd slot_;  // every copy is registered under this one number, so that it can be found again
   std::unordered_map<std::uint32_t, std::uint64_t> watched_;  // serial to inode
 };
+
+/// The numbers that sockets have in a process, as far as we may know them.
+std::vector<int> sockets_of(pid_t pid);
 
 }  // namespace tidewire::posix

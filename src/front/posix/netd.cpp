@@ -37,7 +37,8 @@ Netd::Netd(Backend& backend, const Features& features, Fd listener, pid_t guard,
       notifier_(features, hooks_.watch_calls),
       tasks_(features),
       living_(features.pidfd_getfd),
-      scratch_(scratch_bytes) {
+      scratch_(scratch_bytes),
+      native_accept_(hooks_.native_accept && features.pidfd_getfd) {
   take_in(std::move(listener), guard);
   watch(epoll_.get(), tasks_.descriptor(), EPOLLIN, tag_tasks);
   if (backend_.descriptor() >= 0) {
@@ -91,6 +92,7 @@ Instant Netd::next_deadline() {
   Instant next = backend_.next_deadline();
   if (!living_.empty()) next = earlier(next, next_sweep_);
   if (!parked_.empty()) next = earlier(next, next_signal_look_);
+  if (!starved_.empty()) next = earlier(next, next_offer_);
   for (const auto& [id, parked] : parked_) next = earlier(next, parked.deadline);
   return next;
 }
@@ -112,6 +114,9 @@ void Netd::take_peer_events() {
     s->plain_head = (what & (EPOLLIN | EPOLLRDHUP | EPOLLPRI)) == EPOLLIN;
     if ((what & (EPOLLRDHUP | EPOLLPRI)) == EPOLLRDHUP) s->urgent_over = true;
     if ((what & EPOLLOUT) != 0) s->peer_writable = true;
+    // Only who has accepted it can have written to it or closed it.
+    const bool used = (what & (EPOLLIN | EPOLLRDHUP | EPOLLHUP)) != 0;
+    if (native_accept_ && used && s->parent != 0) accepted_unseen(*s);
     if ((what & EPOLLHUP) != 0) s->peer_hung_up = true;
     queue(*s);
   }
@@ -200,6 +205,7 @@ Outcome Netd::dispatch(const Call& call) {
 }
 
 void Netd::run_timers() {
+  if (!starved_.empty()) offer_to_starved();
   if (!parked_.empty()) {
     std::vector<std::uint64_t> due;
     for (const auto& [id, parked] : parked_) {

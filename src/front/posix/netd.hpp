@@ -2,6 +2,8 @@
 // between their twins and a backend. One for each run: several processes share one port space.
 #pragma once
 
+#include <sys/socket.h>
+
 #include <deque>
 #include <functional>
 #include <map>
@@ -31,6 +33,9 @@ namespace tidewire::posix {
 /// stays charged to the program, up to 64 KiB: with the kernel's usual limit that alone would make
 /// its end unwritable.
 inline constexpr int tail_send_buffer = 212992;
+
+/// Of SOL_SOCKET: what an accepted connection's twin has from its listener.
+inline constexpr int inherited_options[] = {SO_SNDBUF, SO_RCVLOWAT, SO_OOBINLINE};
 
 /// What happens to a call. `done`: it was answered already.
 struct Outcome {
@@ -77,6 +82,8 @@ struct NetdHooks {
   bool namespace_tells = false;
   /// May be empty: then a thread receives all calls.
   WatchCalls watch_calls;
+  /// Programs may accept connections unseen; see native_accept.hpp. Needs Features::pidfd_getfd.
+  bool native_accept = false;
 };
 
 /// A socket as its program sees it.
@@ -152,6 +159,19 @@ class Netd {
   void tell_reset(Socket& s);
   void finish_reset(Socket& s, int app);
 
+  // netd_native.cpp
+  std::size_t at_once(int backlog) const;
+  std::vector<std::byte> introduction(const Socket& s);
+  void mark_shut(Socket& listener);
+  void restore_mark(Socket& listener, int app);
+  bool may_offer(Socket& listener);
+  void offer_to_starved();
+  void accepted_all(Socket& listener);
+  void accepted_unseen(Socket& s);
+  bool still_waits(Socket& s);
+  Socket* recognise(const AppFd& app);
+  void seek_sockets();
+
   // netd_park.cpp
   Outcome park(const Call& call, Socket& s, Fd app, int option_of_timeout, int timeout_error);
   void wake(Socket& s);
@@ -213,6 +233,7 @@ class Netd {
   void answer_accepts();
   std::optional<Outcome> accept_offered(const Call& call, Socket& listener, int app_listener);
   Outcome hand_out(const Call& call, Socket& s, Socket& listener, Fd& app, int flags);
+  void settle_accepted(Socket& s, int app);
   void offer_again(Socket& listener, Socket& s, Fd& app);
   Outcome on_names(const Call& call);
   Outcome on_shutdown(const Call& call);
@@ -226,6 +247,7 @@ class Netd {
   Outcome interface_ioctl(const Call& call, unsigned long request);
   Outcome on_setsockopt(const Call& call);
   Outcome on_getsockopt(const Call& call);
+  void note_inherited(const Call& call, Socket& s);
   Outcome set_special(Socket& s, const OptionRow& row, Bytes raw, int app);
   Outcome set_pacing_rate(Socket& s, Bytes raw);
   Outcome set_buffer(Socket& s, const OptionRow& row, int value, int app);
@@ -296,6 +318,10 @@ class Netd {
   std::uint64_t last_parked_ = 0;
   Parked* resuming_ = nullptr;  // set while a parked call is run again
   std::size_t listeners_ = 0;
+  bool native_accept_;
+  std::vector<std::uint32_t> starved_;  // listeners
+  Instant next_offer_ = Instant::never();
+  std::uint64_t sought_in_ = 0;  // the turn in which programs were looked through last
   Instant next_sweep_ = Instant::never();
   Instant next_signal_look_ = Instant::never();
   std::vector<std::byte> scratch_;

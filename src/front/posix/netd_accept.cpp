@@ -28,6 +28,7 @@ Outcome Netd::on_accept(const Call& call) {
   Target t = find(call);
   if (t.socket == nullptr) return Outcome::through();
   Socket& s = *t.socket;
+  restore_mark(s, t.app);
   if (const int error = refusal(s, flags_of(call)); error != 0) return Outcome::error(error);
   if (const auto outcome = accept_offered(call, s, t.app)) return *outcome;
   if (resuming_ == nullptr && is_nonblocking(t.app)) return Outcome::error(EAGAIN);
@@ -79,17 +80,7 @@ Outcome Netd::hand_out(const Call& call, Socket& s, Socket& listener, Fd& app, i
       return Outcome::error(error);
     }
   }
-  for (const int name : {SO_SNDBUF, SO_RCVLOWAT, SO_OOBINLINE}) {
-    const int value = s.option(SOL_SOCKET, name);
-    if (value != 0) ::setsockopt(app.get(), SOL_SOCKET, name, &value, sizeof value);
-  }
-  if (s.phase == Phase::reset) {
-    (void)::send(app.get(), "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-    drop_peer(s);
-  } else {
-    leave_tail(s, app.get());
-  }
-  adopt(s, app.get());
+  settle_accepted(s, app.get());
   s.program = tasks_.program_of(call.tid);
   const int number = notifier_.give_fd(call, app.get(), (flags & SOCK_CLOEXEC) != 0);
   if (number < 0) {
@@ -100,6 +91,21 @@ Outcome Netd::hand_out(const Call& call, Socket& s, Socket& listener, Fd& app, i
   s.hint_fd = number;
   if (hooks_.on_open) hooks_.on_open(s.ref, s.program);
   return Outcome::done();
+}
+
+// `app` is a copy of the program's end, or will be.
+void Netd::settle_accepted(Socket& s, int app) {
+  for (const int name : inherited_options) {
+    const int value = s.option(SOL_SOCKET, name);
+    if (value != 0) ::setsockopt(app, SOL_SOCKET, name, &value, sizeof value);
+  }
+  if (s.phase == Phase::reset && !s.untold) {
+    (void)::send(app, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+    drop_peer(s);
+  } else {
+    leave_tail(s, app);
+  }
+  adopt(s, app);
 }
 
 // The caller vanished or has no room for a descriptor: the connection goes back to the queue, with
@@ -118,7 +124,7 @@ void Netd::offer_again(Socket& listener, Socket& s, Fd& app) {
   s.tail = false;
   drop_peer(s);
   app.reset();
-  Fd ours = twins_.offer(listener.twin_name, s.serial);
+  Fd ours = twins_.offer(listener.twin_name, s.serial, introduction(s));
   if (!ours) {
     backend_.abort(s.ref, now_);
     forget(s);

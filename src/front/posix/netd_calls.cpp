@@ -16,8 +16,10 @@ namespace {
 constexpr int creation_flags = SOCK_NONBLOCK | SOCK_CLOEXEC;
 constexpr int somaxconn = 4096;
 
-// One connection lies in the twin's queue, the others in the backend's.
-int queue_behind(int backlog) { return std::max(backlog - 1, 0); }
+// Some connections lie in the twin's queue, the others in the backend's.
+int queue_behind(int backlog, std::size_t in_twin) {
+  return std::max(backlog - static_cast<int>(in_twin), 0);
+}
 
 // Which transport socket(domain, type, protocol) asks for; the errno of Linux otherwise.
 Result<Transport, int> transport_of(int domain, int type, int protocol, bool raw_allowed) {
@@ -189,14 +191,16 @@ Outcome Netd::on_listen(const Call& call) {
   if (s.phase != Phase::fresh && s.phase != Phase::listening) return Outcome::error(EINVAL);
   const auto wanted = static_cast<unsigned>(call.args[1]);
   const int backlog = wanted > somaxconn ? somaxconn : static_cast<int>(wanted);
-  int error = backend_.listen(s.ref, queue_behind(backlog), now_);
+  const std::size_t in_twin = at_once(backlog);
+  int error = backend_.listen(s.ref, queue_behind(backlog, in_twin), now_);
   if (error == EADDRINUSE) {
     take_peer_events();
     pump_queued();
     sweep();
-    error = backend_.listen(s.ref, queue_behind(backlog), now_);
+    error = backend_.listen(s.ref, queue_behind(backlog, in_twin), now_);
   }
   if (error != 0) return Outcome::error(error);
+  s.at_once = in_twin;
   if (s.phase == Phase::listening) {
     if (s.shut_read) listen_again(s, t.app);
     return Outcome::ok();
@@ -217,11 +221,12 @@ Outcome Netd::shutdown_listener(Socket& s, int app, bool read) {
   if (s.shut_read) return Outcome::error(ENOTCONN);
   if (!read) return Outcome::ok();
   s.shut_read = true;
-  reset_offered(s);
+  if (!native_accept_) reset_offered(s);
   backend_.listen(s.ref, -1, now_);
   drain_twin(app);
+  accepted_all(s);
   // Something for those who poll it to look at: accept() says EINVAL.
-  s.shut_mark = twins_.offer(s.twin_name, ++last_serial_);
+  mark_shut(s);
   wake(s);
   return Outcome::ok();
 }
@@ -233,10 +238,14 @@ void Netd::listen_again(Socket& s, int app) {
   offer_connections(s);
 }
 
-// Takes what lies in the queue of a listening twin and belongs to nobody.
+// Takes what lies in the queue of a listening twin, and resets what is a connection.
 void Netd::drain_twin(int app) {
   std::uint32_t serial = 0;
   while (app >= 0 && twins_.accept(app, serial)) {
+    Socket* s = by_serial(serial);
+    if (s == nullptr) continue;
+    backend_.abort(s->ref, now_);
+    forget(*s);
   }
 }
 

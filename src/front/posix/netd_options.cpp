@@ -56,7 +56,10 @@ Outcome Netd::on_setsockopt(const Call& call) {
   const OptionRow* row = find_option(level, name);
   if (row == nullptr || !applies(*row, s)) return Outcome::error(ENOPROTOOPT);
   if (row->keeper == Keeper::refused) return Outcome::error(row->least);
-  if (row->keeper == Keeper::native) return Outcome::through();
+  if (row->keeper == Keeper::native) {
+    note_inherited(call, s);
+    return Outcome::through();
+  }
   if (row->keeper == Keeper::fixed) return Outcome::error(ENOPROTOOPT);
   if (size < 0) return Outcome::error(EINVAL);
   std::vector<std::byte> raw(static_cast<std::size_t>(std::min(size, max_value)));
@@ -75,6 +78,20 @@ Outcome Netd::on_setsockopt(const Call& call) {
   s.options[{level, name}] = value;
   if (row->option == Option::receive_errors && value == 0) forget_errors(s, t.app);
   return Outcome::ok();
+}
+
+// What is set on a listener's twin is not on those of its connections.
+void Netd::note_inherited(const Call& call, Socket& s) {
+  const auto name = static_cast<int>(call.args[2]);
+  if (!s.is_stream() || std::ranges::find(inherited_options, name) == std::end(inherited_options)) {
+    return;
+  }
+  int value = 0;
+  if (static_cast<int>(call.args[1]) != SOL_SOCKET || static_cast<int>(call.args[4]) < 4 ||
+      !tasks_.read(call.tid, call.args[3], std::as_writable_bytes(std::span(&value, 1)))) {
+    return;
+  }
+  s.options[{SOL_SOCKET, name}] = value;
 }
 
 Outcome Netd::set_special(Socket& s, const OptionRow& row, Bytes raw, int app) {

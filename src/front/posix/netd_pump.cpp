@@ -374,8 +374,8 @@ void Netd::offer_connections(Socket& listener) {
     return;
   }
   bool offered = false;
-  // One at a time: how many may wait is for the backend to say.
-  while (listener.offered.empty()) {
+  // Few at a time: how many may wait is for the backend to say.
+  while (may_offer(listener)) {
     const auto ref = backend_.accept(listener.ref, now_);
     if (!ref) break;
     Socket& s = create(Transport::tcp, listener.domain, listener.type, listener.protocol, *ref);
@@ -384,7 +384,7 @@ void Netd::offer_connections(Socket& listener) {
     s.program = listener.program;
     s.options = listener.options;
     s.linger_zero = listener.linger_zero;
-    Fd ours = twins_.offer(listener.twin_name, s.serial);
+    Fd ours = twins_.offer(listener.twin_name, s.serial, introduction(s));
     if (!ours) {
       backend_.abort(*ref, now_);
       forget(s);

@@ -31,9 +31,10 @@ Netd::Target Netd::find(const Call& call) {
   auto found = tasks_.identify(call.tid, number);
   if (!found) return t;
   const auto known = by_key_.find(found->key);
-  if (known == by_key_.end()) return t;
-  t.socket = by_serial(known->second);
+  const bool unknown = known == by_key_.end();
+  t.socket = unknown ? recognise(*found) : by_serial(known->second);
   if (t.socket == nullptr) return t;
+  if (unknown) t.socket->program = tasks_.program_of(call.tid);
   t.copy = std::move(found->copy);
   t.app = t.copy ? t.copy.get() : t.socket->held.get();
   t.socket->hint_process = call.tid;
@@ -96,10 +97,15 @@ void Netd::drop_peer(Socket& s) {
 // A copy of the program's end outside a call, from where it was last seen; may fail.
 Fd Netd::copy_of_app(Socket& s) {
   if (s.held) return Fd(::fcntl(s.held.get(), F_DUPFD_CLOEXEC, 3));
-  if (s.hint_fd < 0) return Fd{};
-  Fd copy = tasks_.take(s.hint_process, s.hint_fd);
-  if (copy && tasks_.key_of(copy.get()) != s.key) copy.reset();
-  return copy;
+  const auto where_seen = [&] {
+    Fd copy = s.hint_fd < 0 ? Fd{} : tasks_.take(s.hint_process, s.hint_fd);
+    if (copy && tasks_.key_of(copy.get()) != s.key) copy.reset();
+    return copy;
+  };
+  Fd copy = where_seen();
+  if (copy || !native_accept_ || s.parent != 0) return copy;
+  seek_sockets();
+  return where_seen();
 }
 
 void Netd::forget(Socket& s) {
@@ -136,7 +142,12 @@ void Netd::reset_offered(Socket& listener) {
 void Netd::app_closed(Socket& s) {
   switch (s.phase) {
     case Phase::listening: {
-      reset_offered(s);
+      // What nobody accepted is told by the twins' hang-up where somebody may have, unseen.
+      if (native_accept_) {
+        accepted_all(s);
+      } else {
+        reset_offered(s);
+      }
       backend_.close(s.ref, now_);
       break;
     }
@@ -191,7 +202,7 @@ void Netd::reset_app(Socket& s, int error) {
   s.error = error;
   s.phase = was_connecting ? Phase::failed : Phase::reset;
   // Not accepted yet: whoever accepts it gets the reset then.
-  if (s.parent != 0) return;
+  if (s.parent != 0 && still_waits(s)) return;
   tell_reset(s);
 }
 

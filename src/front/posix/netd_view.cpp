@@ -21,6 +21,7 @@ std::optional<SocketUse> Netd::use_of(SocketRef ref) {
   const auto serial = by_ref_.find(ref);
   Socket* s = serial == by_ref_.end() ? nullptr : by_serial(serial->second);
   if (s == nullptr) return std::nullopt;
+  const Fd app = s->phase == Phase::listening || !s->peer ? Fd{} : copy_of_app(*s);
   SocketUse use;
   use.program = s->program;
   if (s->hint_fd >= 0) {
@@ -31,7 +32,7 @@ std::optional<SocketUse> Netd::use_of(SocketRef ref) {
   const std::size_t ours = s->tail ? 1 : 0;
   // While a connect is under way nothing but filler lies there.
   if (!s->filler) use.unsent = std::max(waiting(s->peer.get()), ours) - ours;
-  if (const Fd app = copy_of_app(*s)) use.unread = waiting(app.get());
+  if (app) use.unread = waiting(app.get());
   return use;
 }
 

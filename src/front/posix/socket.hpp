@@ -88,9 +88,11 @@ struct Socket {
 
   // Listeners.
   UnixName twin_name;
-  Fd shut_mark;              ///< what makes a listener that was shut down readable
-  std::uint32_t parent = 0;  ///< of a connection offered but not yet accepted
-  std::vector<std::uint32_t> offered;
+  Fd shut_mark;                        ///< what makes a listener that was shut down readable
+  std::uint32_t parent = 0;            ///< of a connection offered but not yet accepted
+  std::vector<std::uint32_t> offered;  ///< and not known to be accepted, oldest first
+  std::size_t at_once = 1;             ///< so many may be offered
+  bool starved = false;                ///< more wait than may be offered, perhaps
 
   std::optional<std::byte> stuck_urgent;  ///< an urgent byte the twin had no room for
 

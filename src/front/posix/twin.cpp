@@ -5,10 +5,14 @@
 #include <poll.h>
 #include <sys/ioctl.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstdio>
+#include <charconv>
 #include <cstring>
+#include <string_view>
+
+#include "front/posix/native_accept.hpp"
 
 namespace tidewire::posix {
 namespace {
@@ -35,14 +39,43 @@ pid_t own_pid() {
   return pid;
 }
 
-UnixName serial_name(std::uint32_t serial) {
+UnixName serial_name(std::uint32_t serial, Bytes about) {
   UnixName name;
   name.address.sun_family = AF_UNIX;
-  const int n = std::snprintf(name.address.sun_path + 1, sizeof name.address.sun_path - 1,
-                              "tidewire-%d-%u", own_pid(), serial);
-  name.size =
-      static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + static_cast<std::size_t>(n));
+  char* const begin = name.address.sun_path;
+  char* const end = begin + sizeof name.address.sun_path;
+  char* at = std::copy_n(native_accept::prefix, std::strlen(native_accept::prefix), begin + 1);
+  at = std::to_chars(at, end, own_pid()).ptr;
+  *at++ = '-';
+  at = std::to_chars(at, end, serial).ptr;
+  if (!about.empty() && about.size() < static_cast<std::size_t>(end - at)) {
+    *at++ = '\0';
+    std::memcpy(at, about.data(), about.size());
+    at += about.size();
+  }
+  name.size = static_cast<socklen_t>(at - reinterpret_cast<char*>(&name.address));
   return name;
+}
+
+std::optional<std::uint32_t> serial_in(const UnixName& name) {
+  const std::string_view path(name.address.sun_path, sizeof name.address.sun_path);
+  constexpr std::string_view prefix = native_accept::prefix;
+  if (path[0] != '\0' || path.substr(1, prefix.size()) != prefix) return std::nullopt;
+  const char* const end = path.data() + path.size();
+  pid_t pid = 0;
+  std::uint32_t serial = 0;
+  const char* at = std::from_chars(path.data() + 1 + prefix.size(), end, pid).ptr;
+  if (pid != own_pid() || at == end || *at != '-') return std::nullopt;
+  if (std::from_chars(at + 1, end, serial).ec != std::errc{}) return std::nullopt;
+  return serial;
+}
+
+std::optional<std::uint32_t> peer_serial(int fd) {
+  UnixName name;
+  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&name.address), &name.size) != 0) {
+    return std::nullopt;
+  }
+  return serial_in(name);
 }
 
 bool from_this_process(int fd) {
@@ -93,9 +126,9 @@ std::optional<UnixName> Twins::listen(int app) const {
   return name_of(app);
 }
 
-Fd Twins::offer(const UnixName& listener, std::uint32_t serial) const {
+Fd Twins::offer(const UnixName& listener, std::uint32_t serial, Bytes about) const {
   Fd ours(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  const UnixName own = serial_name(serial);
+  const UnixName own = serial_name(serial, about);
   if (!ours || ::bind(ours.get(), own.get(), own.size) != 0) return Fd{};
   if (::connect(ours.get(), listener.get(), listener.size) != 0) return Fd{};
   return ours;
@@ -104,15 +137,15 @@ Fd Twins::offer(const UnixName& listener, std::uint32_t serial) const {
 Fd Twins::accept(int app_listener, std::uint32_t& serial, int flags) const {
   Fd got = accept_own(app_listener, flags);
   if (!got) return got;
-  UnixName name;
-  ::getpeername(got.get(), reinterpret_cast<sockaddr*>(&name.address), &name.size);
-  int pid = 0;
-  unsigned value = 0;
-  char text[sizeof(sockaddr_un)] = {};
-  std::memcpy(text, name.address.sun_path + 1, sizeof name.address.sun_path - 1);
-  if (std::sscanf(text, "tidewire-%d-%u", &pid, &value) != 2) return Fd{};
-  serial = value;
+  const auto found = peer_serial(got.get());
+  if (!found) return Fd{};
+  serial = *found;
   return got;
+}
+
+std::optional<std::uint32_t> Twins::serial_of(int app) const {
+  const auto serial = peer_serial(app);
+  return serial && from_this_process(app) ? serial : std::nullopt;
 }
 
 Filler fill(int app) {

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/bytes.hpp"
 #include "front/posix/fd.hpp"
 
 namespace tidewire::posix {
@@ -38,10 +39,13 @@ class Twins {
   Fd connect(int app) const;
   /// Binds and listens on the program's end; the name it got, none if that failed.
   std::optional<UnixName> listen(int app) const;
-  /// Offers one connection to a listening twin; our end carries the name `serial`.
-  Fd offer(const UnixName& listener, std::uint32_t serial) const;
+  /// Offers one connection to a listening twin; our end carries the name `serial`, and behind it
+  /// what `about` says (see native_accept.hpp; at most 64 bytes).
+  Fd offer(const UnixName& listener, std::uint32_t serial, Bytes about = {}) const;
   /// Takes the next offered connection; never blocks. `serial` names it, `flags` are accept4's.
   Fd accept(int app_listener, std::uint32_t& serial, int flags = 0) const;
+  /// What accept() told of the program's end of an offered connection; none for any other socket.
+  std::optional<std::uint32_t> serial_of(int app) const;
 
  private:
   Fd listener_;
