@@ -21,6 +21,7 @@ class PacketTap final : public device::Wrapper {
 
   void advance(Instant now) noexcept override;
   PushResult push(const TxFrame& frame) noexcept override;
+  bool frames_stay() const noexcept override { return inner().frames_stay(); }
 
  private:
   FrameHook frames_;

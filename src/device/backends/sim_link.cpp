@@ -50,6 +50,7 @@ class SimLink::EndDevice final : public Device {
     advance(now);
     return in_.receive(limit);
   }
+  bool frames_stay() const noexcept override { return true; }
   bool writable() noexcept override { return out_.writable(); }
   Instant next_deadline() noexcept override {
     // What this end has pushed is the other end's to receive; only its refusal ends here.
