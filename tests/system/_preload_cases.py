@@ -333,6 +333,72 @@ def ready_and_not():
 
 
 @case
+def accept_right_after_connect():
+    l = listener()
+    l.setblocking(False)
+    return sum(1 for _ in range(50) for c in [client(l)] if l.accept()[1] == c.getsockname())
+
+
+@case
+def what_came_before_accept_and_a_reset_beside_it():
+    l = listener()
+    data = os.urandom(400_000)
+    c = client(l)
+    t = threading.Thread(target=lambda: (c.sendall(data), c.shutdown(socket.SHUT_WR)))
+    t.start()
+    others = [client(l, reset=True) for _ in range(3)]
+    time.sleep(0.2)
+    for o in others:
+        o.close()
+    time.sleep(0.2)
+    a, _ = l.accept()
+    a.settimeout(5)
+    got = b""
+    while True:
+        part = a.recv(65536)
+        if not part:
+            break
+        got += part
+    t.join(10)
+    return got == data
+
+
+@case
+def threads_that_wait_and_resets():
+    l = listener()
+    l.settimeout(None)
+
+    def serve():
+        while True:
+            try:
+                l.accept()[0].close()
+            except OSError:
+                return
+
+    threads = [threading.Thread(target=serve) for _ in range(8)]
+    for t in threads:
+        t.start()
+    for i in range(300):
+        c = client(l, reset=i % 2 == 0)
+        c.close()
+    l.shutdown(socket.SHUT_RDWR)
+    for t in threads:
+        t.join(10)
+    return [t.is_alive() for t in threads]
+
+
+@case
+def reset_while_it_waits_and_the_listener_closes():
+    l = listener()
+    clients = [client(l, reset=True) for _ in range(3)]
+    for c in clients:
+        c.close()
+    time.sleep(0.2)
+    l.close()
+    return True
+
+
+@case
 def unix_sockets():
     path = f"/tmp/preload-{os.getpid()}"
     l = socket.socket(socket.AF_UNIX)

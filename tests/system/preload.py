@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 
 import lib_peer as peer
 from lib_hosts import Place, user
@@ -162,6 +163,22 @@ def what_it_needs(folder):
     assert "--tcp kernel and --preload" in told, told
 
 
+def ends_at_once():
+    """Connections that were reset before anybody took them are not waited for."""
+    code = """
+import socket, struct, time
+l = socket.socket(); l.bind(("127.0.0.1", 0)); l.listen(64)
+for _ in range(5):
+    c = socket.create_connection(l.getsockname())
+    c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    c.close()
+time.sleep(0.2)
+"""
+    began = time.monotonic()
+    run("--preload", "--", PYTHON, "-c", code)
+    assert time.monotonic() - began < 5
+
+
 def killed_with_connections_that_wait():
     """Peers are told, whether the connection was accepted or not."""
     code = """
@@ -203,6 +220,7 @@ def main():
     tally.case("joined", joined_programs)
     tally.case("LD_PRELOAD of the user", the_users_own_comes_first)
     tally.case("killed", killed_with_connections_that_wait)
+    tally.case("ends", ends_at_once)
     tally.case("needs", what_it_needs, folder)
     tally.finish()
 

@@ -85,8 +85,10 @@ void pointer_given(Program& p, unsigned argument) {
 
 void native_call(Program& p, unsigned argument) {
   p.load(low_half(argument) + 4);
-  p.give_if_equal(native_accept::region >> 32, allow);
-  p.give(notify);
+  p.give_unless_equal(native_accept::region >> 32, notify);
+  p.load(low_half(argument));
+  p.give_if_at_least(native_accept::region_bytes, notify);
+  p.give(allow);
 }
 
 void socket_call(Program& p) {

@@ -8,9 +8,9 @@ namespace tidewire::posix::native_accept {
 
 /// The filter lets accept() and getsockopt() pass that write here. The library maps it, and where
 /// something lies there already it does without.
-inline constexpr std::uint64_t region = 0x7477'0000'0000;
+inline constexpr std::uint64_t region = 0x3477'0000'0000;  // where nobody's loader puts anything
 inline constexpr std::size_t region_bytes = 64UL * 1024;
-static_assert((region & 0xffff'ffff) == 0, "the filter looks at the upper half only");
+static_assert((region & 0xffff'ffff) == 0, "the filter compares halves");
 
 /// The abstract name of our end of a connection that is offered: `prefix`, the process, '-', its
 /// serial number; then a zero, a Kind, and the address of the peer as accept() tells it.

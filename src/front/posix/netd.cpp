@@ -36,6 +36,7 @@ Netd::Netd(Backend& backend, const Features& features, Fd listener, pid_t guard,
       epoll_(::epoll_create1(EPOLL_CLOEXEC)),
       notifier_(features, hooks_.watch_calls),
       tasks_(features),
+      twins_(hooks_.native_accept),
       living_(features.pidfd_getfd),
       scratch_(scratch_bytes),
       native_accept_(hooks_.native_accept && features.pidfd_getfd) {
@@ -93,6 +94,7 @@ Instant Netd::next_deadline() {
   if (!living_.empty()) next = earlier(next, next_sweep_);
   if (!parked_.empty()) next = earlier(next, next_signal_look_);
   if (!starved_.empty()) next = earlier(next, next_offer_);
+  if (!untold_.empty()) next = earlier(next, next_look_);
   for (const auto& [id, parked] : parked_) next = earlier(next, parked.deadline);
   return next;
 }
@@ -206,6 +208,7 @@ Outcome Netd::dispatch(const Call& call) {
 
 void Netd::run_timers() {
   if (!starved_.empty()) offer_to_starved();
+  if (!untold_.empty()) look_for_untold();
   if (!parked_.empty()) {
     std::vector<std::uint64_t> due;
     for (const auto& [id, parked] : parked_) {

@@ -168,7 +168,8 @@ class Netd {
   void offer_to_starved();
   void accepted_all(Socket& listener);
   void accepted_unseen(Socket& s);
-  bool still_waits(Socket& s);
+  void tell_reset_unseen(Socket& s);
+  void look_for_untold();
   Socket* recognise(const AppFd& app);
   void seek_sockets();
 
@@ -231,6 +232,7 @@ class Netd {
   Outcome disconnect_stream(const Call& call, Target& t);
   Outcome on_accept(const Call& call);
   void answer_accepts();
+  bool both_ends_here(SocketRef connection);
   std::optional<Outcome> accept_offered(const Call& call, Socket& listener, int app_listener);
   Outcome hand_out(const Call& call, Socket& s, Socket& listener, Fd& app, int flags);
   void settle_accepted(Socket& s, int app);
@@ -320,8 +322,12 @@ class Netd {
   std::size_t listeners_ = 0;
   bool native_accept_;
   std::vector<std::uint32_t> starved_;  // listeners
-  Instant next_offer_ = Instant::never();
-  std::uint64_t sought_in_ = 0;  // the turn in which programs were looked through last
+  Duration offer_interval_;
+  Instant next_offer_;
+  std::vector<std::uint32_t> untold_;  // reset, and accepted by nobody that is known
+  Duration look_interval_;
+  Instant next_look_;
+  Instant next_seek_;
   Instant next_sweep_ = Instant::never();
   Instant next_signal_look_ = Instant::never();
   std::vector<std::byte> scratch_;

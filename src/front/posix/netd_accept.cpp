@@ -35,9 +35,9 @@ Outcome Netd::on_accept(const Call& call) {
   return park(call, s, std::move(t.copy), SO_RCVTIMEO, EAGAIN);
 }
 
-// A connection that waits is handed over at once: nothing that was done before the call changes
-// which one that is, and its program goes on while the rest of the turn is done. Whether one waits
-// is for the turn to find out.
+// A connection from elsewhere that waits is handed over at once, and its program goes on while the
+// rest of the turn is done. Whether one waits is for the turn to find out; and what is done at the
+// other end, if that is a program here, comes before.
 void Netd::answer_accepts() {
   while (!calls_.empty()) {
     const Call call = calls_.front();
@@ -45,11 +45,19 @@ void Netd::answer_accepts() {
     const Target t = find(call);
     if (t.socket == nullptr || t.socket->offered.empty()) return;
     if (refusal(*t.socket, flags_of(call)) != 0) return;
+    const Socket* first = by_serial(t.socket->offered.front());
+    if (first == nullptr || both_ends_here(first->ref)) return;
     const auto outcome = accept_offered(call, *t.socket, t.app);
     if (!outcome) return;
     calls_.pop_front();
     finish(call, *outcome);
   }
+}
+
+bool Netd::both_ends_here(SocketRef connection) {
+  const auto remote = backend_.remote(connection);
+  return !remote || remote->address.is_loopback() ||
+         remote->address == backend_.local(connection).address;
 }
 
 // None: no connection waits in the twin's queue.
@@ -81,6 +89,7 @@ Outcome Netd::hand_out(const Call& call, Socket& s, Socket& listener, Fd& app, i
     }
   }
   settle_accepted(s, app.get());
+  if (s.untold) finish_reset(s, app.get());
   s.program = tasks_.program_of(call.tid);
   const int number = notifier_.give_fd(call, app.get(), (flags & SOCK_CLOEXEC) != 0);
   if (number < 0) {

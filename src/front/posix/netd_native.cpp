@@ -9,6 +9,7 @@
 #include "front/abi/sockaddr.hpp"
 #include "front/posix/native_accept.hpp"
 #include "front/posix/netd.hpp"
+#include "runtime/clock.hpp"
 
 namespace tidewire::posix {
 namespace {
@@ -16,7 +17,8 @@ namespace {
 using native_accept::Kind;
 
 constexpr std::size_t most_at_once = 16;
-constexpr Duration offer_interval = Duration::millis(1);
+constexpr Duration least_interval = Duration::millis(1);
+constexpr Duration most_interval = Duration::millis(64);
 
 bool readable(int fd) {
   pollfd look{fd, POLLIN, 0};
@@ -36,7 +38,7 @@ std::size_t Netd::at_once(int backlog) const {
 std::vector<std::byte> Netd::introduction(const Socket& s) {
   std::vector<std::byte> text;
   if (!native_accept_) return text;
-  bool told = s.phase == Phase::reset;
+  bool told = false;
   for (const int name : inherited_options) told = told || s.option(SOL_SOCKET, name) != 0;
   text.push_back(static_cast<std::byte>(told ? Kind::told : Kind::plain));
   const auto remote = backend_.remote(s.ref);
@@ -57,28 +59,37 @@ void Netd::restore_mark(Socket& listener, int app) {
 }
 
 bool Netd::may_offer(Socket& listener) {
-  const bool starved = std::exchange(listener.starved, false);
+  listener.starved = false;
   if (listener.offered.size() < listener.at_once) return true;
   if (!native_accept_) return false;
   const Fd copy = copy_of_app(listener);
-  if (copy && readable(copy.get())) {
-    listener.starved = true;
-    if (!starved) starved_.push_back(listener.serial);
-    if (next_offer_ == Instant::never()) next_offer_ = now_ + offer_interval;
-    return false;
+  if (copy && !readable(copy.get())) {
+    accepted_all(listener);
+    return true;
   }
-  accepted_all(listener);
-  return true;
+  listener.starved = true;
+  if (std::ranges::find(starved_, listener.serial) == starved_.end()) {
+    starved_.push_back(listener.serial);
+    offer_interval_ = least_interval;
+    next_offer_ = now_ + offer_interval_;
+  }
+  return false;
 }
 
+// What tells that a place is free comes late, or never.
 void Netd::offer_to_starved() {
   if (next_offer_ > now_) return;
-  next_offer_ = Instant::never();
-  for (const std::uint32_t serial : std::exchange(starved_, {})) {
+  offer_interval_ = std::min(offer_interval_ * 2, most_interval);
+  next_offer_ = now_ + offer_interval_;
+  const std::vector<std::uint32_t> serials = starved_;
+  for (const std::uint32_t serial : serials) {
     Socket* listener = by_serial(serial);
-    if (listener == nullptr || !std::exchange(listener->starved, false)) continue;
-    offer_connections(*listener);
+    if (listener != nullptr && listener->starved) offer_connections(*listener);
   }
+  std::erase_if(starved_, [this](std::uint32_t serial) {
+    const Socket* listener = by_serial(serial);
+    return listener == nullptr || !listener->starved;
+  });
 }
 
 void Netd::accepted_all(Socket& listener) {
@@ -99,32 +110,38 @@ void Netd::accepted_unseen(Socket& s) {
     if (Socket* earlier = by_serial(*at)) earlier->parent = 0;
   }
   offered.erase(offered.begin(), found + 1);
-  if (listener->starved) offer_connections(*listener);
+  if (listener->starved) queue(*listener);
 }
 
-// It was reset before anybody is known to have accepted it. If it still waits, it is offered anew,
-// so that whoever accepts it says so. False: somebody has it already. It may be gone afterwards.
-bool Netd::still_waits(Socket& s) {
-  if (!native_accept_) return true;
-  const std::uint32_t serial = s.serial;
-  Socket* listener = by_serial(s.parent);
-  const Fd copy = listener == nullptr ? Fd{} : copy_of_app(*listener);
-  bool waits = false;
-  std::vector<std::pair<Fd, std::uint32_t>> queue_of_twin;
-  for (std::uint32_t next = 0; copy;) {
-    Fd app = twins_.accept(copy.get(), next);
-    if (!app) break;
-    waits = waits || next == serial;
-    queue_of_twin.emplace_back(std::move(app), next);
+// The connection is gone, and nobody knows who has accepted it, or whether anybody has: it is
+// looked for until it is found or its twin is closed.
+void Netd::tell_reset_unseen(Socket& s) {
+  if (hung_up(s.peer.get())) return app_closed(s);
+  if (std::exchange(s.untold, true)) return;
+  untold_.push_back(s.serial);
+  look_interval_ = least_interval;
+  next_look_ = now_;
+}
+
+void Netd::look_for_untold() {
+  if (next_look_ > now_) return;
+  seek_sockets();
+  look_interval_ = std::min(look_interval_ * 2, most_interval);
+  next_look_ = later(now_ + look_interval_, next_seek_);
+  const std::vector<std::uint32_t> serials = untold_;
+  for (const std::uint32_t serial : serials) {
+    Socket* s = by_serial(serial);
+    if (s == nullptr || !s->untold) continue;
+    if (s->key != 0) {
+      tell_reset(*s);
+    } else if (hung_up(s->peer.get())) {
+      app_closed(*s);
+    }
   }
-  for (auto& [app, next] : queue_of_twin) {
-    Socket* connection = by_serial(next);
-    if (connection == nullptr) continue;
-    std::erase(listener->offered, next);
-    offer_again(*listener, *connection, app);
-  }
-  if (!waits) accepted_unseen(s);
-  return waits;
+  std::erase_if(untold_, [this](std::uint32_t serial) {
+    const Socket* s = by_serial(serial);
+    return s == nullptr || !s->untold || s->key != 0;
+  });
 }
 
 // Of a socket that nobody asked about so far. Null: it is none of ours.
@@ -134,15 +151,15 @@ Socket* Netd::recognise(const AppFd& app) {
   Socket* s = serial ? by_serial(*serial) : nullptr;
   if (s == nullptr || s->key != 0 || !s->is_stream()) return nullptr;
   if (s->parent != 0) accepted_unseen(*s);
-  s->untold = s->untold || (s->phase == Phase::reset && s->peer);
   settle_accepted(*s, app.copy.get());
   return s;
 }
 
 // Looks where programs have the sockets that they have accepted unseen, and those which are no
-// longer where they were.
+// longer where they were. Peers can make that necessary: it takes a tenth of the time at most.
 void Netd::seek_sockets() {
-  if (!native_accept_ || std::exchange(sought_in_, turn_) == turn_) return;
+  if (!native_accept_ || now_ < next_seek_) return;
+  const Instant began = runtime::Clock::now();
   for (const pid_t pid : living_.family()) {
     for (const int fd : sockets_of(pid)) {
       const auto found = tasks_.identify(pid, fd);
@@ -154,6 +171,7 @@ void Netd::seek_sockets() {
       s->hint_fd = fd;
     }
   }
+  next_seek_ = now_ + (runtime::Clock::now() - began) * 10;
 }
 
 }  // namespace tidewire::posix

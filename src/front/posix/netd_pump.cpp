@@ -80,7 +80,13 @@ void Netd::pump_queued() {
 }
 
 void Netd::pump(Socket& s) {
-  if (s.phase == Phase::listening) return wake(s);
+  if (s.phase == Phase::listening) {
+    const std::uint32_t serial = s.serial;
+    if (s.starved) offer_connections(s);
+    Socket* still = by_serial(serial);
+    if (still != nullptr) wake(*still);
+    return;
+  }
   if (!s.peer) return;
   switch (s.phase) {
     case Phase::datagram:

@@ -1,6 +1,5 @@
 // The table of sockets and the life of twins.
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -11,14 +10,6 @@
 #include "front/posix/netd.hpp"
 
 namespace tidewire::posix {
-namespace {
-
-bool hung_up(int fd) {
-  pollfd look{fd, 0, 0};
-  return ::poll(&look, 1, 0) > 0 && (look.revents & POLLHUP) != 0;
-}
-
-}  // namespace
 
 Netd::Target Netd::find(const Call& call) {
   Target t;
@@ -202,11 +193,12 @@ void Netd::reset_app(Socket& s, int error) {
   s.error = error;
   s.phase = was_connecting ? Phase::failed : Phase::reset;
   // Not accepted yet: whoever accepts it gets the reset then.
-  if (s.parent != 0 && still_waits(s)) return;
+  if (s.parent != 0 && !native_accept_) return;
   tell_reset(s);
 }
 
 void Netd::tell_reset(Socket& s) {
+  if (native_accept_ && s.key == 0) return tell_reset_unseen(s);
   const Fd app = copy_of_app(s);
   // After a shutdown of both directions the socket is watched already, and a hang-up says nothing.
   if (app || s.shut_write || !tasks_.can_copy()) return finish_reset(s, app.get());

@@ -84,12 +84,21 @@ bool from_this_process(int fd) {
   return ::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) == 0 && who.pid == own_pid();
 }
 
+bool something_waits(int listener) {
+  pollfd look{listener, POLLIN, 0};
+  return ::poll(&look, 1, 0) == 1 && (look.revents & POLLIN) != 0;
+}
+
+Fd accept_at_once(int listener, int flags) {
+  return Fd(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | flags));
+}
+
 // Anyone may connect to an abstract name: only our own connections count.
-Fd accept_own(int listener, int flags) {
+template <typename Accept>
+Fd accept_own(int listener, Accept accept) {
   for (int attempt = 0; attempt < 64; ++attempt) {
-    pollfd look{listener, POLLIN, 0};
-    if (::poll(&look, 1, 0) != 1 || (look.revents & POLLIN) == 0) return Fd{};
-    Fd got(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | flags));
+    if (!something_waits(listener)) return Fd{};
+    Fd got = accept();
     if (!got) return got;
     if (from_this_process(got.get())) return got;
   }
@@ -98,7 +107,9 @@ Fd accept_own(int listener, int flags) {
 
 }  // namespace
 
-Twins::Twins() : listener_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) {
+Twins::Twins(bool others_accept)
+    : listener_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)),
+      others_accept_(others_accept) {
   if (!bind_to_free_name(listener_.get()) || ::listen(listener_.get(), backlog) != 0) {
     listener_.reset();
   } else {
@@ -118,7 +129,8 @@ std::optional<std::pair<Fd, Fd>> Twins::datagram_pair() const {
 
 Fd Twins::connect(int app) const {
   if (::connect(app, name_.get(), name_.size) != 0) return Fd{};
-  return accept_own(listener_.get(), SOCK_NONBLOCK);
+  return accept_own(listener_.get(),
+                    [&] { return accept_at_once(listener_.get(), SOCK_NONBLOCK); });
 }
 
 std::optional<UnixName> Twins::listen(int app) const {
@@ -134,8 +146,22 @@ Fd Twins::offer(const UnixName& listener, std::uint32_t serial, Bytes about) con
   return ours;
 }
 
-Fd Twins::accept(int app_listener, std::uint32_t& serial, int flags) const {
-  Fd got = accept_own(app_listener, flags);
+// What was there a moment ago may be another's now, and the descriptor is the program's: it may
+// wait. Its flags and its limit of time are the program's as well.
+Fd Twins::accept_raced(int listener, int flags) {
+  if (is_nonblocking(listener)) return accept_at_once(listener, flags);
+  if (!limit_) limit_.emplace();
+  if (!limit_->usable()) return Fd{};
+  limit_->set();
+  Fd got = accept_at_once(listener, flags);
+  limit_->lift();
+  return got;
+}
+
+Fd Twins::accept(int app_listener, std::uint32_t& serial, int flags) {
+  Fd got = accept_own(app_listener, [&] {
+    return others_accept_ ? accept_raced(app_listener, flags) : accept_at_once(app_listener, flags);
+  });
   if (!got) return got;
   const auto found = peer_serial(got.get());
   if (!found) return Fd{};
@@ -201,6 +227,11 @@ int native_int(int fd, int level, int name, int otherwise) {
   int value = 0;
   socklen_t size = sizeof value;
   return ::getsockopt(fd, level, name, &value, &size) == 0 ? value : otherwise;
+}
+
+bool hung_up(int fd) {
+  pollfd look{fd, 0, 0};
+  return ::poll(&look, 1, 0) > 0 && (look.revents & POLLHUP) != 0;
 }
 
 bool is_nonblocking(int fd) { return (::fcntl(fd, F_GETFL) & O_NONBLOCK) != 0; }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/bytes.hpp"
+#include "front/posix/call_limit.hpp"
 #include "front/posix/fd.hpp"
 
 namespace tidewire::posix {
@@ -25,7 +26,8 @@ struct UnixName {
 /// listening, accepted.
 class Twins {
  public:
-  Twins();
+  /// `others_accept`: programs, too, take connections from the queues of listening twins.
+  explicit Twins(bool others_accept = false);
 
   /// False if unix sockets cannot be had at all.
   bool usable() const noexcept { return static_cast<bool>(listener_); }
@@ -43,13 +45,17 @@ class Twins {
   /// what `about` says (see native_accept.hpp; at most 64 bytes).
   Fd offer(const UnixName& listener, std::uint32_t serial, Bytes about = {}) const;
   /// Takes the next offered connection; never blocks. `serial` names it, `flags` are accept4's.
-  Fd accept(int app_listener, std::uint32_t& serial, int flags = 0) const;
+  Fd accept(int app_listener, std::uint32_t& serial, int flags = 0);
   /// What accept() told of the program's end of an offered connection; none for any other socket.
   std::optional<std::uint32_t> serial_of(int app) const;
 
  private:
+  Fd accept_raced(int listener, int flags);
+
   Fd listener_;
   UnixName name_;
+  bool others_accept_;
+  std::optional<CallLimit> limit_;
 };
 
 /// Bytes written into a connected twin to make it unwritable while a connect is under way.
@@ -69,5 +75,7 @@ std::uint32_t queued_truesize(int fd);
 
 int native_int(int fd, int level, int name, int otherwise);
 bool is_nonblocking(int fd);
+/// Whether the other end of a twin is closed.
+bool hung_up(int fd);
 
 }  // namespace tidewire::posix

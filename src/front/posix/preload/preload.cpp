@@ -2,9 +2,10 @@
 // twin without a stop, and reads the peer's address from the name of the twin's other end. It can
 // fail at nothing: whatever it does not know goes the usual way, through the filter.
 //
-// No library of its own, no start-up code, no memory but one mapping: it must fit every program.
+// No library of its own, no memory but one mapping: it must fit every program.
 // Calls go on to the C library, whose accept() threads can be cancelled in.
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -114,17 +115,28 @@ const char* after_zero_of_own(const Slot& slot) {
   return at + 1 < end ? at + 1 : nullptr;
 }
 
-// Whether `run` made the connection: anyone may connect to an abstract name.
-bool is_genuine(Slot& slot, int fd, bool tell) {
+// Who made the connection; 0 if that is not to be had. The slot's name has been read: there is
+// room.
+pid_t maker_of(Slot& slot, int fd) {
   auto& who = reinterpret_cast<ucred&>(slot.name);
   socklen_t size = sizeof who;
-  // The name has been read: the slot is free for this.
   const long got = call(SYS_getsockopt, fd, SOL_SOCKET, SO_PEERCRED, reinterpret_cast<long>(&who),
                         reinterpret_cast<long>(&size), 0);
-  const pid_t maker = got == 0 ? who.pid : 0;
+  return got == 0 ? who.pid : 0;
+}
+
+// As far as that is known: nobody can be asked about what is no connection.
+bool is_of_run(Slot& slot, int fd) {
+  const pid_t known = __atomic_load_n(&trusted, __ATOMIC_RELAXED);
+  return known == 0 || maker_of(slot, fd) == known;
+}
+
+// Whether `run` made the connection: anyone may connect to an abstract name.
+bool is_genuine(Slot& slot, int fd, bool tell) {
+  const pid_t maker = maker_of(slot, fd);
   if (!tell && maker != 0 && maker == __atomic_load_n(&trusted, __ATOMIC_RELAXED)) return true;
   sockaddr_storage own;
-  size = sizeof own;
+  socklen_t size = sizeof own;
   own.ss_family = AF_UNSPEC;
   if (call(SYS_getsockname, fd, reinterpret_cast<long>(&own), reinterpret_cast<long>(&size), 0, 0,
            0) != 0 ||
@@ -157,10 +169,12 @@ int deliver(int fd, const char* from, socklen_t size, sockaddr* address, socklen
   return fd;
 }
 
-// The errors that a unix socket shares with the Internet's.
-bool is_final(int error) {
-  return error == EAGAIN || error == EINTR || error == EMFILE || error == ENFILE ||
-         error == ENOBUFS || error == ENOMEM;
+// The errors that a unix socket shares with the Internet's. That nothing waits is for `run` to say,
+// which may have a connection that is not offered yet; a limit of time has passed.
+bool is_final(int listener, int error) {
+  if (error == EAGAIN) return (call(SYS_fcntl, listener, F_GETFL, 0, 0, 0, 0) & O_NONBLOCK) == 0;
+  return error == EINTR || error == EMFILE || error == ENFILE || error == ENOBUFS ||
+         error == ENOMEM;
 }
 
 template <typename Next>
@@ -170,7 +184,7 @@ int accept_natively(int listener, sockaddr* address, socklen_t* room, Next next)
   for (;;) {
     slot->size = sizeof slot->name;
     const int fd = next(listener, reinterpret_cast<sockaddr*>(&slot->name), &slot->size);
-    if (fd < 0 && is_final(errno)) {
+    if (fd < 0 && is_final(listener, errno)) {
       const int error = errno;
       give_back(slot);
       errno = error;
@@ -195,8 +209,10 @@ int accept_natively(int listener, sockaddr* address, socklen_t* room, Next next)
     const char* const end = reinterpret_cast<const char*>(&slot->name) + slot->size;
     while (said < end) text[size++] = *said++;
     if (kind != Kind::plain && kind != Kind::told) {
+      const bool ours = is_of_run(*slot, fd);
       close_socket(fd);
-      break;
+      if (ours) break;
+      continue;
     }
     if (!is_genuine(*slot, fd, kind == Kind::told)) {
       close_socket(fd);
@@ -229,6 +245,12 @@ using Accept = int (*)(int, sockaddr*, socklen_t*);
 using Accept4 = int (*)(int, sockaddr*, socklen_t*, int);
 Accept next_accept = nullptr;
 Accept4 next_accept4 = nullptr;
+
+// Early: the loader's lock must not be taken in a signal handler, or after a fork among threads.
+__attribute__((constructor)) void find_next() {
+  next_of(&next_accept, "accept");
+  next_of(&next_accept4, "accept4");
+}
 
 }  // namespace
 
