@@ -59,7 +59,7 @@ int main() {
   sockaddr_in name{};
   name.sin_family = AF_INET;
   name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  ::bind(listener, reinterpret_cast<const sockaddr*>(&name), sizeof name);
+  if (::bind(listener, reinterpret_cast<const sockaddr*>(&name), sizeof name) != 0) return 1;
   ::listen(listener, 64);
   socklen_t size = sizeof name;
   ::getsockname(listener, reinterpret_cast<sockaddr*>(&name), &size);
