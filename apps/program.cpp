@@ -13,6 +13,7 @@
 
 #include "apps/failure.hpp"
 #include "apps/virtual_network.hpp"
+#include "front/posix/call_limit.hpp"
 #include "front/posix/features.hpp"
 #include "runtime/clock.hpp"
 
@@ -116,6 +117,9 @@ std::string preload_library(const posix::Features& features) {
   if (!features.pidfd_getfd) {
     throw Failure("--preload needs pidfd_getfd, which this kernel or a container denies",
                   kOwnFailure);
+  }
+  if (!posix::CallLimit().usable()) {
+    throw Failure("--preload needs a timer, and the kernel gives none (ulimit -i)", kOwnFailure);
   }
   std::error_code error;
   const auto folder = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();

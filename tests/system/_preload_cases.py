@@ -340,6 +340,26 @@ def accept_right_after_connect():
 
 
 @case
+def all_that_wait_without_a_wait():
+    out = []
+    for backlog in (20, 64):
+        l = listener(backlog)
+        clients = [client(l) for _ in range(20)]
+        l.setblocking(False)
+        out.append(sum(1 for c in clients if l.accept()[1] == c.getsockname()))
+    return out
+
+
+@case
+def many_that_are_silent_come_soon():
+    l = listener(512)
+    began = time.monotonic()
+    clients = [client(l) for _ in range(400)]
+    held = [l.accept()[0] for _ in clients]
+    return len(held), time.monotonic() - began < 3
+
+
+@case
 def what_came_before_accept_and_a_reset_beside_it():
     l = listener()
     data = os.urandom(400_000)

@@ -168,6 +168,7 @@ class Netd {
   void offer_to_starved();
   void accepted_all(Socket& listener);
   void accepted_unseen(Socket& s);
+  void no_longer_offered(Socket& s);
   void tell_reset_unseen(Socket& s);
   void look_for_untold();
   Socket* recognise(const AppFd& app);

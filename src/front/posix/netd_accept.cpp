@@ -31,6 +31,13 @@ Outcome Netd::on_accept(const Call& call) {
   restore_mark(s, t.app);
   if (const int error = refusal(s, flags_of(call)); error != 0) return Outcome::error(error);
   if (const auto outcome = accept_offered(call, s, t.app)) return *outcome;
+  // The twin's queue is empty, and more than may lie there may wait.
+  if (resuming_ == nullptr && s.starved) {
+    const std::uint32_t serial = s.serial;
+    offer_connections(s);
+    if (by_serial(serial) == nullptr) return Outcome::error(EBADF);
+    if (const auto outcome = accept_offered(call, s, t.app)) return *outcome;
+  }
   if (resuming_ == nullptr && is_nonblocking(t.app)) return Outcome::error(EAGAIN);
   return park(call, s, std::move(t.copy), SO_RCVTIMEO, EAGAIN);
 }
@@ -69,8 +76,7 @@ std::optional<Outcome> Netd::accept_offered(const Call& call, Socket& listener, 
     if (!app) return std::nullopt;
     Socket* connection = by_serial(serial);
     if (connection == nullptr) continue;
-    std::erase(listener.offered, serial);
-    connection->parent = 0;
+    accepted_unseen(*connection);
     const Outcome outcome = hand_out(call, *connection, listener, app, flags);
     offer_connections(listener);
     return outcome;
@@ -89,7 +95,6 @@ Outcome Netd::hand_out(const Call& call, Socket& s, Socket& listener, Fd& app, i
     }
   }
   settle_accepted(s, app.get());
-  if (s.untold) finish_reset(s, app.get());
   s.program = tasks_.program_of(call.tid);
   const int number = notifier_.give_fd(call, app.get(), (flags & SOCK_CLOEXEC) != 0);
   if (number < 0) {
@@ -98,6 +103,7 @@ Outcome Netd::hand_out(const Call& call, Socket& s, Socket& listener, Fd& app, i
   }
   s.hint_process = call.tid;
   s.hint_fd = number;
+  if (s.untold) finish_reset(s, app.get());
   if (hooks_.on_open) hooks_.on_open(s.ref, s.program);
   return Outcome::done();
 }

@@ -225,6 +225,7 @@ Outcome Netd::shutdown_listener(Socket& s, int app, bool read) {
   backend_.listen(s.ref, -1, now_);
   drain_twin(app);
   accepted_all(s);
+  s.starved = false;
   // Something for those who poll it to look at: accept() says EINVAL.
   mark_shut(s);
   wake(s);

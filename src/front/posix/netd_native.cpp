@@ -19,6 +19,8 @@ using native_accept::Kind;
 constexpr std::size_t most_at_once = 16;
 constexpr Duration least_interval = Duration::millis(1);
 constexpr Duration most_interval = Duration::millis(64);
+// It costs more, and is for programs that accept nothing for a while.
+constexpr Duration most_look_interval = Duration::millis(512);
 
 bool readable(int fd) {
   pollfd look{fd, POLLIN, 0};
@@ -63,8 +65,10 @@ bool Netd::may_offer(Socket& listener) {
   if (listener.offered.size() < listener.at_once) return true;
   if (!native_accept_) return false;
   const Fd copy = copy_of_app(listener);
-  if (copy && !readable(copy.get())) {
-    accepted_all(listener);
+  if (copy && !readable(copy.get())) accepted_all(listener);
+  if (listener.offered.size() < listener.at_once) {
+    offer_interval_ = least_interval;
+    next_offer_ = earlier(next_offer_, now_ + least_interval);
     return true;
   }
   listener.starved = true;
@@ -94,20 +98,28 @@ void Netd::offer_to_starved() {
 
 void Netd::accepted_all(Socket& listener) {
   for (const std::uint32_t serial : listener.offered) {
-    if (Socket* s = by_serial(serial)) s->parent = 0;
+    if (Socket* s = by_serial(serial)) no_longer_offered(*s);
   }
   listener.offered.clear();
 }
 
+void Netd::no_longer_offered(Socket& s) {
+  s.parent = 0;
+  if (!s.untold) return;
+  look_interval_ = least_interval;
+  next_look_ = earlier(next_look_, now_ + least_interval);
+}
+
 // Something shows that a program has this connection: also those which were offered before it.
 void Netd::accepted_unseen(Socket& s) {
-  Socket* listener = by_serial(std::exchange(s.parent, 0));
+  Socket* listener = by_serial(s.parent);
+  no_longer_offered(s);
   if (listener == nullptr) return;
   auto& offered = listener->offered;
   const auto found = std::ranges::find(offered, s.serial);
   if (found == offered.end()) return;
   for (auto at = offered.begin(); at != found; ++at) {
-    if (Socket* earlier = by_serial(*at)) earlier->parent = 0;
+    if (Socket* earlier = by_serial(*at)) no_longer_offered(*earlier);
   }
   offered.erase(offered.begin(), found + 1);
   if (listener->starved) queue(*listener);
@@ -126,13 +138,15 @@ void Netd::tell_reset_unseen(Socket& s) {
 void Netd::look_for_untold() {
   if (next_look_ > now_) return;
   seek_sockets();
-  look_interval_ = std::min(look_interval_ * 2, most_interval);
+  look_interval_ = std::min(look_interval_ * 2, most_look_interval);
   next_look_ = later(now_ + look_interval_, next_seek_);
   const std::vector<std::uint32_t> serials = untold_;
   for (const std::uint32_t serial : serials) {
     Socket* s = by_serial(serial);
     if (s == nullptr || !s->untold) continue;
     if (s->key != 0) {
+      // If even now no copy is to be had, reading ends at least.
+      s->untold = false;
       tell_reset(*s);
     } else if (hung_up(s->peer.get())) {
       app_closed(*s);

@@ -110,6 +110,7 @@ Fd accept_own(int listener, Accept accept) {
 Twins::Twins(bool others_accept)
     : listener_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)),
       others_accept_(others_accept) {
+  if (others_accept_) limit_.emplace();
   if (!bind_to_free_name(listener_.get()) || ::listen(listener_.get(), backlog) != 0) {
     listener_.reset();
   } else {
@@ -149,9 +150,6 @@ Fd Twins::offer(const UnixName& listener, std::uint32_t serial, Bytes about) con
 // What was there a moment ago may be another's now, and the descriptor is the program's: it may
 // wait. Its flags and its limit of time are the program's as well.
 Fd Twins::accept_raced(int listener, int flags) {
-  if (is_nonblocking(listener)) return accept_at_once(listener, flags);
-  if (!limit_) limit_.emplace();
-  if (!limit_->usable()) return Fd{};
   limit_->set();
   Fd got = accept_at_once(listener, flags);
   limit_->lift();

@@ -26,7 +26,8 @@ struct UnixName {
 /// listening, accepted.
 class Twins {
  public:
-  /// `others_accept`: programs, too, take connections from the queues of listening twins.
+  /// `others_accept`: programs, too, take connections from the queues of listening twins. Then the
+  /// thread that calls accept() must have made this, and CallLimit be usable.
   explicit Twins(bool others_accept = false);
 
   /// False if unix sockets cannot be had at all.
