@@ -53,6 +53,23 @@ def names():
 
 
 @case
+def refused_on_the_loopback_is_known_at_once():
+    out = []
+    for _ in range(20):
+        l = socket.socket()
+        l.bind((HOST, 0))
+        c = socket.socket()
+        c.setblocking(False)
+        to = l.getsockname()
+        first = err(c.connect, to)
+        second = err(c.connect, to)
+        l.listen(1)
+        c.connect_ex(to)
+        out.append((first, second, bool(select.select([], [c], [], 5)[1]), c.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)))
+    return out == out[:1] * 20, out[0]
+
+
+@case
 def echo_big():
     c, a = pair()
     data = os.urandom(3_000_000)

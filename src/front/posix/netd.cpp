@@ -78,9 +78,10 @@ void Netd::process(Instant now, bool readable) {
   if (readable || std::exchange(newer_calls_, false)) take_peer_events();
   pump_queued();
   take_backend_events();
-  // The other end of a connection that was closed here learns of it once frames have moved: calls
-  // about it wait for that, a few turns at most.
-  const bool wait = closed_in_turn_ && !calls_.empty() && deferrals_ < most_deferrals;
+  // The other end of a connection that was closed or begun here learns of it once frames have
+  // moved: calls about it wait for that, a few turns at most.
+  const bool unsettled = closed_in_turn_ || turn_ < settled_in_;
+  const bool wait = unsettled && !calls_.empty() && deferrals_ < most_deferrals;
   deferrals_ = wait ? deferrals_ + 1 : 0;
   if (!wait) answer_calls();
   take_backend_events();

@@ -317,6 +317,7 @@ class Netd {
   pid_t last_caller_ = 0;     ///< whose call was the last that the loop received
   bool closed_in_turn_ = false;
   int deferrals_ = 0;
+  std::uint64_t settled_in_ = 0;  ///< the turn in which a connect() within the host is decided
   std::map<std::uint64_t, Parked> parked_;  // by a counter: oldest first
   std::uint64_t last_parked_ = 0;
   Parked* resuming_ = nullptr;  // set while a parked call is run again
