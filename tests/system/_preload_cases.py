@@ -11,24 +11,12 @@ import sys
 import threading
 import time
 
-HOST = "127.0.0.1"
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import _posix_cases
+from _posix_cases import HOST, case, err
+
+_posix_cases.cases.clear()
 RESET = struct.pack("ii", 1, 0)
-cases = []
-
-
-def case(f):
-    cases.append(f)
-    return f
-
-
-def err(f, *a):
-    try:
-        r = f(*a)
-        return "ok" if r is None else repr(r)
-    except socket.timeout:
-        return "timeout"
-    except OSError as e:
-        return errno.errorcode.get(e.errno, str(e.errno))
 
 
 def listener(backlog=64, family=socket.AF_INET, host=HOST):
@@ -524,9 +512,5 @@ def raw_system_call():
     return out
 
 
-for f in cases:
-    try:
-        result = f()
-    except Exception as e:
-        result = f"{type(e).__name__}: {e}"
-    print(f.__name__, result, flush=True)
+if __name__ == "__main__":
+    _posix_cases.main()

@@ -47,7 +47,7 @@ def run(*words, **options):
 
 def same_as_kernel(words, *options):
     expected, got = output(words), run(*options, "--", *words)
-    assert expected.count("\n") > 4, expected
+    assert expected.count("\n") > 4 and "FAILED" not in expected, expected
     assert got == expected, f"kernel:\n{expected}\nunder run {options}:\n{got}"
 
 
@@ -210,6 +210,7 @@ print(out)
 def main():
     tally = peer.Tally()
     folder = Folder()
+    folder.put(HERE / "_posix_cases.py")
     cases = folder.put(HERE / "_preload_cases.py")
     for backend in ("stack", "kernel"):
         tally.case(f"cases on {backend}", same_as_kernel, [PYTHON, "-B", cases], "--preload", "--backend", backend)

@@ -234,6 +234,7 @@ class Netd {
   Outcome on_accept(const Call& call);
   void answer_accepts();
   bool both_ends_here(SocketRef connection);
+  bool leads_here(SocketRef connection, const IpAddress& remote);
   std::optional<Outcome> accept_offered(const Call& call, Socket& listener, int app_listener);
   Outcome hand_out(const Call& call, Socket& s, Socket& listener, Fd& app, int flags);
   void settle_accepted(Socket& s, int app);

@@ -63,8 +63,11 @@ void Netd::answer_accepts() {
 
 bool Netd::both_ends_here(SocketRef connection) {
   const auto remote = backend_.remote(connection);
-  return !remote || remote->address.is_loopback() ||
-         remote->address == backend_.local(connection).address;
+  return !remote || leads_here(connection, remote->address);
+}
+
+bool Netd::leads_here(SocketRef connection, const IpAddress& remote) {
+  return remote.is_loopback() || remote == backend_.local(connection).address;
 }
 
 // None: no connection waits in the twin's queue.

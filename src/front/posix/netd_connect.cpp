@@ -84,8 +84,7 @@ Outcome Netd::connect_stream(const Call& call, Target& t, const Endpoint& to) {
       connect_finished(s);
       if (s.phase != Phase::connected) {
         // On the kernel's loopback the answer is there when the call returns.
-        const bool here = to.address.is_loopback() || to.address == backend_.local(s.ref).address;
-        if (here) settled_in_ = turn_ + turns_of_a_handshake;
+        if (leads_here(s.ref, to.address)) settled_in_ = turn_ + turns_of_a_handshake;
         return Outcome::error(EINPROGRESS);
       }
       s.connect_reported = true;  // it waits for the first data

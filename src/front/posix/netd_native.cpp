@@ -1,6 +1,5 @@
 // Connections that programs accept without a call that is seen (native_accept.hpp): when that has
 // happened is found out when it matters.
-#include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -21,11 +20,6 @@ constexpr Duration least_interval = Duration::millis(1);
 constexpr Duration most_interval = Duration::millis(64);
 // It costs more, and is for programs that accept nothing for a while.
 constexpr Duration most_look_interval = Duration::millis(512);
-
-bool readable(int fd) {
-  pollfd look{fd, POLLIN, 0};
-  return ::poll(&look, 1, 0) > 0 && (look.revents & POLLIN) != 0;
-}
 
 }  // namespace
 
@@ -57,7 +51,8 @@ void Netd::mark_shut(Socket& listener) {
 
 // An accept() that came here may have taken it out of the twin's queue.
 void Netd::restore_mark(Socket& listener, int app) {
-  if (native_accept_ && listener.shut_read && app >= 0 && !readable(app)) mark_shut(listener);
+  if (native_accept_ && listener.shut_read && app >= 0 && !something_waits(app))
+    mark_shut(listener);
 }
 
 bool Netd::may_offer(Socket& listener) {
@@ -65,7 +60,7 @@ bool Netd::may_offer(Socket& listener) {
   if (listener.offered.size() < listener.at_once) return true;
   if (!native_accept_) return false;
   const Fd copy = copy_of_app(listener);
-  if (copy && !readable(copy.get())) accepted_all(listener);
+  if (copy && !something_waits(copy.get())) accepted_all(listener);
   if (listener.offered.size() < listener.at_once) {
     offer_interval_ = least_interval;
     next_offer_ = earlier(next_offer_, now_ + least_interval);

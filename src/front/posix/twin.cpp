@@ -84,11 +84,6 @@ bool from_this_process(int fd) {
   return ::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) == 0 && who.pid == own_pid();
 }
 
-bool something_waits(int listener) {
-  pollfd look{listener, POLLIN, 0};
-  return ::poll(&look, 1, 0) == 1 && (look.revents & POLLIN) != 0;
-}
-
 Fd accept_at_once(int listener, int flags) {
   return Fd(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | flags));
 }
@@ -225,6 +220,11 @@ int native_int(int fd, int level, int name, int otherwise) {
   int value = 0;
   socklen_t size = sizeof value;
   return ::getsockopt(fd, level, name, &value, &size) == 0 ? value : otherwise;
+}
+
+bool something_waits(int listener) {
+  pollfd look{listener, POLLIN, 0};
+  return ::poll(&look, 1, 0) == 1 && (look.revents & POLLIN) != 0;
 }
 
 bool hung_up(int fd) {

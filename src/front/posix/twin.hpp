@@ -76,6 +76,8 @@ std::uint32_t queued_truesize(int fd);
 
 int native_int(int fd, int level, int name, int otherwise);
 bool is_nonblocking(int fd);
+/// Whether a connection lies in the queue of a listening twin.
+bool something_waits(int listener);
 /// Whether the other end of a twin is closed.
 bool hung_up(int fd);
 
