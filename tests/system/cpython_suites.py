@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # CPython's own tests of its network modules under the interception, beside the same tests with the kernel's
 # sockets, both as a plain user. A test that the kernel runs may neither fail nor turn into a skip nor be
-# missing, but for the exceptions that cpython_suites.expected names, at most eight in all suites together.
+# missing, but for the exceptions that cpython_suites.expected names, at most eight in all suites together. A test
+# that fails now and then with the kernel as well (cpython_suites.unsteady, with how often) may pass at a later try.
 # timeout: 3000
 """Usage: cpython_suites.py [--all] [--only SUITE] [--times N] [--match PATTERN] [OPTION of `tidewire run`...]
 
@@ -20,7 +21,9 @@ import xml.etree.ElementTree as xml
 
 PYTHON = "/usr/bin/python3"
 EXCEPTIONS = pathlib.Path(__file__).with_name("cpython_suites.expected")
+UNSTEADY = pathlib.Path(__file__).with_name("cpython_suites.unsteady")
 MOST_EXCEPTIONS = 8
+TRIES = 3  # of an unsteady test, alone
 # The tests of virtual machine sockets hang where there is no hypervisor service.
 OPTIONS = {"test_socket": ["-i", "*VSOCK*"], "test_socketserver": ["-u", "network"]}
 FAST = ["test_socket", "test_ssl", "test_asyncore", "test_asynchat", "test_ftplib", "test_epoll", "test_httplib",
@@ -66,9 +69,10 @@ def results(report):
     return found
 
 
-def exceptions():
+def reasons(listed):
+    """Maps the tests that a list names to why."""
     named = {}
-    for line in EXCEPTIONS.read_text().splitlines():
+    for line in listed.read_text().splitlines():
         if line and not line.startswith("#"):
             name, reason = line.split(maxsplit=1)
             named[name] = reason
@@ -98,6 +102,15 @@ def compare(suite, kernel, ours, named):
     return worse
 
 
+def passes_alone(prefix, suite, test):
+    """Whether an unsteady test passes at one of a few more tries."""
+    for _ in range(TRIES):
+        found = run(prefix, suite, f"test.{test}")
+        if not isinstance(found, str) and found.get(test, ("missing",))[0] == "ok":
+            return True
+    return False
+
+
 def arguments():
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("--all", action="store_true", default=bool(os.environ.get("TIDEWIRE_TEST_ALL")))
@@ -112,7 +125,7 @@ def main():
     if not pathlib.Path("/usr/lib/python3.11/test/test_socket.py").exists():
         print("libpython3.11-testsuite is not installed")
         return 77
-    named = exceptions()
+    named, unsteady = reasons(EXCEPTIONS), reasons(UNSTEADY)
     assert len(named) <= MOST_EXCEPTIONS, f"{len(named)} exceptions"
     ours = [os.environ.get("TIDEWIRE", "tidewire"), "run", "--quiet", *options, "--"]
     suites = [s for s in FAST + (LONG if given.all or given.only else []) if given.only in ("", s)]
@@ -121,7 +134,11 @@ def main():
         for suite in suites * given.times:
             began = time.monotonic()
             both = list(pool.map(lambda prefix: run(prefix, suite, given.match), ([], ours)))
-            worse += compare(suite, *both, named)
+            for test in compare(suite, *both, named):
+                if test in unsteady and passes_alone(ours, suite, test):
+                    print(f"        passes when tried again, as with the kernel: {unsteady[test]}")
+                else:
+                    worse.append(test)
             print(f"    {time.monotonic() - began:.0f} s")
             if not isinstance(both[1], str):
                 passed, skipped = passed + count(both[1], "ok"), skipped + count(both[1], "skipped")
