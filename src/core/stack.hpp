@@ -265,6 +265,9 @@ class Stack {
                                  Instant now) noexcept;
   /// Room in the send ring to produce bytes in place; empty if none. Followed by sent().
   MutBytes send_space(SocketId socket, std::size_t wanted) noexcept;
+  /// The same in several places, filled in their order, of `wanted` bytes in all at most; returns
+  /// how many places of `out` were set. sent() follows, with 0 if nothing was produced.
+  std::size_t send_spaces(SocketId socket, std::span<MutBytes> out, std::size_t wanted) noexcept;
   SocketResult<void> sent(SocketId socket, std::size_t bytes, SendOptions options,
                           Instant now) noexcept;
   /// Copies what is there; 0 at the end of the stream; would_block if nothing is there.

@@ -167,6 +167,12 @@ MutBytes Stack::send_space(SocketId socket, std::size_t wanted) noexcept {
   return impl_->tcp.send_space(socket, wanted);
 }
 
+std::size_t Stack::send_spaces(SocketId socket, std::span<MutBytes> out,
+                               std::size_t wanted) noexcept {
+  if (impl_ == nullptr || !is_tcp(socket)) return 0;
+  return impl_->tcp.send_spaces(socket, out, wanted);
+}
+
 SocketResult<void> Stack::sent(SocketId socket, std::size_t bytes, SendOptions options,
                                Instant now) noexcept {
   if (impl_ == nullptr) return fail(SocketError::no_buffers);

@@ -157,6 +157,12 @@ MutBytes Engine::send_space(SocketId socket, std::size_t wanted) noexcept {
   Connection* c = impl_->shared.find(socket);
   return c == nullptr ? MutBytes{} : impl_->sockets.send_space(*c, wanted);
 }
+std::size_t Engine::send_spaces(SocketId socket, std::span<MutBytes> out,
+                                std::size_t wanted) noexcept {
+  if (impl_ == nullptr) return 0;
+  Connection* c = impl_->shared.find(socket);
+  return c == nullptr ? 0 : impl_->sockets.send_spaces(*c, out, wanted);
+}
 SocketResult<void> Engine::sent(SocketId socket, std::size_t bytes, SendOptions options) noexcept {
   return Impl::with(impl_, socket,
                     [&](Connection& c) noexcept { return impl_->sockets.sent(c, bytes, options); });

@@ -62,6 +62,7 @@ class Engine final : public TupleLookup {
   SocketResult<SocketId> accept(SocketId listener) noexcept;
   SocketResult<std::size_t> send(SocketId socket, Bytes data, SendOptions options) noexcept;
   MutBytes send_space(SocketId socket, std::size_t wanted) noexcept;
+  std::size_t send_spaces(SocketId socket, std::span<MutBytes> out, std::size_t wanted) noexcept;
   SocketResult<void> sent(SocketId socket, std::size_t bytes, SendOptions options) noexcept;
   SocketResult<std::size_t> receive(SocketId socket, MutBytes out, ReceiveOptions options) noexcept;
   ReceivedBytes received(SocketId socket) const noexcept;

@@ -33,6 +33,7 @@ class Sockets {
   // stream.cpp
   SocketResult<std::size_t> send(Connection& c, Bytes data, SendOptions options) noexcept;
   MutBytes send_space(Connection& c, std::size_t wanted) noexcept;
+  std::size_t send_spaces(Connection& c, std::span<MutBytes> out, std::size_t wanted) noexcept;
   SocketResult<void> sent(Connection& c, std::size_t bytes, SendOptions options) noexcept;
   SocketResult<std::size_t> receive(Connection& c, MutBytes out, ReceiveOptions options) noexcept;
   ReceivedBytes received(const Connection& c) const noexcept;
@@ -60,6 +61,7 @@ class Sockets {
                                   const TupleLookup& tuples) noexcept;
   bool belongs_elsewhere(const Connection& c, const IpAddress& from,
                          const Endpoint& remote) const noexcept;
+  static bool may_write(const Connection& c) noexcept;
   SocketResult<void> prepare_connect(Connection& c, const std::optional<Endpoint>& remote,
                                      const TupleLookup& tuples) noexcept;
   void launch_syn(Connection& c) noexcept;

@@ -54,13 +54,26 @@ SocketResult<std::size_t> Sockets::send(Connection& c, Bytes data, SendOptions o
   return written;
 }
 
+bool Sockets::may_write(const Connection& c) noexcept {
+  return (may_send(c.state) || c.fast_open_pending) && !c.fin_queued && c.active != nullptr &&
+         c.error == SocketError::none;
+}
+
 MutBytes Sockets::send_space(Connection& c, std::size_t wanted) noexcept {
   if (c.syn_deferred) [[unlikely]] {
     return syn_space(c, wanted);
   }
-  const bool open = (may_send(c.state) || c.fast_open_pending) && !c.fin_queued &&
-                    c.active != nullptr && c.error == SocketError::none;
-  return open ? c.active->snd_ring.space(wanted) : MutBytes{};
+  return may_write(c) ? c.active->snd_ring.space(wanted) : MutBytes{};
+}
+
+std::size_t Sockets::send_spaces(Connection& c, std::span<MutBytes> out,
+                                 std::size_t wanted) noexcept {
+  if (c.syn_deferred || c.active == nullptr || out.empty()) [[unlikely]] {
+    const MutBytes only = out.empty() ? MutBytes{} : send_space(c, wanted);
+    if (!only.empty()) out[0] = only;
+    return only.empty() ? 0 : 1;
+  }
+  return may_write(c) ? c.active->snd_ring.spaces(out, wanted) : 0;
 }
 
 SocketResult<void> Sockets::sent(Connection& c, std::size_t bytes, SendOptions options) noexcept {
@@ -70,7 +83,10 @@ SocketResult<void> Sockets::sent(Connection& c, std::size_t bytes, SendOptions o
     launch_syn(c);
     return {};
   }
-  if (const auto r = check_send(c); !r) return r;
+  if (const auto r = check_send(c); !r) {
+    if (c.active != nullptr) c.active->snd_ring.commit(0);
+    return r;
+  }
   c.active->snd_ring.commit(bytes);
   if (bytes > 0) after_write(c, bytes, options);
   return {};

@@ -5,6 +5,11 @@
 
 namespace tidewire::tcp {
 
+namespace {
+// Text that stays in its frame takes a chunk of its own: less would waste too much of its memory.
+constexpr std::size_t kWorthAFrame = chunk_bytes(ChunkSize::kib64) / 2;
+}  // namespace
+
 /// The text of a segment, read forward.
 struct RecvRing::Source {
   std::span<const Bytes> spans;
@@ -193,26 +198,58 @@ bool RecvRing::append(Bytes text) noexcept {
 }
 
 bool RecvRing::append_in_place(Bytes text) noexcept {
-  // Less would waste too much of the chunk's own memory.
-  constexpr std::size_t kLeast = chunk_bytes(ChunkSize::kib64) / 2;
   const bool has_room = tail_ != nullptr && tail_->end() >= in_order_ + text.size();
-  if (text.size() < kLeast || has_room || (tail_ != nullptr && tail_->start >= in_order_)) {
+  if (text.size() < kWorthAFrame || has_room || (tail_ != nullptr && tail_->start >= in_order_)) {
     return append(text);
   }
   Chunk* chunk = pool_->stand_in(text);
   if (chunk == nullptr) return append(text);
-  chunk->start = in_order_;
-  chunk->prev = tail_;
-  if (tail_ != nullptr) {
-    tail_->capacity = static_cast<std::uint32_t>(in_order_ - tail_->start);
-    tail_->next = chunk;
-  } else {
-    head_ = chunk;
-  }
-  tail_ = chunk;
-  memory_ += chunk_bytes(chunk->size);
+  link_last(*chunk);
   in_order_ = chunk->end();
   rcv_nxt_ += chunk->capacity;
+  return true;
+}
+
+/// Behind what is in order; what the last chunk has left beyond stays unused.
+void RecvRing::link_last(Chunk& chunk) noexcept {
+  chunk.start = in_order_;
+  chunk.prev = tail_;
+  if (tail_ != nullptr) {
+    tail_->capacity = static_cast<std::uint32_t>(in_order_ - tail_->start);
+    tail_->next = &chunk;
+  } else {
+    head_ = &chunk;
+  }
+  tail_ = &chunk;
+  memory_ += chunk_bytes(chunk.size);
+}
+
+/// A part that is too small to stay where it is, in a chunk that fits it.
+bool RecvRing::append_small(Bytes part) noexcept {
+  const bool has_room = tail_ != nullptr && tail_->end() >= in_order_ + part.size();
+  if (!has_room && (tail_ == nullptr || tail_->start < in_order_)) {
+    Chunk* chunk = pool_->acquire_at_most(chunk_for(part.size()));
+    if (chunk != nullptr) link_last(*chunk);
+  }
+  return append(part);
+}
+
+bool RecvRing::append(std::span<const Bytes> text) noexcept {
+  return write(rcv_nxt_, text).status == Status::in_order;
+}
+
+bool RecvRing::append_in_place(std::span<const Bytes> text) noexcept {
+  const std::uint64_t in_order = in_order_;
+  const Seq rcv_nxt = rcv_nxt_;
+  for (const Bytes part : text) {
+    if (part.empty()) continue;
+    if (part.size() >= kWorthAFrame ? append_in_place(part) : append_small(part)) continue;
+    // A chunk that was cut short for those that follow stays so.
+    in_order_ = in_order;
+    rcv_nxt_ = rcv_nxt;
+    free_unused();
+    return false;
+  }
   return true;
 }
 

@@ -48,6 +48,9 @@ class RecvRing {
   /// As append(), for text that is worth it and stays where it is until ChunkPool::settle(): it is
   /// copied only then, if it is still here.
   [[nodiscard]] bool append_in_place(Bytes text) noexcept;
+  /// The same for a text in several spans.
+  [[nodiscard]] bool append(std::span<const Bytes> text) noexcept;
+  [[nodiscard]] bool append_in_place(std::span<const Bytes> text) noexcept;
 
   /// In-order bytes as regions from the front, at most `length`. Returns how many regions.
   std::size_t readable(std::span<Bytes> out, std::size_t length = SIZE_MAX) const noexcept;
@@ -84,6 +87,8 @@ class RecvRing {
  private:
   struct Source;
   Written write_source(Seq seq, Source source, std::uint32_t length) noexcept;
+  void link_last(Chunk& chunk) noexcept;
+  bool append_small(Bytes part) noexcept;
   Written append(SeqRange range, Source& source, Written w) noexcept;
   std::uint64_t offset_of(Seq seq) const noexcept;
   bool materialise(std::uint64_t at, std::uint64_t end) noexcept;

@@ -37,7 +37,7 @@ TEST(SendRing, IsAQueueOfBytesUnderRandomUse) {
     std::array<Bytes, 512> regions;
     for (int step = 0; step < 30'000; ++step) {
       const std::size_t n = rng.below(std::uint64_t{1} << rng.below(18)) + 1;
-      switch (rng.below(5)) {
+      switch (rng.below(6)) {
         case 0: {
           const auto data = stretch(written, n);
           const std::size_t room = ring.room();
@@ -73,6 +73,33 @@ TEST(SendRing, IsAQueueOfBytesUnderRandomUse) {
           ring.release(n);
           released += gone;
           for (auto done = ring.take_borrows_done(); done > 0; --done) lent.pop_front();
+          break;
+        }
+        case 4: {
+          std::array<MutBytes, 6> places;
+          const std::size_t most = rng.below(places.size()) + 1;
+          const std::size_t count = ring.spaces({places.data(), most}, n);
+          ASSERT_EQ(count == 0, ring.room() == 0);
+          std::size_t offered = 0;
+          for (std::size_t i = 0; i < count; ++i) offered += places[i].size();
+          ASSERT_LE(offered, std::min(ring.room(), n));
+          if (most == places.size()) {
+            ASSERT_EQ(offered, std::min(ring.room(), n));
+          }
+          // All of it, a part, or nothing.
+          const std::size_t used = rng.below(3) == 0 ? offered : rng.below(offered + 1);
+          const auto data = stretch(written, used);
+          std::size_t at = 0;
+          for (std::size_t i = 0; i < count; ++i) {
+            const std::size_t here = std::min(places[i].size(), used - at);
+            std::copy_n(data.begin() + static_cast<std::ptrdiff_t>(at), here, places[i].begin());
+            at += here;
+          }
+          // Who is offered places twice has not used the first ones.
+          if (rng.below(8) != 0) {
+            ring.commit(used);
+            written += used;
+          }
           break;
         }
         default: {
@@ -208,6 +235,30 @@ TEST(RecvRing, AppendTakesAllOrNothing) {
   EXPECT_EQ(pool.in_use(), 2048U);
 }
 
+TEST(RecvRing, AppendTakesAllPartsOrNone) {
+  HeapMemory memory(64 << 20);
+  ChunkPool pool(memory, 70'000);
+  RecvRing ring(pool, Seq{100}, 400'000);
+  const auto text = stretch(0, 80'000);
+  ASSERT_TRUE(ring.append(Bytes{text}.first(1'000)));
+  const std::size_t held = pool.in_use();
+  const std::array<Bytes, 4> parts{Bytes{text}.subspan(1'000, 500),
+                                   Bytes{text}.subspan(1'500, 40'000), Bytes{},
+                                   Bytes{text}.subspan(41'500, 38'500)};
+  for (const bool in_place : {false, true}) {
+    EXPECT_FALSE(in_place ? ring.append_in_place(parts) : ring.append(parts));
+    EXPECT_EQ(ring.size(), 1'000U);
+    EXPECT_EQ(ring.rcv_nxt(), Seq{1'100});
+    EXPECT_EQ(pool.in_use(), held);
+  }
+  ASSERT_TRUE(ring.append_in_place({parts.data(), 2}));
+  std::vector<std::byte> out(50'000);
+  ASSERT_EQ(ring.read(out), 41'500U);
+  out.resize(41'500);
+  EXPECT_EQ(out, stretch(0, 41'500));
+  EXPECT_EQ(pool.in_use(), 0U);
+}
+
 // Large texts are read where they came, between others of every size; what is left when they
 // settle is the ring's.
 TEST(RecvRing, ReadsTextWhereItCameUntilItSettles) {
@@ -234,7 +285,12 @@ TEST(RecvRing, ReadsTextWhereItCameUntilItSettles) {
         const MutBytes there = MutBytes{arena}.subspan(used, n);
         std::ranges::copy(text, there.begin());
         used += n;
-        ASSERT_TRUE(ring.append_in_place(there));
+        if (rng.below(2) == 0) {
+          const std::size_t cut = rng.below(n + 1);
+          ASSERT_TRUE(ring.append_in_place({{there.first(cut), there.subspan(cut)}}));
+        } else {
+          ASSERT_TRUE(ring.append_in_place(there));
+        }
         std::array<Bytes, 64> regions;
         const std::size_t count = ring.readable(regions);
         in_place += count > 0 && regions[count - 1].data() == there.data() ? 1 : 0;

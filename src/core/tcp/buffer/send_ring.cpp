@@ -37,9 +37,51 @@ MutBytes SendRing::space(std::size_t hint) noexcept {
   return {tail_->data + used, std::min<std::size_t>(tail_->capacity - used, allowed)};
 }
 
+std::size_t SendRing::spaces(std::span<MutBytes> out, std::size_t wanted) noexcept {
+  std::size_t left = std::min(wanted, room());
+  std::size_t places = 0;
+  const auto offer = [&](MutBytes place) {
+    out[places] = place.first(std::min(place.size(), left));
+    left -= out[places++].size();
+  };
+  if (left == 0 || out.empty()) return 0;
+  const MutBytes first = space(left);
+  if (first.empty()) return 0;
+  offer(first);
+  for (Chunk** at = &spare_; left > 0 && places < out.size(); at = &(*at)->next) {
+    if (*at == nullptr) {
+      *at = pool_->acquire_at_most(next_size(static_cast<std::size_t>(size()), left));
+      if (*at == nullptr) break;
+      (*at)->next = nullptr;
+    }
+    offer({(*at)->data, (*at)->capacity});
+  }
+  return places;
+}
+
 void SendRing::commit(std::size_t n) noexcept {
-  if (tail_ == nullptr || tail_->owner != ChunkOwner::slab) return;
-  end_ += std::min<std::uint64_t>(n, tail_->end() - end_);
+  std::uint64_t here = 0;
+  if (tail_ != nullptr && tail_->owner == ChunkOwner::slab) {
+    here = std::min<std::uint64_t>(n, tail_->end() - end_);
+    end_ += here;
+  }
+  if (spare_ != nullptr) [[unlikely]] {
+    commit_spare(n - static_cast<std::size_t>(here));
+  }
+}
+
+void SendRing::commit_spare(std::size_t n) noexcept {
+  while (spare_ != nullptr) {
+    Chunk* chunk = std::exchange(spare_, spare_->next);
+    if (n == 0) {
+      pool_->release(*chunk);
+      continue;
+    }
+    append(chunk);
+    const std::size_t here = std::min<std::size_t>(n, chunk->capacity);
+    end_ += here;
+    n -= here;
+  }
 }
 
 /// Makes sure that `n` bytes have a place in the last chunk, if that takes no more than a first
@@ -160,6 +202,7 @@ void SendRing::release(std::uint64_t n) noexcept {
 }
 
 void SendRing::clear() noexcept {
+  commit_spare(0);
   while (head_ != nullptr) drop(*head_);
   begin_ = end_;
 }

@@ -25,7 +25,10 @@ class SendRing {
   /// A place to write to at the end, of any size up to what the limit leaves; `hint` is how much
   /// the writer has. Empty: full, or no memory (see room()).
   MutBytes space(std::size_t hint) noexcept;
-  /// The first `n` bytes of the last space() are now part of the stream.
+  /// The same in several places, of `wanted` bytes in all at most; returns how many places.
+  /// commit() follows before anything else is done with the ring, with 0 if nothing was written.
+  std::size_t spaces(std::span<MutBytes> out, std::size_t wanted) noexcept;
+  /// The first `n` bytes of the last space() or spaces() are now part of the stream.
   void commit(std::size_t n) noexcept;
   /// Copies as much as fits; returns how much.
   std::size_t write(Bytes bytes) noexcept;
@@ -63,6 +66,7 @@ class SendRing {
  private:
   Chunk* append(Chunk* chunk) noexcept;
   bool has_place(std::size_t n) noexcept;
+  void commit_spare(std::size_t n) noexcept;
   void drop(Chunk& chunk) noexcept;
   void drop_only() noexcept;
   const Chunk* find(std::uint64_t at) const noexcept;
@@ -70,6 +74,7 @@ class SendRing {
   ChunkPool* pool_;
   Chunk* head_ = nullptr;
   Chunk* tail_ = nullptr;
+  Chunk* spare_ = nullptr;  ///< offered by spaces() beyond the tail, until the next commit()
   // Where gathers ended: one follows new data, the other what is sent again. The next one starts
   // from the nearest, so that its cost does not grow with the window.
   mutable std::array<const Chunk*, 2> hints_{};

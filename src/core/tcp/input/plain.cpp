@@ -22,7 +22,9 @@ struct Plain {
 
 bool is_plain(const ip::Packet& packet) noexcept {
   const Bytes bytes = packet.transport;
-  if (bytes.size() < wire::kTcpPlainHeaderLen || bytes.size() != packet.transport_size()) {
+  if (bytes.size() < wire::kTcpPlainHeaderLen) return false;
+  // Text in several spans comes from where nobody needs to look at it.
+  if (bytes.size() != packet.transport_size() && packet.checksum == ChecksumState::unknown) {
     return false;
   }
   constexpr std::uint16_t kLookedAt = 0xffff & ~(TcpFlag::psh | TcpFlag::fin).bits();
@@ -30,6 +32,14 @@ bool is_plain(const ip::Packet& packet) noexcept {
       (wire::kTcpPlainHeaderLen / 4) << 12 | static_cast<std::uint16_t>(TcpFlag::ack);
   return (wire::load_u16(bytes.data() + 12) & kLookedAt) == kExpected &&
          wire::load_u32(bytes.data() + 20) == wire::kAlignedTimestamps;
+}
+
+bool take_text(RecvRing& ring, const ip::Packet& packet, Bytes text) noexcept {
+  if (packet.transport.size() != packet.transport_size()) [[unlikely]] {
+    const std::array<Bytes, 4> parts{text, packet.more[0], packet.more[1], packet.more[2]};
+    return packet.stays ? ring.append_in_place(parts) : ring.append(parts);
+  }
+  return packet.stays ? ring.append_in_place(text) : ring.append(text);
 }
 
 }  // namespace
@@ -52,7 +62,7 @@ bool Input::wants_text(const Connection& c) noexcept {
 bool Input::predicted(const ip::Packet& packet) noexcept {
   if (!is_plain(packet) || !s.config().prediction) return false;
   // Text that something follows may lead a train.
-  if (packet.train != nullptr && packet.transport.size() > wire::kTcpPlainHeaderLen) return false;
+  if (packet.train != nullptr && packet.transport_size() > wire::kTcpPlainHeaderLen) return false;
   const std::byte* at = packet.transport.data();
   Connection* const found = s.lookup_connection(
       Tuple::of(packet.destination, wire::load_u16(at + 2), packet.source, wire::load_u16(at)));
@@ -65,7 +75,8 @@ bool Input::predicted(const ip::Packet& packet) noexcept {
                   .timestamps = {wire::load_u32(at + 24), wire::load_u32(at + 28)},
                   .text = packet.transport.subspan(wire::kTcpPlainHeaderLen),
                   .fin = wire::TcpFlags::from_bits(wire::load_u16(at + 12)).has(TcpFlag::fin)};
-  const auto text_len = static_cast<std::uint32_t>(seg.text.size());
+  const auto text_len =
+      static_cast<std::uint32_t>(packet.transport_size() - wire::kTcpPlainHeaderLen);
   const std::uint32_t len = text_len + (seg.fin ? 1U : 0U);
   const bool advances = seg.ack.after(c.snd.una);
   if ((text_len > 0 && !wants_text(c)) || (seg.fin && c.fin_received)) return false;
@@ -79,10 +90,7 @@ bool Input::predicted(const ip::Packet& packet) noexcept {
     return false;
   }
   Active& a = *c.active;
-  if (text_len > 0 &&
-      !(packet.stays ? a.rcv_ring.append_in_place(seg.text) : a.rcv_ring.append(seg.text))) {
-    return false;
-  }
+  if (text_len > 0 && !take_text(a.rcv_ring, packet, seg.text)) return false;
 
   ++s.ctx.counters.tcp_predicted_in;
   if (s.tracing()) [[unlikely]] {
