@@ -15,7 +15,12 @@ namespace tidewire::gateway {
 
 namespace {
 
-constexpr std::size_t kReadAtOnce = std::size_t{256} << 10;
+// The kernel acknowledges once a read: less of it to do, there and here, where much comes in.
+constexpr std::size_t kReadAtOnce = std::size_t{512} << 10;
+// Of a stack's memory, for one read.
+constexpr std::size_t kPlaces = 12;
+// Where a read brings as much, the next one may bring more than goes into one place.
+constexpr ssize_t kBulk = 48 << 10;
 // Little enough that the bytes are still in the processor's cache when they are passed on.
 constexpr std::size_t kReadInATurn = std::size_t{512} << 10;
 // Reads in a row after which there was nothing more, until nobody looks any more.
@@ -46,6 +51,24 @@ ssize_t send_bytes(int fd, const ReceivedBytes& bytes) noexcept {
   message.msg_iov = parts.data();
   message.msg_iovlen = parts.size();
   return sendmsg(fd, &message, flags);
+}
+
+/// As readv(), without waiting.
+ssize_t receive_bytes(int fd, std::span<const MutBytes> room) noexcept {
+  if (room.size() == 1) return recv(fd, room[0].data(), room[0].size(), MSG_DONTWAIT);
+  std::array<iovec, kPlaces> parts;
+  std::ranges::transform(room, parts.begin(),
+                         [](MutBytes part) noexcept { return iovec{part.data(), part.size()}; });
+  msghdr message{};
+  message.msg_iov = parts.data();
+  message.msg_iovlen = room.size();
+  return recvmsg(fd, &message, MSG_DONTWAIT);
+}
+
+std::size_t size_of(std::span<const MutBytes> room) noexcept {
+  std::size_t size = 0;
+  for (const MutBytes part : room) size += part.size();
+  return size;
 }
 
 bool would_block(int error) noexcept { return error == EAGAIN || error == EWOULDBLOCK; }
@@ -199,13 +222,19 @@ TcpRelay::Step TcpRelay::pump_to_stack(Instant now) {
   std::size_t carried = 0;
   // The poller tells again of what is left.
   while (host_readable_ && !host_finished_ && carried < kReadInATurn) {
-    const MutBytes room = context_.stack.send_space(socket_, kReadAtOnce);
+    std::array<MutBytes, kPlaces> places;
+    const std::span room{
+        places.data(),
+        context_.stack.send_spaces(socket_, {places.data(), bulk_ ? kPlaces : 1}, kReadAtOnce)};
     stack_full_ = room.empty();
     if (stack_full_) break;
-    const ssize_t n = recv(host_.get(), room.data(), room.size(), MSG_DONTWAIT);
+    const std::size_t most = size_of(room);
+    const ssize_t n = receive_bytes(host_.get(), room);
+    const int error = n < 0 ? errno : 0;
+    if (n <= 0 && room.size() > 1) (void)context_.stack.sent(socket_, 0, {}, now);
     if (n < 0) {
-      if (errno == EINTR) continue;
-      if (!would_block(errno)) return Step::broken;
+      if (error == EINTR) continue;
+      if (!would_block(error)) return Step::broken;
       host_readable_ = false;
       if (in_part) note_alone(true);
       break;
@@ -224,7 +253,8 @@ TcpRelay::Step TcpRelay::pump_to_stack(Instant now) {
     if (in_part) note_alone(false);
     // What fills the room in part is all there was, but for an end that comes with it: a short
     // answer and its FIN leave together. The poller tells of whatever comes later.
-    in_part = static_cast<std::size_t>(n) < room.size();
+    in_part = static_cast<std::size_t>(n) < most;
+    bulk_ = n >= kBulk;
     const bool look = host_alone_ < kAlone && !std::exchange(first_alone_, false);
     host_readable_ = !in_part || look;
   }

@@ -63,6 +63,7 @@ class TcpRelay final : public runtime::IoHandler, public SocketUser {
   runtime::WatchId watch_;
   SocketId socket_;
   FlowId flow_;
+  bool bulk_ = false;            ///< the last read from the host brought much
   bool host_readable_ = false;   ///< it is not known that there is nothing to read
   std::uint8_t host_alone_ = 0;  ///< reads in a row after which there was nothing more
   bool outward_ = false;         ///< opened by the virtual network
