@@ -22,6 +22,7 @@ class PacketTap final : public device::Wrapper {
   void advance(Instant now) noexcept override;
   PushResult push(const TxFrame& frame) noexcept override;
   bool frames_stay() const noexcept override { return inner().frames_stay(); }
+  std::size_t lent() const noexcept override { return inner().lent(); }
 
  private:
   FrameHook frames_;

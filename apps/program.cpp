@@ -49,7 +49,11 @@ void report_uncovered(posix::Uncovered what, const std::string& program, bool ow
 }  // namespace
 
 Program::Program(runtime::Driver& driver, posix::Backend& backend, ProgramConfig config)
-    : driver_(driver), name_(config.argv.front()), wait_(config.wait), interceptor_(backend) {
+    : driver_(driver),
+      backend_(backend),
+      name_(config.argv.front()),
+      wait_(config.wait),
+      interceptor_(backend) {
   posix::InterceptorConfig start;
   start.argv = std::move(config.argv);
   start.features = posix::probe_features();
@@ -87,9 +91,11 @@ Program::Program(runtime::Driver& driver, posix::Backend& backend, ProgramConfig
     signal_watch_ = *watch;
   }
   driver_.add_task(*this);
+  backend_.set_late([this](Instant now) { interceptor_.frames_moved(now); });
 }
 
 Program::~Program() {
+  backend_.set_late({});
   driver_.remove_task(*this);
   auto& poller = driver_.poller();
   for (const auto& [listener, watch] : call_watches_) poller.remove(watch);

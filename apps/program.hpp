@@ -98,6 +98,7 @@ class Program final : public runtime::Task, public runtime::IoHandler {
   bool watch_calls(int listener, bool watched);
 
   runtime::Driver& driver_;
+  posix::Backend& backend_;
   std::string name_;
   WaitFor wait_;
   posix::Features features_;

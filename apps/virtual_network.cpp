@@ -116,7 +116,8 @@ void VirtualNetwork::make_link(const NetworkOptions& options) {
                                  .mac_b = {},
                                  .seed = seed_for(options, 3),
                                  .origin = origin_,
-                                 .offload = !options.print && options.pcap.empty()},
+                                 .offload = !options.print && options.pcap.empty(),
+                                 .lend = true},
                                 &observer_);
   host_device_ = open_end(device::SimLink::End::a, options);
   gateway_device_ = open_end(device::SimLink::End::b, options);

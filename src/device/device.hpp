@@ -1,6 +1,7 @@
 // The one interface every way of carrying frames implements.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -40,14 +41,18 @@ class Device : public TxSink {
   virtual void advance(Instant now) noexcept { (void)now; }
   virtual std::string_view name() const noexcept = 0;
   /// The frames that have arrived by `now`, at most `limit`. They stay valid until the next call of
-  /// receive() on this device. An empty span means: nothing (more) now.
+  /// receive() on this device (but see lent()). An empty span means: nothing (more) now.
   virtual std::span<const RxFrame> receive(Instant now, std::size_t limit) noexcept = 0;
   /// True: received frames stay even when frames are pushed, the device is flushed and the stack
-  /// does its work; then the stack need not copy what is read before the next receive().
+  /// does its work; then the stack need not copy what is read before the next receive(). Of those
+  /// that are lent it holds until the flush of the other end.
   virtual bool frames_stay() const noexcept { return false; }
+  /// Bytes that receive() would give now which lie with their sender: the frames are valid only
+  /// until the flush() of the other end, which copies what was not received by then.
+  virtual std::size_t lent() const noexcept { return 0; }
   /// True: the last receive() ended below its limit because its memory was full; more may be there.
   virtual bool receive_again() const noexcept { return false; }
-  /// The last push() of a turn has been.
+  /// The last push() of a turn, or of a round within it, has been.
   virtual void flush() noexcept {}
   /// False after push() said full, until there is room again.
   virtual bool writable() noexcept { return true; }

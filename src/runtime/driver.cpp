@@ -5,6 +5,12 @@
 #include "runtime/clock.hpp"
 
 namespace tidewire::runtime {
+namespace {
+
+/// How often in a turn frames go over links in memory: there and back.
+constexpr int kRounds = 2;
+
+}  // namespace
 
 /// One device and the interface it belongs to.
 class alignas(64) Driver::Port final : public IoHandler {
@@ -114,12 +120,47 @@ Instant Driver::turn() {
   }
   for (const auto& host : hosts_) dispatch(*host, now);
   for (std::size_t i = 0; i < tasks_.size(); ++i) tasks_[i]->before_transmit(now);
-  for (const auto& host : hosts_) transmit(*host, now);
+  Instant round_at = now;
+  for (int round = 0; round < kRounds; ++round) {
+    for (const auto& host : hosts_) transmit(*host, round_at);
+    if (!move_on(round_at)) break;
+    more_ = true;
+    // There and back takes time: round-trip times are measured by it.
+    round_at = Clock::now();
+    for (const auto& port : ports_) port->device_.advance(round_at);
+  }
   for (const auto& port : ports_) port->device_.flush();
   for (std::size_t i = 0; i < tasks_.size(); ++i) tasks_[i]->after_turn(now);
   // Nothing points into a device between turns.
   for (const auto& host : hosts_) host->stack.settle_frames();
   return now;
+}
+
+/// What was sent over links in memory may have arrived there at once. False: nothing has.
+bool Driver::move_on(Instant now) {
+  bool any = false;
+  // First those that are lent text: it stays only until its sender's stack does anything else.
+  for (const bool lent : {true, false}) {
+    for (std::size_t i = 0; i < ports_.size(); ++i) {
+      Port& port = *ports_[i];
+      if (port.device_.descriptor() >= 0 || port.device_.next_deadline() > now) continue;
+      if (lent && port.device_.lent() == 0) continue;
+      any = true;
+      Host& host = port.host_;
+      flush(host);
+      more_ |= receive(port, now);
+      dispatch(host, now);
+      if (host.owner != nullptr) host.owner->after_events(now);
+      host.stack.settle_frames();
+    }
+  }
+  return any;
+}
+
+void Driver::flush(Host& host) {
+  for (Port* port : host.by_interface) {
+    if (port != nullptr) port->device_.flush();
+  }
 }
 
 bool Driver::receive(Port& port, Instant now) {

@@ -17,6 +17,9 @@ namespace tidewire::runtime {
 class StackOwner {
  public:
   virtual void on_event(const Event& event, Instant now) = 0;
+  /// All events of frames that came over a link in memory, late in a turn, were told. Text that is
+  /// read now is read where its sender has it.
+  virtual void after_events(Instant now) { (void)now; }
 
  protected:
   ~StackOwner() = default;
@@ -103,6 +106,8 @@ class Driver {
   Instant turn();
   void wait(Instant until);
   bool receive(Port& port, Instant now);
+  bool move_on(Instant now);
+  static void flush(Host& host);
   void check_ports(Instant now);
   void dispatch(Host& host, Instant now);
   void transmit(Host& host, Instant now);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/memory.hpp"
+#include "device/backends/sim_link.hpp"
 #include "runtime/clock.hpp"
 #include "runtime/wakeup.hpp"
 
@@ -134,6 +135,115 @@ TEST(Driver, LeavesTheRestForAnotherTurn) {
   OneTurn turn(1000);
   EXPECT_EQ(turn.device.left(), 1000 - DriverOptions{}.receive_frames);
   EXPECT_EQ(turn.reader.all, DriverOptions{}.receive_frames);
+}
+
+/// Reads what has come, once all events of a turn were told: all of it, or every third time a part.
+class LateReader final : public StackOwner {
+ public:
+  explicit LateReader(Stack& stack) : stack_(stack) {}
+  void on_event(const Event& event, Instant now) override {
+    if (event.socket != listener) {
+      readable_ = true;
+      return;
+    }
+    if (const auto accepted = stack_.accept(listener, now)) connection_ = *accepted;
+  }
+  void after_events(Instant now) override {
+    if (!readable_) return;
+    ++late;
+    const std::size_t most = late % 3 == 0 ? 10'000 : SIZE_MAX;
+    take(most, now);
+  }
+  void take(std::size_t most, Instant now) {
+    for (Bytes part = stack_.received(connection_).first; !part.empty() && most > 0;
+         part = stack_.received(connection_).first) {
+      part = part.first(std::min(most, part.size()));
+      most -= part.size();
+      got.insert(got.end(), part.begin(), part.end());
+      EXPECT_TRUE(stack_.consumed(connection_, part.size(), now));
+    }
+  }
+  SocketId listener;
+  std::vector<std::byte> got;
+  int late = 0;
+
+ private:
+  Stack& stack_;
+  SocketId connection_;
+  bool readable_ = false;
+};
+
+/// Sends on as soon as an event says that there is room, which is where what was acknowledged lay.
+class EagerWriter final : public StackOwner {
+ public:
+  EagerWriter(Stack& stack, Bytes data) : stack_(stack), left_(data) {}
+  void on_event(const Event& event, Instant now) override {
+    while (!left_.empty()) {
+      const auto taken = stack_.send(event.socket, left_, {}, now);
+      if (!taken) return;
+      left_ = left_.subspan(*taken);
+    }
+  }
+  bool done() const { return left_.empty(); }
+
+ private:
+  Stack& stack_;
+  Bytes left_;
+};
+
+// Two stacks on a link that lends text: it arrives in the turn in which it is sent, and is whole
+// whether its reader takes it there and then or later.
+void transfer(const DriverOptions& driver_options) {
+  device::SimLink::Options options;
+  options.medium = Medium::ip;
+  options.origin = Clock::now();
+  options.offload = options.lend = true;
+  const auto link = device::SimLink::make(options);
+  const auto near = link->open(device::SimLink::End::a);
+  const auto far = link->open(device::SimLink::End::b);
+  HeapMemory memory{std::size_t{1} << 28};
+  Stack a{StackConfig{}, memory, {1, 2}, options.origin};
+  Stack b{StackConfig{}, memory, {3, 4}, options.origin};
+  std::vector<std::byte> data(20'000'000);
+  for (std::size_t i = 0; i < data.size(); ++i) data[i] = static_cast<std::byte>(i * 31 >> 7);
+  EagerWriter writer{a, data};
+  LateReader reader{b};
+  Driver driver{driver_options};
+  const Endpoint target{IpAddress::v4(10, 0, 0, 2), 80, 0};
+  const auto join = [&](Stack& stack, StackOwner* owner, device::Device& device,
+                        IpAddress address) {
+    const device::Capabilities can = device.capabilities();
+    InterfaceConfig config{.name = "net0", .medium = Medium::ip, .mac = {}, .mtu = 1500};
+    config.trusted = can.rx_trusted;
+    const auto id = stack.add_interface(config, options.origin);
+    ASSERT_TRUE(id && stack.add_address(*id, {address, 24}, options.origin));
+    driver.add_stack(stack, owner);
+    driver.attach(stack, *id, device);
+  };
+  join(a, &writer, *near, IpAddress::v4(10, 0, 0, 1));
+  join(b, &reader, *far, target.address);
+  reader.listener = b.open(SocketKind::tcp, Family::v4).value();
+  ASSERT_TRUE(b.bind(reader.listener, target, options.origin));
+  ASSERT_TRUE(b.listen(reader.listener, 8, options.origin));
+  const SocketId client = a.open(SocketKind::tcp, Family::v4).value();
+  ASSERT_TRUE(a.set_option(client, SocketOption::send_buffer, 300'000, options.origin));
+  (void)a.connect(client, target, options.origin);
+
+  const auto done = [&] {
+    if (writer.done()) reader.take(SIZE_MAX, Clock::now());
+    return reader.got.size() == data.size();
+  };
+  EXPECT_TRUE(driver.run_until(done, Clock::now() + Duration::seconds(20)));
+  EXPECT_EQ(reader.got, data);
+  EXPECT_GT(reader.late, 30);
+  // There and back within a turn takes time all the same.
+  EXPECT_GT(a.info(client)->min_rtt, Duration::nanos(10));
+}
+
+TEST(Driver, TextGoesOverALinkInMemoryWithinATurn) { transfer({}); }
+
+TEST(Driver, TextThatIsNotTakenInItsTurnIsWholeLater) {
+  transfer({.spin = {}, .receive_batch = 2, .receive_frames = 2});
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// The loopback device: every frame comes back in the driver's next turn.
+// The loopback device: every frame comes back when the driver looks again, in the same turn or the
+// next.
 #pragma once
 
 #include <cstdint>

@@ -13,6 +13,7 @@ ImpairedLine::Options line(const SimLink::Options& options, Direction direction)
   line.seed = options.seed;
   line.origin = options.origin;
   line.offload = options.offload && !line.spec.impairs();
+  line.lend = options.lend;
   return line;
 }
 
@@ -51,6 +52,8 @@ class SimLink::EndDevice final : public Device {
     return in_.receive(limit);
   }
   bool frames_stay() const noexcept override { return true; }
+  std::size_t lent() const noexcept override { return in_.lent(); }
+  void flush() noexcept override { out_.settle(); }
   bool writable() noexcept override { return out_.writable(); }
   Instant next_deadline() noexcept override {
     // What this end has pushed is the other end's to receive; only its refusal ends here.

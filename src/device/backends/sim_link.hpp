@@ -27,6 +27,8 @@ class SimLink : public std::enable_shared_from_this<SimLink> {
     /// Carry super-segments and pending checksums whole where the spec impairs nothing. Such a link
     /// is trusted by its ends.
     bool offload = false;
+    /// Refer to payload that stays until flush() (see Device::lent()). For who calls it each turn.
+    bool lend = false;
   };
 
   static std::shared_ptr<SimLink> make(const Options& options, ImpactObserver* observer = nullptr);

@@ -122,6 +122,90 @@ TEST(SimLink, FramesStayWhateverIsSentMeanwhile) {
   }
 }
 
+/// Pushes one super-segment whose payload stays where `data` is.
+void lend(Device& device, std::span<const Bytes> data) {
+  Headers h;
+  std::size_t size = 0;
+  for (const Bytes part : data) size += part.size();
+  const auto head = headers(h, size);
+  TxFrame frame = frame_of(h, head, data, 1460);
+  frame.payload_stays = true;
+  EXPECT_EQ(device.push(frame), PushResult::taken);
+}
+
+std::vector<std::byte> payload_of(const RxFrame& frame, std::size_t size) {
+  std::vector<std::byte> all(frame.head.begin(), frame.head.end());
+  for (const Bytes part : frame.more) all.insert(all.end(), part.begin(), part.end());
+  all.erase(all.begin(), all.end() - static_cast<std::ptrdiff_t>(size));
+  return all;
+}
+
+TEST(SimLink, LendsPayloadThatStaysUntilTheFlush) {
+  SimLink::Options o = options("");
+  o.offload = o.lend = true;
+  const auto link = SimLink::make(o);
+  const auto a = link->open(SimLink::End::a);
+  const auto b = link->open(SimLink::End::b);
+  auto data = pattern(40'000);
+  const auto before = data;
+  const Bytes parts[] = {Bytes{data}.first(15'000), Bytes{data}.subspan(15'000)};
+  lend(*a, parts);
+  lend(*a, parts);
+  lend(*a, parts);
+  send(*a, 7, 3'000);
+  EXPECT_EQ(b->lent(), 120'000U);
+  EXPECT_EQ(a->lent(), 0U);
+  const auto first = b->receive(kStart, 1);
+  ASSERT_EQ(first.size(), 1U);
+  EXPECT_EQ(first[0].size(), 40'054U);
+  EXPECT_EQ(first[0].more[0].data(), data.data()) << "where its sender has it";
+  EXPECT_EQ(first[0].more[1].data(), data.data() + 15'000);
+  EXPECT_EQ(payload_of(first[0], data.size()), before);
+  EXPECT_EQ(b->lent(), 80'000U);
+  a->flush();
+  std::ranges::fill(data, std::byte{0xee});
+  EXPECT_EQ(b->lent(), 0U);
+  // Another loan between those that were copied meanwhile.
+  auto more = pattern(20'000, 5);
+  const Bytes rest[] = {more};
+  lend(*a, rest);
+  const auto frames = b->receive(kStart, 10);
+  ASSERT_EQ(frames.size(), 4U);
+  EXPECT_EQ(payload_of(frames[0], before.size()), before);
+  EXPECT_EQ(payload_of(frames[1], before.size()), before);
+  EXPECT_TRUE(frames[1].more[0].empty());
+  EXPECT_EQ(frames[2].size(), 3'054U);
+  EXPECT_EQ(frames[3].more[0].data(), more.data());
+  EXPECT_EQ(b->lent(), 0U);
+  a->flush();
+  EXPECT_TRUE(link->empty());
+}
+
+// Small payload, payload that does not stay or in many parts, and what arrives later is copied.
+TEST(SimLink, LendsNothingElse) {
+  SimLink::Options o = options("");
+  o.offload = o.lend = true;
+  const auto link = SimLink::make(o);
+  const auto a = link->open(SimLink::End::a);
+  const auto b = link->open(SimLink::End::b);
+  const auto data = pattern(40'000);
+  const Bytes whole[] = {data};
+  const Bytes small[] = {Bytes{data}.first(4'000)};
+  std::array<Bytes, 4> many;
+  for (std::size_t i = 0; i < many.size(); ++i) many[i] = Bytes{data}.subspan(i * 10'000, 10'000);
+  lend(*a, small);
+  lend(*a, many);
+  send(*a, 1, 40'000);
+  EXPECT_EQ(b->lent(), 0U);
+  const auto frames = b->receive(kStart, 10);
+  ASSERT_EQ(frames.size(), 3U);
+  for (const RxFrame& frame : frames) EXPECT_TRUE(frame.more[0].empty());
+  EXPECT_EQ(payload_of(frames[1], data.size()), data);
+  link->set_spec(options("delay=5ms").spec);
+  lend(*a, whole);
+  EXPECT_EQ(b->lent(), 0U);
+}
+
 TEST(SimLink, CutsSuperSegmentsWhereItImpairs) {
   SimLink::Options o = options("delay=1ms");
   o.offload = true;

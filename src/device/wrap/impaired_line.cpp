@@ -10,6 +10,8 @@ namespace {
 
 /// A reordered packet that nothing overtakes goes on after this.
 constexpr Duration kPatience = Duration::millis(20);
+/// Less is copied sooner than looked after.
+constexpr std::size_t kWorthALoan = 16 * 1024;
 
 }  // namespace
 
@@ -74,14 +76,42 @@ void ImpairedLine::push_whole(const TxFrame& frame) {
   counters_.packets += frame.segs;
   counters_.bytes += frame.size();
   if (!buffer) return report(Impact::no_memory, Fate{}, frame.headers);
-  gather(frame, buffer.space());
   Entry entry;
   entry.release = later(now_, impairment_.last_release());
   entry.buffer = buffer;
   entry.seg_size = static_cast<std::uint16_t>(frame.seg_size);
   entry.segs = frame.segs;
   entry.checksum = frame.checksum_pending ? ChecksumState::partial : ChecksumState::unknown;
+  if (!lend(frame, entry)) gather(frame, buffer.space());
   deliver(entry);
+}
+
+/// Only what can be received at once: the rest is copied in any case.
+bool ImpairedLine::lend(const TxFrame& frame, Entry& entry) {
+  const std::size_t size = frame.payload_size();
+  if (!options_.lend || !frame.payload_stays || size < kWorthALoan || entry.release > now_ ||
+      frame.payload.size() > std::tuple_size_v<decltype(Loan::payload)>) {
+    return false;
+  }
+  Loan loan;
+  loan.buffer = entry.buffer;
+  loan.headers = static_cast<std::uint32_t>(frame.headers.size());
+  std::ranges::copy(frame.headers, entry.buffer.data);
+  std::ranges::copy(frame.payload, loan.payload.begin());
+  loans_.push_back(loan);
+  entry.loan = ++last_loan_;
+  lent_bytes_ += size;
+  return true;
+}
+
+void ImpairedLine::settle() noexcept {
+  for (; !loans_.empty(); loans_.pop_front()) {
+    const Loan& loan = loans_.front();
+    Writer out{loan.buffer.space().subspan(loan.headers)};
+    for (const Bytes part : loan.payload) out.bytes(part);
+  }
+  settled_loan_ = last_loan_;
+  lent_bytes_ = 0;
 }
 
 void ImpairedLine::push(const RxFrame& frame) {
@@ -209,6 +239,13 @@ std::span<const RxFrame> ImpairedLine::receive(std::size_t limit) {
     const Entry& entry = queue_.front();
     RxFrame frame;
     frame.head = entry.buffer.bytes();
+    if (entry.loan > settled_loan_) {
+      const Loan& loan = loans_.front();
+      lent_bytes_ -= entry.buffer.size - loan.headers;
+      frame.head = frame.head.first(loan.headers);
+      frame.more = loan.payload;
+      loans_.pop_front();
+    }
     frame.seg_size = entry.seg_size;
     frame.segs = entry.segs;
     frame.checksum = entry.checksum;

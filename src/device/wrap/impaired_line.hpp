@@ -1,6 +1,7 @@
 // One direction of a simulated or impaired link: takes frames, gives them back when they arrive.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -23,6 +24,8 @@ class ImpairedLine {
     RandomSeed seed;
     Instant origin;
     bool offload = false;  ///< carry super-segments and pending checksums as they are
+    /// Refer to payload that stays (TxFrame::payload_stays) until settle().
+    bool lend = false;
   };
 
   /// `pool`, `flows` and `observer` (may be null) outlive the line.
@@ -39,6 +42,10 @@ class ImpairedLine {
   PushResult push(const TxFrame& frame);
   /// Takes one frame that another device received, as it is.
   void push(const RxFrame& frame);
+  /// Bytes of frames that have not been received and lie with their sender.
+  std::size_t lent() const noexcept { return lent_bytes_; }
+  /// Copies what lies with its sender. What was received of it before is not valid any more.
+  void settle() noexcept;
   Duration queue_delay(Instant now) const noexcept { return impairment_.queue_delay(now); }
   /// See Impairment::set_spec. A line that was made to carry super-segments whole cuts them while
   /// it impairs.
@@ -67,6 +74,13 @@ class ImpairedLine {
     std::uint16_t seg_size = 0;
     std::uint16_t segs = 1;
     ChecksumState checksum = ChecksumState::unknown;
+    std::uint64_t loan = 0;  ///< its number in `loans_`, from 1; 0: all of it is in `buffer`
+  };
+  /// What of a frame lies with its sender; `buffer` has room for it behind the headers.
+  struct Loan {
+    FrameBuffer buffer;
+    std::uint32_t headers = 0;
+    std::array<Bytes, 3> payload;  ///< none before the last is empty
   };
   struct Held {
     Entry entry;
@@ -82,6 +96,7 @@ class ImpairedLine {
   };
 
   void push_whole(const TxFrame& frame);
+  bool lend(const TxFrame& frame, Entry& entry);
   void offer(FrameBuffer buffer, ChecksumState checksum);
   void drain_queue();
   void carry(const Parked& packet, const Fate& fate);
@@ -98,6 +113,10 @@ class ImpairedLine {
   Impairment impairment_;
   LinkCounters counters_;
   ArrivalQueue<Entry> queue_;  ///< by release, then by order of arrival
+  RingQueue<Loan> loans_;      ///< in the order in which they are received
+  std::uint64_t last_loan_ = 0;
+  std::uint64_t settled_loan_ = 0;  ///< this one and those before it are no loans any more
+  std::size_t lent_bytes_ = 0;
   std::vector<Held> held_;
   RingQueue<Parked> parked_;
   std::vector<FrameBuffer> lent_;  ///< out with the caller of receive()

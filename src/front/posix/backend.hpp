@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -102,6 +103,9 @@ class Backend {
   virtual void process(Instant now) = 0;
   virtual Instant next_deadline() = 0;
   virtual std::optional<BackendEvent> poll_event() = 0;
+  /// Somebody to tell that events may have come up after process(), while bytes that arrived with
+  /// them are still where the network left them.
+  void set_late(std::function<void(Instant)> late) { late_ = std::move(late); }
 
   virtual Result<SocketRef, int> open(Transport transport, Family family) = 0;
   /// Closes in order: what was sent is still delivered, then FIN. The reference is void afterwards.
@@ -164,6 +168,9 @@ class Backend {
 
   /// The interfaces the program sees; empty: those of the host.
   virtual std::span<const InterfaceInfo> interfaces() = 0;
+
+ protected:
+  std::function<void(Instant)> late_;
 };
 
 }  // namespace tidewire::posix

@@ -45,6 +45,8 @@ class Interceptor {
   /// Readable when look_after_program() has something to do. end_all() closes it.
   int program_descriptor() const noexcept { return launcher_.descriptor(); }
   void process(Instant now, bool readable = true) { netd_->process(now, readable); }
+  /// See Netd.
+  void frames_moved(Instant now) { netd_->frames_moved(now); }
   void look_after_program() { launcher_.process(); }
   /// See Netd.
   void receive_calls(int listener, bool readable) { netd_->receive_calls(listener, readable); }

@@ -74,7 +74,7 @@ void Netd::process(Instant now, bool readable) {
   // again must find it free. Some calls may be newer than the loop's look.
   fetch_calls();
   answer_accepts();
-  closed_in_turn_ = false;
+  closed_in_turn_ = std::exchange(closed_late_, false);
   if (readable || std::exchange(newer_calls_, false)) take_peer_events();
   pump_queued();
   take_backend_events();
@@ -87,6 +87,14 @@ void Netd::process(Instant now, bool readable) {
   take_backend_events();
   pump_queued();
   run_timers();
+}
+
+void Netd::frames_moved(Instant now) {
+  now_ = later(now_, now);
+  closed_in_turn_ = false;
+  take_backend_events();
+  pump_queued();
+  closed_late_ = closed_late_ || closed_in_turn_;
 }
 
 Instant Netd::next_deadline() {

@@ -119,6 +119,8 @@ class Netd {
   /// (A look that found more than it could tell costs no event, only the order of a call and what
   /// was done before it.)
   void process(Instant now, bool readable = true);
+  /// Between process() and the end of a turn: the backend may have received something.
+  void frames_moved(Instant now);
   Instant next_deadline();
   bool live() const noexcept { return notifier_.live(); }
   /// A socket that its program has closed still has bytes for the backend.
@@ -317,13 +319,13 @@ class Netd {
   bool newer_calls_ = false;  ///< some may be newer than the loop's last look at descriptor()
   pid_t last_caller_ = 0;     ///< whose call was the last that the loop received
   bool closed_in_turn_ = false;
+  bool closed_late_ = false;  ///< the same, since process(): no frame has moved after it
   int deferrals_ = 0;
   std::uint64_t settled_in_ = 0;  ///< the turn in which a connect() within the host is decided
   std::map<std::uint64_t, Parked> parked_;  // by a counter: oldest first
   std::uint64_t last_parked_ = 0;
   Parked* resuming_ = nullptr;  // set while a parked call is run again
   std::size_t listeners_ = 0;
-  bool native_accept_;
   std::vector<std::uint32_t> starved_;  // listeners
   Duration offer_interval_;
   Instant next_offer_;
@@ -334,6 +336,7 @@ class Netd {
   Instant next_sweep_ = Instant::never();
   Instant next_signal_look_ = Instant::never();
   std::vector<std::byte> scratch_;
+  bool native_accept_;
   std::unordered_set<pid_t> looked_at_;
   std::set<std::pair<Uncovered, std::string>> told_;
 };

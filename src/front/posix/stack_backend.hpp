@@ -32,6 +32,9 @@ class StackBackend final : public Backend, public runtime::StackOwner {
   StackBackend(Stack& stack, StackBackendConfig config);
 
   void on_event(const Event& event, Instant now) override;
+  void after_events(Instant now) override {
+    if (late_) late_(now);
+  }
   /// True while poll_event() has something.
   bool has_events() const noexcept { return !events_.empty(); }
   /// The stack's name for a socket; none for a reference that is void.
