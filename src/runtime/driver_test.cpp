@@ -71,7 +71,7 @@ class Cramped final : public device::Device {
     return frames_;
   }
   bool receive_again() const noexcept override { return left_ > 0; }
-  std::size_t left() const noexcept { return left_; }
+  std::size_t remaining() const noexcept { return left_; }
 
  private:
   static constexpr std::array<std::byte, 29> kPacket = [] {
@@ -126,14 +126,14 @@ struct OneTurn {
 
 TEST(Driver, TakesAllFromADeviceOfLittleMemoryInOneTurn) {
   OneTurn turn(30);
-  EXPECT_EQ(turn.device.left(), 0U);
+  EXPECT_EQ(turn.device.remaining(), 0U);
   EXPECT_EQ(turn.reader.all, 30U);
   EXPECT_EQ(turn.reader.most, 4U);  // the owner is told between the batches
 }
 
 TEST(Driver, LeavesTheRestForAnotherTurn) {
   OneTurn turn(1000);
-  EXPECT_EQ(turn.device.left(), 1000 - DriverOptions{}.receive_frames);
+  EXPECT_EQ(turn.device.remaining(), 1000 - DriverOptions{}.receive_frames);
   EXPECT_EQ(turn.reader.all, DriverOptions{}.receive_frames);
 }
 
