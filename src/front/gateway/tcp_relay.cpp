@@ -1,6 +1,8 @@
 #include "front/gateway/tcp_relay.hpp"
 
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 
 #include <algorithm>
@@ -71,6 +73,11 @@ std::size_t size_of(std::span<const MutBytes> room) noexcept {
   return size;
 }
 
+bool at_urgent_mark(int fd) noexcept {
+  int answer = 0;
+  return ioctl(fd, SIOCATMARK, &answer) == 0 && answer != 0;
+}
+
 bool would_block(int error) noexcept { return error == EAGAIN || error == EWOULDBLOCK; }
 
 }  // namespace
@@ -89,6 +96,7 @@ void TcpRelay::start_outward(const Event& flow, const Endpoint& target, Instant 
   host_.reset(socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!host_) return reject(errno, now);
   set_option(host_.get(), IPPROTO_TCP, TCP_NODELAY, 1);
+  set_option(host_.get(), SOL_SOCKET, SO_OOBINLINE, 1);
   touch(now);
   const runtime::SocketAddress address = runtime::to_socket_address(target);
   if (connect(host_.get(), address.get(), address.length) == 0) return host_connected(now);
@@ -101,6 +109,7 @@ void TcpRelay::start_outward(const Event& flow, const Endpoint& target, Instant 
 void TcpRelay::start_inward(runtime::Fd host, const Endpoint& source, const Endpoint& target,
                             Instant now) {
   host_ = std::move(host);
+  set_option(host_.get(), SOL_SOCKET, SO_OOBINLINE, 1);
   state_ = State::connecting_stack;
   take_after_others();
   touch(now);
@@ -163,6 +172,7 @@ void TcpRelay::on_io(int, std::uint32_t ready, Instant now) {
     }
   }
   if ((ready & runtime::kIoWrite) != 0) host_full_ = false;
+  if ((ready & runtime::kIoPriority) != 0) host_urgent_ = true;
   if ((ready & ~std::uint32_t{runtime::kIoWrite}) != 0) host_readable_ = true;
   pump(now);
 }
@@ -179,6 +189,7 @@ void TcpRelay::on_socket(SocketId, std::uint16_t bits, Instant now) {
     touch(now);
   }
   if ((bits & kWritable) != 0) stack_full_ = false;
+  if ((bits & kUrgent) != 0) peer_urgent_ = true;
   pump(now);
 }
 
@@ -195,6 +206,15 @@ void TcpRelay::pump(Instant now) {
 TcpRelay::Step TcpRelay::pump_to_host(Instant now) {
   Step step = Step::stop;
   while (!host_full_ && !peer_finished_) {
+    // The octet comes before what follows it; without this the stream would go on behind it.
+    if (take_urgent(now)) {
+      if (!send_urgent()) {
+        if (!would_block(errno)) return Step::broken;
+        host_full_ = true;
+        break;
+      }
+      step = Step::go_on;
+    }
     const ReceivedBytes bytes = context_.stack.received(socket_);
     if (bytes.size() == 0) {
       if (!bytes.end_of_stream) break;
@@ -216,6 +236,28 @@ TcpRelay::Step TcpRelay::pump_to_host(Instant now) {
   return step;
 }
 
+/// True: an urgent octet is to be sent to the host.
+bool TcpRelay::take_urgent(Instant now) {
+  if (urgent_ || !peer_urgent_) return urgent_.has_value();
+  Stack& stack = context_.stack;
+  peer_urgent_ = (stack.readiness(socket_) & kUrgent) != 0;
+  if (!peer_urgent_ || stack.get_option(socket_, SocketOption::urgent_mark).value_or(0) == 0) {
+    return false;
+  }
+  std::byte octet{};
+  if (stack.receive(socket_, {&octet, 1}, {.urgent = true}, now).value_or(0) != 1) return false;
+  (void)stack.consumed(socket_, 0, now);  // moves on behind the mark
+  urgent_ = octet;
+  return true;
+}
+
+bool TcpRelay::send_urgent() {
+  if (send(host_.get(), &*urgent_, 1, MSG_OOB | MSG_NOSIGNAL | MSG_DONTWAIT) != 1) return false;
+  ++context_.counters.bytes_to_host;
+  urgent_.reset();
+  return true;
+}
+
 TcpRelay::Step TcpRelay::pump_to_stack(Instant now) {
   Step step = Step::stop;
   bool in_part = false;  // the last read left room
@@ -223,15 +265,22 @@ TcpRelay::Step TcpRelay::pump_to_stack(Instant now) {
   // The poller tells again of what is left.
   while (host_readable_ && !host_finished_ && carried < kReadInATurn) {
     std::array<MutBytes, kPlaces> places;
-    const std::span room{
-        places.data(),
-        context_.stack.send_spaces(socket_, {places.data(), bulk_ ? kPlaces : 1}, kReadAtOnce)};
+    std::span room{places.data(), context_.stack.send_spaces(
+                                      socket_, {places.data(), bulk_ ? kPlaces : 1}, kReadAtOnce)};
     stack_full_ = room.empty();
     if (stack_full_) break;
+    const bool several = room.size() > 1;
+    // The kernel ends a read before the mark. The poller tells of one; what comes between two
+    // reads it has not told yet.
+    const bool urgent = (host_urgent_ || carried > 0) && at_urgent_mark(host_.get());
+    if (urgent) {
+      room = room.first(1);
+      places[0] = places[0].first(1);
+    }
     const std::size_t most = size_of(room);
     const ssize_t n = receive_bytes(host_.get(), room);
     const int error = n < 0 ? errno : 0;
-    if (n <= 0 && room.size() > 1) (void)context_.stack.sent(socket_, 0, {}, now);
+    if (n <= 0 && several) (void)context_.stack.sent(socket_, 0, {}, now);
     if (n < 0) {
       if (error == EINTR) continue;
       if (!would_block(error)) return Step::broken;
@@ -247,7 +296,9 @@ TcpRelay::Step TcpRelay::pump_to_stack(Instant now) {
     }
     context_.counters.bytes_from_host += static_cast<std::uint64_t>(n);
     carried += static_cast<std::size_t>(n);
-    const auto sent = context_.stack.sent(socket_, static_cast<std::size_t>(n), {}, now);
+    if (urgent) host_urgent_ = false;
+    const auto sent =
+        context_.stack.sent(socket_, static_cast<std::size_t>(n), {.urgent = urgent}, now);
     if (!sent) return Step::broken;
     step = Step::go_on;
     if (in_part) note_alone(false);
@@ -283,7 +334,7 @@ void TcpRelay::note_alone(bool alone) noexcept {
 
 void TcpRelay::watch() {
   std::uint32_t interest = runtime::kIoNone;
-  if (!host_finished_ && !stack_full_) interest |= runtime::kIoRead;
+  if (!host_finished_ && !stack_full_) interest |= runtime::kIoRead | runtime::kIoPriority;
   if (host_full_) interest |= runtime::kIoWrite;
   // Also a side that is not read at the moment tells of a reset.
   if (interest == runtime::kIoNone && !host_gone_) interest = runtime::kIoErrorsOnly;
@@ -292,6 +343,7 @@ void TcpRelay::watch() {
 
 bool TcpRelay::owes() const {
   if (state_ != State::open) return false;
+  if (urgent_) return true;
   if (peer_finished_) return !host_finished_;
   const ReceivedBytes bytes = context_.stack.received(socket_);
   return bytes.size() != 0 || bytes.end_of_stream;

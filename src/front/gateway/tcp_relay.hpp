@@ -2,6 +2,7 @@
 #pragma once
 
 #include <list>
+#include <optional>
 
 #include "front/gateway/context.hpp"
 #include "front/gateway/idle_list.hpp"
@@ -46,6 +47,8 @@ class TcpRelay final : public runtime::IoHandler, public SocketUser {
   void pump(Instant now);
   Step pump_to_host(Instant now);
   Step pump_to_stack(Instant now);
+  bool take_urgent(Instant now);
+  bool send_urgent();
   std::uint8_t& relays_alone() noexcept;
   void take_after_others() noexcept;
   void note_alone(bool alone) noexcept;
@@ -63,16 +66,19 @@ class TcpRelay final : public runtime::IoHandler, public SocketUser {
   runtime::WatchId watch_;
   SocketId socket_;
   FlowId flow_;
-  bool bulk_ = false;            ///< the last read from the host brought much
-  bool host_readable_ = false;   ///< it is not known that there is nothing to read
-  std::uint8_t host_alone_ = 0;  ///< reads in a row after which there was nothing more
-  bool outward_ = false;         ///< opened by the virtual network
-  bool first_alone_ = false;     ///< after the first read there is probably nothing more
-  bool host_full_ = false;       ///< the host's socket takes no more at present
-  bool stack_full_ = false;      ///< the send ring has no room
-  bool host_finished_ = false;   ///< FIN from the host, passed on
-  bool peer_finished_ = false;   ///< FIN from the virtual network, passed on
-  bool host_gone_ = false;       ///< both directions closed at the host: no more news from there
+  bool bulk_ = false;                ///< the last read from the host brought much
+  bool host_readable_ = false;       ///< it is not known that there is nothing to read
+  std::uint8_t host_alone_ = 0;      ///< reads in a row after which there was nothing more
+  bool outward_ = false;             ///< opened by the virtual network
+  bool first_alone_ = false;         ///< after the first read there is probably nothing more
+  bool host_full_ = false;           ///< the host's socket takes no more at present
+  bool stack_full_ = false;          ///< the send ring has no room
+  bool host_finished_ = false;       ///< FIN from the host, passed on
+  bool peer_finished_ = false;       ///< FIN from the virtual network, passed on
+  bool host_urgent_ = false;         ///< an urgent octet of the host lies ahead, or did
+  bool peer_urgent_ = false;         ///< one from the virtual network
+  std::optional<std::byte> urgent_;  ///< taken from there, and not sent to the host yet
+  bool host_gone_ = false;  ///< both directions closed at the host: no more news from there
   IdleLink idle_;
   std::list<TcpRelay>::iterator self_;
 };

@@ -195,7 +195,10 @@ Result<SocketRef, int> StackBackend::accept(SocketRef listener, Instant now) {
   const auto id = stack_.accept(e->id, now);
   if (!id) return fail(errno_of(id.error()));
   const SocketRef ref = add(*id, Transport::tcp, e->family);
-  entry(ref)->connected = true;
+  Entry& accepted = *entry(ref);
+  accepted.connected = true;
+  // Its event may have been before.
+  accepted.urgent = (stack_.readiness(*id) & kUrgent) != 0;
   return ref;
 }
 
