@@ -102,10 +102,11 @@ std::string repeat_command(const RunOptions& options) {
 
 int run_on_kernel(const RunOptions& options) {
   if (!options.network.net.empty() || !options.network.publish.empty() || !options.json.empty() ||
-      !options.network.pcap.empty() || options.network.print || !options.host.empty()) {
+      !options.network.pcap.empty() || options.network.print || !options.host.empty() ||
+      options.network.no_host) {
     throw Failure(
         "--backend kernel uses this host's own sockets: --net, --publish, --json, --pcap, "
-        "--print and --host need the stack",
+        "--print, --host and --no-host need the stack",
         kOwnFailure);
   }
   runtime::Driver driver;

@@ -21,13 +21,18 @@ bool is_host_itself(const GatewayConfig& config, const IpAddress& address) {
          std::ranges::find(config.host_addresses, address) != config.host_addresses.end();
 }
 
+/// One that runs on this host is a port of it.
+bool may_ask_resolver(const GatewayConfig& config) {
+  return config.allow_host || !is_host_itself(config, config.host_resolver->address);
+}
+
 }  // namespace
 
 Result<Endpoint, ForwardReject> map_destination(const GatewayConfig& config, Protocol protocol,
                                                 const Endpoint& destination) {
   const bool tcp = protocol == Protocol::tcp;
   if (destination.address == config.resolver) {
-    if (destination.port != kDnsPort || !config.host_resolver) {
+    if (destination.port != kDnsPort || !config.host_resolver || !may_ask_resolver(config)) {
       return fail(ForwardReject::port_unreachable);
     }
     return *config.host_resolver;
@@ -35,7 +40,7 @@ Result<Endpoint, ForwardReject> map_destination(const GatewayConfig& config, Pro
   const bool to_gateway = destination.address == config.address;
   // A resolver on the host's loopback (systemd-resolved) is meant by DNS queries to the gateway.
   if (to_gateway && destination.port == kDnsPort && config.host_resolver &&
-      config.host_resolver->address.is_loopback()) {
+      config.host_resolver->address.is_loopback() && may_ask_resolver(config)) {
     return *config.host_resolver;
   }
   if (to_gateway || is_host_itself(config, destination.address)) {

@@ -42,6 +42,20 @@ TEST(MapDestination, NoHostForbidsEveryWayToTheHost) {
   EXPECT_TRUE(map_destination(config, Protocol::tcp, at("192.0.2.2:80")));
 }
 
+TEST(MapDestination, NoHostForbidsAResolverThatRunsThere) {
+  GatewayConfig config;
+  config.allow_host = false;
+  config.host_addresses = {IpAddress::v4(192, 0, 2, 1)};
+  for (const char* resolver : {"127.0.0.53:53", "192.0.2.1:53"}) {
+    config.host_resolver = at(resolver);
+    EXPECT_EQ(map_destination(config, Protocol::udp, at("10.0.2.3:53")).error(),
+              ForwardReject::port_unreachable);
+    EXPECT_FALSE(map_destination(config, Protocol::tcp, at("10.0.2.2:53")));
+  }
+  config.host_resolver = at("192.0.2.53:53");
+  EXPECT_EQ(map_destination(config, Protocol::udp, at("10.0.2.3:53")), at("192.0.2.53:53"));
+}
+
 TEST(MapDestination, QueriesGoToTheHostsResolver) {
   GatewayConfig config;
   EXPECT_FALSE(map_destination(config, Protocol::udp, at("10.0.2.3:53")));
