@@ -208,7 +208,11 @@ control::Reply HostControl::change_net(const control::Record& request) {
   const bool replace = request.get("replace") == "1";
   const auto spec =
       replace ? device::parse_net_spec(words) : device::change_net_spec(network_.net(), words);
-  if (!spec) return refusal(spec.error());
+  if (!spec) {
+    const std::size_t column = device::column_of_fault(words);
+    return refusal(column == 0 ? spec.error()
+                               : "column " + std::to_string(column) + ": " + spec.error());
+  }
   network_.set_net(*spec);
   return show_net();
 }

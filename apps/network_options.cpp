@@ -69,7 +69,9 @@ void NetworkOptions::add_to(CLI::App& command) {
       ->expected(1)
       ->take_all()
       ->group("Network");
-  command.add_flag("--no-host", no_host, "Forbid connections to this host itself")
+  command
+      .add_flag("--no-host", no_host,
+                "Forbid connections to this host itself, its name server included")
       ->group("Network");
   const auto known = congestion_controls();
   command.add_option("--cc", congestion_control, "Congestion control of both ends")
@@ -162,7 +164,11 @@ device::FileReader files_in(const std::string& folder) {
 void NetworkOptions::check_net(int status) {
   if (!net.starts_with('@')) {
     auto parsed = device::parse_net_spec(net, files_in(""));
-    if (!parsed) throw Failure("--net: " + parsed.error(), status);
+    if (!parsed) {
+      const std::size_t column = device::column_of_fault(net, files_in(""));
+      const std::string where = column == 0 ? "" : ", column " + std::to_string(column);
+      throw Failure("--net" + where + ": " + parsed.error(), status);
+    }
     spec = *parsed;
     return;
   }

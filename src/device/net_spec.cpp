@@ -362,7 +362,14 @@ void take_along(const LinkSpec& before, LinkSpec& link) {
 
 bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
 
-Result<std::vector<Item>, std::string> split(Word text, const FileReader& files) {
+/// What is wrong, and in which column (from 1) the word at fault begins.
+struct Fault {
+  std::string what;
+  std::size_t column = 0;
+};
+
+Result<std::vector<Item>, Fault> split(Word text, const FileReader& files) {
+  const std::size_t whole = text.size();
   std::vector<Item> items;
   std::array<std::array<bool, kKeys.size()>, 3> seen{};
   while (true) {
@@ -371,11 +378,14 @@ Result<std::vector<Item>, std::string> split(Word text, const FileReader& files)
     std::size_t end = 0;
     while (end < text.size() && !is_space(text[end])) ++end;
     Result<Item, std::string> item = parse_word(text.substr(0, end), files);
-    if (!item) return fail(std::move(item.error()));
+    const std::size_t column = whole - text.size() + 1;
+    if (!item) return fail(Fault{std::move(item.error()), column});
     bool& taken = seen[item->direction][item->key];
     if (taken) {
-      return fail(quoted(text.substr(0, end)) + " names a key that was already given; write " +
-                  std::string(kKeys[item->key].form) + " once");
+      return fail(Fault{quoted(text.substr(0, end)) +
+                            " names a key that was already given; write " +
+                            std::string(kKeys[item->key].form) + " once",
+                        column});
     }
     taken = true;
     items.push_back(*item);
@@ -409,8 +419,8 @@ Result<NetSpec, std::string> parse_net_spec(std::string_view text, const FileRea
 
 Result<NetSpec, std::string> change_net_spec(const NetSpec& base, std::string_view text,
                                              const FileReader& files) {
-  Result<std::vector<Item>, std::string> items = split(text, files);
-  if (!items) return fail(std::move(items.error()));
+  Result<std::vector<Item>, Fault> items = split(text, files);
+  if (!items) return fail(std::move(items.error().what));
   if (Error error = check_pace(*items)) return fail(std::move(*error));
   NetSpec spec = base;
   for (const Item& item : *items) {
@@ -432,6 +442,11 @@ Result<NetSpec, std::string> change_net_spec(const NetSpec& base, std::string_vi
     if (Error error = check(*link)) return fail(std::move(*error));
   }
   return spec;
+}
+
+std::size_t column_of_fault(std::string_view text, const FileReader& files) {
+  const Result<std::vector<Item>, Fault> items = split(text, files);
+  return items ? 0 : items.error().column;
 }
 
 std::optional<std::string> check_net_word(std::string_view word, const FileReader& files) {

@@ -109,6 +109,15 @@ TEST(NetSpec, AnOnlyMtuIsNoImpairment) {
   EXPECT_TRUE(parsed("down.delay=1ns").impairs());
 }
 
+TEST(NetSpec, TellsTheColumnOfTheWordAtFault) {
+  EXPECT_EQ(column_of_fault("loss=5% delya=3ms"), 9U);
+  EXPECT_EQ(column_of_fault("  rate=fast"), 3U);
+  EXPECT_EQ(column_of_fault("loss=5%\tup.loss=1% loss=2%"), 20U);
+  EXPECT_EQ(column_of_fault("loss=5% delay=3ms"), 0U);
+  EXPECT_EQ(column_of_fault("burst=4"), 0U) << "wrong only without another one";
+  EXPECT_EQ(column_of_fault(""), 0U);
+}
+
 TEST(NetSpec, ErrorsNameTheRightForm) {
   const struct {
     std::string_view text;

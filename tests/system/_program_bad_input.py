@@ -29,6 +29,8 @@ def net_words(bench):
                            ("loss=101%", "loss=101%"), ("mtu=10", "mtu=10"), ("side.delay=1ms", "side"),
                            ("jitter=-3ms", "jitter=-3ms"), ("loss=", "loss=")):
         refused(bench, ["--net", words], "--net", *wanted)
+    for words, column in (("loss=5% delya=3ms", 9), ("delay=20ms  delay=30ms", 13), (" rate=fast", 2)):
+        refused(bench, ["--net", words], f"--net, column {column}: ")
 
 
 def programs_that_cannot_start(bench):
@@ -70,6 +72,7 @@ def other_options(bench):
     refused(bench, ["--pcap", "/no/such/directory/file"], "/no/such/directory/file")
     refused(bench, ["--without", "nonsense"], "nonsense")
     refused(bench, ["--backend", "kernel", "--net", "delay=1ms"], "--net", "stack")
+    refused(bench, ["--backend", "kernel", "--no-host"], "--no-host", "stack")
     for words in (["run"], ["run", "--no-such-option", "--", "true"], ["run", "--seed", "x", "--", "true"],
                   ["no-such-command"]):
         got = bench.host([TIDEWIRE, *words], limit=20, name="run")

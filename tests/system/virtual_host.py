@@ -105,10 +105,56 @@ def lists_the_sockets_of_the_run():
         assert [(line[0], line[3]) for line in udp] == [("UNCONN", f"0.0.0.0:{datagrams}")], out
 
 
+REFUSED = """
+import errno, fcntl, socket, struct
+def said(call, *words):
+    try:
+        call(*words)
+        return "ok"
+    except OSError as error:
+        return errno.errorcode[error.errno]
+s = socket.socket()
+SO_ZEROCOPY, SO_ATTACH_FILTER, SO_ATTACH_BPF, SO_ATTACH_REUSEPORT_CBPF, IPPROTO_MPTCP, TCP_ULP = 60, 26, 50, 51, 262, 31
+print(said(s.setsockopt, socket.SOL_SOCKET, SO_ZEROCOPY, 1),
+      said(s.setsockopt, socket.SOL_SOCKET, SO_ATTACH_FILTER, bytes(16)),
+      said(s.setsockopt, socket.SOL_SOCKET, SO_ATTACH_BPF, 3),
+      said(s.setsockopt, socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, bytes(16)),
+      said(socket.socket, socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP),
+      said(s.setsockopt, socket.IPPROTO_TCP, TCP_ULP, b"tls"))
+"""
+
+
+def refuses_what_programs_can_do_without():
+    """Each goes on the usual way then: copies, filters of its own, plain TCP."""
+    out = run(peer.PYTHON, "-c", REFUSED).stdout.split()
+    assert out == ["ENOPROTOOPT"] * 4 + ["EPROTONOSUPPORT", "ENOENT"], out
+
+
+INTERFACE = """
+import fcntl, socket, struct
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+def ask(number, name=b"eth0"):
+    return fcntl.ioctl(s, number, struct.pack("16s24x", name))
+SIOCGIFADDR, SIOCGIFNETMASK, SIOCGIFFLAGS, SIOCGIFMTU, SIOCGIFINDEX, SIOCGIFNAME = 0x8915, 0x891b, 0x8913, 0x8921, 0x8933, 0x8910
+for number in (SIOCGIFADDR, SIOCGIFNETMASK): print(socket.inet_ntoa(ask(number)[20:24]))
+print(struct.unpack("H", ask(SIOCGIFFLAGS)[16:18])[0] & 1, struct.unpack("i", ask(SIOCGIFMTU)[16:20])[0])
+index = struct.unpack("i", ask(SIOCGIFINDEX)[16:20])[0]
+print(fcntl.ioctl(s, SIOCGIFNAME, struct.pack("16si20x", b"", index))[:4].decode())
+print(" ".join(sorted(name for _, name in socket.if_nameindex())))
+"""
+
+
+def answers_questions_about_interfaces():
+    for options in ((), ("--no-netns",)):
+        out = run(peer.PYTHON, "-c", INTERFACE, options=options).stdout.split("\n")
+        assert out[:5] == ["10.0.2.15", "255.255.255.0", "1 1500", "eth0", "eth0 lo"], (options, out)
+
+
 def main():
     tally = peer.Tally()
     cases = [measures_the_way_to_the_gateway, reaches_its_own_addresses, sends_long_echoes_in_fragments,
-             hears_of_loss_and_refusal, lists_interfaces_and_routes, lists_the_sockets_of_the_run]
+             hears_of_loss_and_refusal, lists_interfaces_and_routes, lists_the_sockets_of_the_run, refuses_what_programs_can_do_without,
+             answers_questions_about_interfaces]
     if ROOT:
         cases.append(reaches_beyond_the_gateway)
     for case in cases:
