@@ -206,13 +206,8 @@ control::Reply HostControl::show_net() const {
 control::Reply HostControl::change_net(const control::Record& request) {
   const std::string_view words = request.get("words");
   const bool replace = request.get("replace") == "1";
-  const auto spec =
-      replace ? device::parse_net_spec(words) : device::change_net_spec(network_.net(), words);
-  if (!spec) {
-    const std::size_t column = device::column_of_fault(words);
-    return refusal(column == 0 ? spec.error()
-                               : "column " + std::to_string(column) + ": " + spec.error());
-  }
+  const auto spec = device::read_net_spec(replace ? device::NetSpec{} : network_.net(), words);
+  if (!spec) return refusal(to_string(spec.error()));
   network_.set_net(*spec);
   return show_net();
 }

@@ -93,8 +93,8 @@ int change(const Options& options) {
     throw Failure("net set needs words, for example loss=5%; see tidewire net --help", 2);
   }
   // Said here already, where a wrong word can be told without a host.
-  if (const auto spec = device::parse_net_spec(options.replace ? words : ""); !spec) {
-    throw Failure(spec.error(), 2);
+  if (const auto spec = device::read_net_spec({}, options.replace ? words : ""); !spec) {
+    throw Failure(to_string(spec.error()), 2);
   }
   control::Client host = connect_to_host(options.host);
   control::Record request("net");

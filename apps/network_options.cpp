@@ -163,12 +163,8 @@ device::FileReader files_in(const std::string& folder) {
 /// `@FILE` is a scenario, all else are words.
 void NetworkOptions::check_net(int status) {
   if (!net.starts_with('@')) {
-    auto parsed = device::parse_net_spec(net, files_in(""));
-    if (!parsed) {
-      const std::size_t column = device::column_of_fault(net, files_in(""));
-      const std::string where = column == 0 ? "" : ", column " + std::to_string(column);
-      throw Failure("--net" + where + ": " + parsed.error(), status);
-    }
+    auto parsed = device::read_net_spec({}, net, files_in(""));
+    if (!parsed) throw Failure("--net: " + to_string(parsed.error()), status);
     spec = *parsed;
     return;
   }

@@ -62,6 +62,8 @@ struct ReceiveOptions {
 struct ReceivedBytes {
   Bytes first, second;
   bool end_of_stream = false;  ///< nothing but FIN follows these bytes
+  /// An urgent octet that nobody has taken comes before them; consumed() throws it away.
+  bool after_urgent = false;
   constexpr std::size_t size() const noexcept { return first.size() + second.size(); }
 };
 

@@ -362,13 +362,7 @@ void take_along(const LinkSpec& before, LinkSpec& link) {
 
 bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
 
-/// What is wrong, and in which column (from 1) the word at fault begins.
-struct Fault {
-  std::string what;
-  std::size_t column = 0;
-};
-
-Result<std::vector<Item>, Fault> split(Word text, const FileReader& files) {
+Result<std::vector<Item>, NetFault> split(Word text, const FileReader& files) {
   const std::size_t whole = text.size();
   std::vector<Item> items;
   std::array<std::array<bool, kKeys.size()>, 3> seen{};
@@ -379,13 +373,13 @@ Result<std::vector<Item>, Fault> split(Word text, const FileReader& files) {
     while (end < text.size() && !is_space(text[end])) ++end;
     Result<Item, std::string> item = parse_word(text.substr(0, end), files);
     const std::size_t column = whole - text.size() + 1;
-    if (!item) return fail(Fault{std::move(item.error()), column});
+    if (!item) return fail(NetFault{std::move(item.error()), column});
     bool& taken = seen[item->direction][item->key];
     if (taken) {
-      return fail(Fault{quoted(text.substr(0, end)) +
-                            " names a key that was already given; write " +
-                            std::string(kKeys[item->key].form) + " once",
-                        column});
+      return fail(NetFault{quoted(text.substr(0, end)) +
+                               " names a key that was already given; write " +
+                               std::string(kKeys[item->key].form) + " once",
+                           column});
     }
     taken = true;
     items.push_back(*item);
@@ -419,9 +413,21 @@ Result<NetSpec, std::string> parse_net_spec(std::string_view text, const FileRea
 
 Result<NetSpec, std::string> change_net_spec(const NetSpec& base, std::string_view text,
                                              const FileReader& files) {
-  Result<std::vector<Item>, Fault> items = split(text, files);
-  if (!items) return fail(std::move(items.error().what));
-  if (Error error = check_pace(*items)) return fail(std::move(*error));
+  Result<NetSpec, NetFault> spec = read_net_spec(base, text, files);
+  if (!spec) return fail(std::move(spec.error().what));
+  return std::move(*spec);
+}
+
+std::string to_string(const NetFault& fault) {
+  return fault.column == 0 ? fault.what
+                           : "column " + std::to_string(fault.column) + ": " + fault.what;
+}
+
+Result<NetSpec, NetFault> read_net_spec(const NetSpec& base, std::string_view text,
+                                        const FileReader& files) {
+  Result<std::vector<Item>, NetFault> items = split(text, files);
+  if (!items) return fail(std::move(items.error()));
+  if (Error error = check_pace(*items)) return fail(NetFault{std::move(*error)});
   NetSpec spec = base;
   for (const Item& item : *items) {
     if (kKeys[item.key].name == kPreset) spec = *parse_net_spec(find_preset(item.value)->words);
@@ -439,14 +445,9 @@ Result<NetSpec, std::string> change_net_spec(const NetSpec& base, std::string_vi
   take_along(base.up, spec.up);
   take_along(base.down, spec.down);
   for (const LinkSpec* link : {&spec.up, &spec.down}) {
-    if (Error error = check(*link)) return fail(std::move(*error));
+    if (Error error = check(*link)) return fail(NetFault{std::move(*error)});
   }
   return spec;
-}
-
-std::size_t column_of_fault(std::string_view text, const FileReader& files) {
-  const Result<std::vector<Item>, Fault> items = split(text, files);
-  return items ? 0 : items.error().column;
 }
 
 std::optional<std::string> check_net_word(std::string_view word, const FileReader& files) {

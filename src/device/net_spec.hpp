@@ -148,9 +148,15 @@ Result<NetSpec, std::string> parse_net_spec(std::string_view text, const FileRea
 Result<NetSpec, std::string> change_net_spec(const NetSpec& base, std::string_view text,
                                              const FileReader& files = {});
 
-/// The column (from 1) of the first word that parse_net_spec() refuses; 0 if it refuses none by
-/// itself, but perhaps what they come to together.
-std::size_t column_of_fault(std::string_view text, const FileReader& files = {});
+/// What is wrong with a description.
+struct NetFault {
+  std::string what{};      ///< one line that names the right form
+  std::size_t column = 0;  ///< (from 1) where the word begins; 0: it is what words come to together
+};
+std::string to_string(const NetFault& fault);
+/// As change_net_spec(), and tells where it is wrong.
+Result<NetSpec, NetFault> read_net_spec(const NetSpec& base, std::string_view text,
+                                        const FileReader& files = {});
 /// What is wrong with one word, whatever stands beside it; nothing: nothing.
 std::optional<std::string> check_net_word(std::string_view word, const FileReader& files = {});
 

@@ -110,12 +110,17 @@ TEST(NetSpec, AnOnlyMtuIsNoImpairment) {
 }
 
 TEST(NetSpec, TellsTheColumnOfTheWordAtFault) {
-  EXPECT_EQ(column_of_fault("loss=5% delya=3ms"), 9U);
-  EXPECT_EQ(column_of_fault("  rate=fast"), 3U);
-  EXPECT_EQ(column_of_fault("loss=5%\tup.loss=1% loss=2%"), 20U);
-  EXPECT_EQ(column_of_fault("loss=5% delay=3ms"), 0U);
-  EXPECT_EQ(column_of_fault("burst=4"), 0U) << "wrong only without another one";
-  EXPECT_EQ(column_of_fault(""), 0U);
+  const auto column = [](std::string_view text) {
+    const auto spec = read_net_spec({}, text);
+    return spec ? -1 : static_cast<int>(spec.error().column);
+  };
+  EXPECT_EQ(column("loss=5% delya=3ms"), 9);
+  EXPECT_EQ(column("  rate=fast"), 3);
+  EXPECT_EQ(column("loss=5%\tup.loss=1% loss=2%"), 20);
+  EXPECT_EQ(column("burst=4"), 0) << "wrong only without another one";
+  EXPECT_EQ(column("loss=5% delay=3ms"), -1);
+  EXPECT_EQ(column(""), -1);
+  EXPECT_TRUE(to_string(read_net_spec({}, "delya=3ms").error()).starts_with("column 1: "));
 }
 
 TEST(NetSpec, ErrorsNameTheRightForm) {

@@ -30,7 +30,7 @@ def net_words(bench):
                            ("jitter=-3ms", "jitter=-3ms"), ("loss=", "loss=")):
         refused(bench, ["--net", words], "--net", *wanted)
     for words, column in (("loss=5% delya=3ms", 9), ("delay=20ms  delay=30ms", 13), (" rate=fast", 2)):
-        refused(bench, ["--net", words], f"--net, column {column}: ")
+        refused(bench, ["--net", words], f"--net: column {column}: ")
 
 
 def programs_that_cannot_start(bench):

@@ -17,10 +17,10 @@ def at_mark(s):
     fcntl.ioctl(s, 0x8905, answer)  # SIOCATMARK
     return answer[0] != 0
 
-def write(s, size=1000):
-    s.sendall(b'a' * size)
+def write(s, before=1000, after=1000):
+    s.sendall(b'a' * before)
     s.send(b'Z', socket.MSG_OOB)
-    s.sendall(b'b' * size)
+    s.sendall(b'b' * after)
     s.shutdown(socket.SHUT_WR)
     s.recv(1)
 
@@ -43,7 +43,8 @@ def read_apart(s):
     return f'{got!r} and {urgent!r}'
 
 def end(what, s):
-    if what == 'write': return write(s)
+    kind, _, sizes = what.partition(' ')
+    if kind == 'write': return write(s, *map(int, sizes.split()))
     print(read(s), flush=True)
 """
 EXPECTED = "2001 octets, Z at 1000, mark at [1000]"
@@ -64,17 +65,14 @@ def under_run(script, what, port, *options):
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd="/")
 
 
-def other(what):
-    return "read" if what == "write" else "write"
-
-
 def to_the_host(what, *options, script=CONNECTS, writer=None):
     """The program connects to a server of this host; returns what the reader says."""
+    reads = what.startswith("write")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(20)
         program = under_run(script, what, listener.getsockname()[1], *options)
         with listener.accept()[0] as ours:
-            said = (writer or write)(ours) if other(what) == "write" else read(ours)
+            said = read(ours) if reads else (writer or write)(ours)
         out = program.communicate(timeout=20)[0]
     assert program.returncode == 0, out
     return (said or out).strip()
@@ -88,7 +86,7 @@ def published(what, late=False):
     program = under_run(f"LATE = {late}\n{ACCEPTS}", what, port, "--publish", f"{port}:{port}")
     assert program.stdout.readline() == "listens\n"
     with socket.create_connection(("127.0.0.1", port), timeout=20) as ours:
-        said = write(ours) if other(what) == "write" else read(ours)
+        said = read(ours) if what == "write" else write(ours)
     out = program.communicate(timeout=20)[0]
     assert program.returncode == 0, out
     return (said or out).strip()
@@ -113,6 +111,13 @@ def main():
         tally.case(f"to a program, {turn}", lambda: expect(to_the_host("read")))
     tally.case("from a program over a described network", lambda: expect(to_the_host("write", "--net", "delay=20ms")))
     tally.case("to a program over a described network", lambda: expect(to_the_host("read", "--net", "delay=20ms")))
+    for turn in range(10):
+        tally.case(f"the first octet, {turn}", lambda: expect(to_the_host("write 0 9"), "10 octets, Z at 0, mark at [0]"))
+        tally.case(f"the last octet, {turn}", lambda: expect(to_the_host("write 9 0"), "10 octets, Z at 9, mark at [9]"))
+        tally.case(f"the first octet to a program, {turn}", lambda: expect(
+            to_the_host("read", writer=lambda s: write(s, 0, 9)), "10 octets, Z at 0, mark at [0]"))
+        tally.case(f"the last octet to a program, {turn}", lambda: expect(
+            to_the_host("read", writer=lambda s: write(s, 9, 0)), "10 octets, Z at 9, mark at [9]"))
     tally.case("from a published program", lambda: expect(published("write")))
     tally.case("to a published program", lambda: expect(published("read")))
     tally.case("to a published program that accepts it late", lambda: expect(published("read", late=True)))

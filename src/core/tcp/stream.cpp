@@ -204,6 +204,7 @@ ReceivedBytes Sockets::received(const Connection& c) const noexcept {
   while (first < count && regions[first].empty()) ++first;
   if (first < count) result.first = regions[first];
   if (first + 1 < count) result.second = regions[first + 1];
+  result.after_urgent = skip > 0 && !c.urgent_taken;
   result.end_of_stream =
       (c.fin_received || c.state == TcpState::closed) && result.size() + skip == ring.size();
   return result;

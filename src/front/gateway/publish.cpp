@@ -78,6 +78,7 @@ Result<void, std::string> PublishedTcp::open(const PublishSpec& spec) {
   // What it accepts inherits this.
   const int on = 1;
   (void)setsockopt(listener_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  (void)setsockopt(listener_.get(), SOL_SOCKET, SO_OOBINLINE, &on, sizeof on);
   auto watch = context_.poller.add(listener_.get(), runtime::kIoRead, *this);
   if (!watch) return fail(why_not(spec_, watch.error()));
   watch_ = *watch;

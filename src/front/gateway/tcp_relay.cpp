@@ -109,7 +109,6 @@ void TcpRelay::start_outward(const Event& flow, const Endpoint& target, Instant 
 void TcpRelay::start_inward(runtime::Fd host, const Endpoint& source, const Endpoint& target,
                             Instant now) {
   host_ = std::move(host);
-  set_option(host_.get(), SOL_SOCKET, SO_OOBINLINE, 1);
   state_ = State::connecting_stack;
   take_after_others();
   touch(now);
@@ -173,6 +172,7 @@ void TcpRelay::on_io(int, std::uint32_t ready, Instant now) {
   }
   if ((ready & runtime::kIoWrite) != 0) host_full_ = false;
   if ((ready & runtime::kIoPriority) != 0) host_urgent_ = true;
+  host_told_ = (ready & runtime::kIoRead) != 0;
   if ((ready & ~std::uint32_t{runtime::kIoWrite}) != 0) host_readable_ = true;
   pump(now);
 }
@@ -189,7 +189,6 @@ void TcpRelay::on_socket(SocketId, std::uint16_t bits, Instant now) {
     touch(now);
   }
   if ((bits & kWritable) != 0) stack_full_ = false;
-  if ((bits & kUrgent) != 0) peer_urgent_ = true;
   pump(now);
 }
 
@@ -206,16 +205,20 @@ void TcpRelay::pump(Instant now) {
 TcpRelay::Step TcpRelay::pump_to_host(Instant now) {
   Step step = Step::stop;
   while (!host_full_ && !peer_finished_) {
-    // The octet comes before what follows it; without this the stream would go on behind it.
-    if (take_urgent(now)) {
-      if (!send_urgent()) {
+    const ReceivedBytes bytes = context_.stack.received(socket_);
+    if (urgent_ || bytes.after_urgent) {
+      if (!urgent_ && !take_urgent(now)) return Step::broken;
+      if (send(host_.get(), &*urgent_, 1, MSG_OOB | MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
+        if (errno == EINTR) continue;
         if (!would_block(errno)) return Step::broken;
         host_full_ = true;
         break;
       }
+      urgent_.reset();
+      ++context_.counters.bytes_to_host;
       step = Step::go_on;
+      continue;
     }
-    const ReceivedBytes bytes = context_.stack.received(socket_);
     if (bytes.size() == 0) {
       if (!bytes.end_of_stream) break;
       peer_finished_ = true;
@@ -236,30 +239,18 @@ TcpRelay::Step TcpRelay::pump_to_host(Instant now) {
   return step;
 }
 
-/// True: an urgent octet is to be sent to the host.
+/// The urgent octet at which the stream from the virtual network stands.
 bool TcpRelay::take_urgent(Instant now) {
-  if (urgent_ || !peer_urgent_) return urgent_.has_value();
-  Stack& stack = context_.stack;
-  peer_urgent_ = (stack.readiness(socket_) & kUrgent) != 0;
-  if (!peer_urgent_ || stack.get_option(socket_, SocketOption::urgent_mark).value_or(0) == 0) {
-    return false;
-  }
   std::byte octet{};
+  Stack& stack = context_.stack;
   if (stack.receive(socket_, {&octet, 1}, {.urgent = true}, now).value_or(0) != 1) return false;
-  (void)stack.consumed(socket_, 0, now);  // moves on behind the mark
   urgent_ = octet;
-  return true;
-}
-
-bool TcpRelay::send_urgent() {
-  if (send(host_.get(), &*urgent_, 1, MSG_OOB | MSG_NOSIGNAL | MSG_DONTWAIT) != 1) return false;
-  ++context_.counters.bytes_to_host;
-  urgent_.reset();
-  return true;
+  return stack.consumed(socket_, 0, now).has_value();  // moves on behind the mark
 }
 
 TcpRelay::Step TcpRelay::pump_to_stack(Instant now) {
   Step step = Step::stop;
+  bool told = std::exchange(host_told_, false);
   bool in_part = false;  // the last read left room
   std::size_t carried = 0;
   // The poller tells again of what is left.
@@ -270,15 +261,21 @@ TcpRelay::Step TcpRelay::pump_to_stack(Instant now) {
     stack_full_ = room.empty();
     if (stack_full_) break;
     const bool several = room.size() > 1;
-    // The kernel ends a read before the mark. The poller tells of one; what comes between two
-    // reads it has not told yet.
-    const bool urgent = (host_urgent_ || carried > 0) && at_urgent_mark(host_.get());
+    // The kernel ends a read before a mark that lies ahead, and the poller tells of one at the
+    // head of what it finds. Else only of an octet that is there the answer is final.
+    ssize_t n = 1;
+    bool urgent = false;
+    if (host_urgent_ || !std::exchange(told, false)) {
+      std::byte head{};
+      n = recv(host_.get(), &head, 1, MSG_PEEK | MSG_DONTWAIT);
+      urgent = n == 1 && at_urgent_mark(host_.get());
+    }
     if (urgent) {
       room = room.first(1);
       places[0] = places[0].first(1);
     }
     const std::size_t most = size_of(room);
-    const ssize_t n = receive_bytes(host_.get(), room);
+    if (n > 0) n = receive_bytes(host_.get(), room);
     const int error = n < 0 ? errno : 0;
     if (n <= 0 && several) (void)context_.stack.sent(socket_, 0, {}, now);
     if (n < 0) {
@@ -334,7 +331,11 @@ void TcpRelay::note_alone(bool alone) noexcept {
 
 void TcpRelay::watch() {
   std::uint32_t interest = runtime::kIoNone;
-  if (!host_finished_ && !stack_full_) interest |= runtime::kIoRead | runtime::kIoPriority;
+  if (!host_finished_ && !stack_full_) {
+    interest |= runtime::kIoRead;
+    // It is told for as long as the octet has not come.
+    if (!host_urgent_) interest |= runtime::kIoPriority;
+  }
   if (host_full_) interest |= runtime::kIoWrite;
   // Also a side that is not read at the moment tells of a reset.
   if (interest == runtime::kIoNone && !host_gone_) interest = runtime::kIoErrorsOnly;
@@ -346,7 +347,7 @@ bool TcpRelay::owes() const {
   if (urgent_) return true;
   if (peer_finished_) return !host_finished_;
   const ReceivedBytes bytes = context_.stack.received(socket_);
-  return bytes.size() != 0 || bytes.end_of_stream;
+  return bytes.size() != 0 || bytes.end_of_stream || bytes.after_urgent;
 }
 
 void TcpRelay::finish(Instant now) {

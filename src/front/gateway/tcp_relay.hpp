@@ -48,7 +48,6 @@ class TcpRelay final : public runtime::IoHandler, public SocketUser {
   Step pump_to_host(Instant now);
   Step pump_to_stack(Instant now);
   bool take_urgent(Instant now);
-  bool send_urgent();
   std::uint8_t& relays_alone() noexcept;
   void take_after_others() noexcept;
   void note_alone(bool alone) noexcept;
@@ -75,9 +74,9 @@ class TcpRelay final : public runtime::IoHandler, public SocketUser {
   bool stack_full_ = false;          ///< the send ring has no room
   bool host_finished_ = false;       ///< FIN from the host, passed on
   bool peer_finished_ = false;       ///< FIN from the virtual network, passed on
+  bool host_told_ = false;           ///< the poller has just told that there is something to read
   bool host_urgent_ = false;         ///< an urgent octet of the host lies ahead, or did
-  bool peer_urgent_ = false;         ///< one from the virtual network
-  std::optional<std::byte> urgent_;  ///< taken from there, and not sent to the host yet
+  std::optional<std::byte> urgent_;  ///< of the virtual network, not sent to the host yet
   bool host_gone_ = false;  ///< both directions closed at the host: no more news from there
   IdleLink idle_;
   std::list<TcpRelay>::iterator self_;
