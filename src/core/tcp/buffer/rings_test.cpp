@@ -25,6 +25,32 @@ std::vector<std::byte> joined(std::span<const Bytes> regions) {
   return out;
 }
 
+/// Fills all of what is offered for `n` bytes, a part of it, or nothing; `written` counts.
+void write_in_places(SendRing& ring, Rng& rng, std::size_t n, std::uint64_t& written) {
+  std::array<MutBytes, 6> places;
+  const std::size_t most = rng.below(places.size()) + 1;
+  const std::size_t count = ring.spaces({places.data(), most}, n);
+  ASSERT_EQ(count == 0, ring.room() == 0);
+  std::size_t offered = 0;
+  for (std::size_t i = 0; i < count; ++i) offered += places[i].size();
+  ASSERT_LE(offered, std::min(ring.room(), n));
+  if (most == places.size()) {
+    ASSERT_EQ(offered, std::min(ring.room(), n));
+  }
+  const std::size_t used = rng.below(3) == 0 ? offered : rng.below(offered + 1);
+  const auto data = stretch(written, used);
+  std::size_t at = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::size_t here = std::min(places[i].size(), used - at);
+    std::copy_n(data.begin() + static_cast<std::ptrdiff_t>(at), here, places[i].begin());
+    at += here;
+  }
+  // Who is offered places again has not used the first ones.
+  if (rng.below(8) == 0) return;
+  ring.commit(used);
+  written += used;
+}
+
 TEST(SendRing, IsAQueueOfBytesUnderRandomUse) {
   HeapMemory memory(64 << 20);
   ChunkPool pool(memory);
@@ -75,33 +101,9 @@ TEST(SendRing, IsAQueueOfBytesUnderRandomUse) {
           for (auto done = ring.take_borrows_done(); done > 0; --done) lent.pop_front();
           break;
         }
-        case 4: {
-          std::array<MutBytes, 6> places;
-          const std::size_t most = rng.below(places.size()) + 1;
-          const std::size_t count = ring.spaces({places.data(), most}, n);
-          ASSERT_EQ(count == 0, ring.room() == 0);
-          std::size_t offered = 0;
-          for (std::size_t i = 0; i < count; ++i) offered += places[i].size();
-          ASSERT_LE(offered, std::min(ring.room(), n));
-          if (most == places.size()) {
-            ASSERT_EQ(offered, std::min(ring.room(), n));
-          }
-          // All of it, a part, or nothing.
-          const std::size_t used = rng.below(3) == 0 ? offered : rng.below(offered + 1);
-          const auto data = stretch(written, used);
-          std::size_t at = 0;
-          for (std::size_t i = 0; i < count; ++i) {
-            const std::size_t here = std::min(places[i].size(), used - at);
-            std::copy_n(data.begin() + static_cast<std::ptrdiff_t>(at), here, places[i].begin());
-            at += here;
-          }
-          // Who is offered places twice has not used the first ones.
-          if (rng.below(8) != 0) {
-            ring.commit(used);
-            written += used;
-          }
+        case 4:
+          ASSERT_NO_FATAL_FAILURE(write_in_places(ring, rng, n, written));
           break;
-        }
         default: {
           const std::uint64_t offset = rng.below(ring.size() + 1);
           const auto g = ring.gather(offset, n, regions);
