@@ -157,6 +157,7 @@ std::string to_string(const NetFault& fault);
 /// As change_net_spec(), and tells where it is wrong.
 Result<NetSpec, NetFault> read_net_spec(const NetSpec& base, std::string_view text,
                                         const FileReader& files = {});
+
 /// What is wrong with one word, whatever stands beside it; nothing: nothing.
 std::optional<std::string> check_net_word(std::string_view word, const FileReader& files = {});
 

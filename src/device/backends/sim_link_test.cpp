@@ -122,6 +122,12 @@ TEST(SimLink, FramesStayWhateverIsSentMeanwhile) {
   }
 }
 
+std::shared_ptr<SimLink> lending_link() {
+  SimLink::Options o = options("");
+  o.offload = o.lend = true;
+  return SimLink::make(o);
+}
+
 /// Pushes one super-segment whose payload stays where `data` is.
 void lend(Device& device, std::span<const Bytes> data) {
   Headers h;
@@ -141,9 +147,7 @@ std::vector<std::byte> payload_of(const RxFrame& frame, std::size_t size) {
 }
 
 TEST(SimLink, LendsPayloadThatStaysUntilTheFlush) {
-  SimLink::Options o = options("");
-  o.offload = o.lend = true;
-  const auto link = SimLink::make(o);
+  const auto link = lending_link();
   const auto a = link->open(SimLink::End::a);
   const auto b = link->open(SimLink::End::b);
   auto data = pattern(40'000);
@@ -183,9 +187,7 @@ TEST(SimLink, LendsPayloadThatStaysUntilTheFlush) {
 
 // Small payload, payload that does not stay or in many parts, and what arrives later is copied.
 TEST(SimLink, LendsNothingElse) {
-  SimLink::Options o = options("");
-  o.offload = o.lend = true;
-  const auto link = SimLink::make(o);
+  const auto link = lending_link();
   const auto a = link->open(SimLink::End::a);
   const auto b = link->open(SimLink::End::b);
   const auto data = pattern(40'000);
