@@ -1,7 +1,6 @@
 #include "front/gateway/tcp_relay.hpp"
 
 #include <netinet/tcp.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -12,6 +11,7 @@
 
 #include "front/gateway/address_map.hpp"
 #include "runtime/sockaddr.hpp"
+#include "runtime/urgent.hpp"
 
 namespace tidewire::gateway {
 
@@ -71,11 +71,6 @@ std::size_t size_of(std::span<const MutBytes> room) noexcept {
   std::size_t size = 0;
   for (const MutBytes part : room) size += part.size();
   return size;
-}
-
-bool at_urgent_mark(int fd) noexcept {
-  int answer = 0;
-  return ioctl(fd, SIOCATMARK, &answer) == 0 && answer != 0;
 }
 
 bool would_block(int error) noexcept { return error == EAGAIN || error == EWOULDBLOCK; }
@@ -268,7 +263,7 @@ TcpRelay::Step TcpRelay::pump_to_stack(Instant now) {
     if (host_urgent_ || !std::exchange(told, false)) {
       std::byte head{};
       n = recv(host_.get(), &head, 1, MSG_PEEK | MSG_DONTWAIT);
-      urgent = n == 1 && at_urgent_mark(host_.get());
+      urgent = n == 1 && runtime::at_urgent_mark(host_.get());
     }
     if (urgent) {
       room = room.first(1);

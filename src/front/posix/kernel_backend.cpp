@@ -10,6 +10,7 @@
 #include <cerrno>
 
 #include "front/abi/sockaddr.hpp"
+#include "runtime/urgent.hpp"
 
 namespace tidewire::posix {
 namespace {
@@ -27,11 +28,6 @@ int forget_peer(int fd) {
   sockaddr none{};
   none.sa_family = AF_UNSPEC;
   return ::connect(fd, &none, sizeof none) == 0 ? 0 : errno;
-}
-
-bool at_mark(int fd) {
-  int answer = 0;
-  return ::ioctl(fd, SIOCATMARK, &answer) == 0 && answer != 0;
 }
 
 void want_controls(int fd, int domain) {
@@ -244,7 +240,7 @@ void KernelBackend::sent(SocketRef socket, std::size_t bytes, bool urgent_end, I
 void KernelBackend::fill(Entry& e) {
   if (!e.in.empty() || !e.readable || e.fin) return;
   // A plain read would drop an urgent byte.
-  if (!e.urgent_taken && at_mark(e.fd.get())) return;
+  if (!e.urgent_taken && runtime::at_urgent_mark(e.fd.get())) return;
   e.in.resize(buffer_bytes);
   const ssize_t n = ::recv(e.fd.get(), e.in.data(), e.in.size(), 0);
   const int error = errno;
@@ -279,7 +275,7 @@ void KernelBackend::consumed(SocketRef socket, std::size_t bytes, Instant) {
 
 std::optional<std::byte> KernelBackend::take_urgent(SocketRef socket, Instant) {
   Entry* e = entry(socket);
-  if (e == nullptr || !e->in.empty() || e->urgent_taken || !at_mark(e->fd.get())) {
+  if (e == nullptr || !e->in.empty() || e->urgent_taken || !runtime::at_urgent_mark(e->fd.get())) {
     return std::nullopt;
   }
   std::byte byte{};

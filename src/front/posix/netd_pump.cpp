@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "front/posix/netd.hpp"
+#include "runtime/urgent.hpp"
 
 namespace tidewire::posix {
 namespace {
@@ -53,11 +54,6 @@ int unread(int fd) {
 bool closed_with_unread(const Socket& s) {
   return s.peer_hung_up && !s.shut_write &&
          native_int(s.peer.get(), SOL_SOCKET, SO_ERROR, 0) == ECONNRESET;
-}
-
-bool at_urgent_mark(int fd) {
-  int answer = 0;
-  return ::ioctl(fd, SIOCATMARK, &answer) == 0 && answer != 0;
 }
 
 }  // namespace
@@ -169,7 +165,7 @@ ssize_t Netd::take_all_but_tail(Socket& s, std::span<const MutBytes> room) {
 ssize_t Netd::carry_up(Socket& s, std::span<const MutBytes> room) {
   if (s.peer_urgent && s.tail) drop_tail(s);
   const bool plain = (std::exchange(s.plain_head, false) && tasks_.can_copy()) || s.urgent_over;
-  const bool urgent = features_.unix_oob && !plain && at_urgent_mark(s.peer.get());
+  const bool urgent = features_.unix_oob && !plain && runtime::at_urgent_mark(s.peer.get());
   const ssize_t n = take_bytes(s, room, urgent);
   if (n <= 0) return n;
   // The queue is empty: what comes from now on, the end as well, is another edge.
