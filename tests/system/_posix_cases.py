@@ -242,9 +242,11 @@ def reset_by_unread():
 @case
 def last_words_before_a_reset():
     """What is written before a close arrives, also where bytes that come the other way just then
-    make it a reset. They meet the close before, in and after it."""
+    make it a reset. They meet the close before, in and after it. The kernel drops what has not left
+    its send buffer by then, which a busy machine shows with much text: no word on that from it."""
     arrived = set()
-    for size, rounds in ((1000, 400), (100_000, 40)):
+    sizes = ((1000, 400), (100_000, 40)) if "OWN_STACK" in os.environ else ((1000, 400),)
+    for size, rounds in sizes:
         l = listener()
         go, told = os.pipe()
         pid = os.fork()

@@ -14,10 +14,12 @@ passed=0 failed=0
 for cases in cases messages; do
   "${user[@]}" timeout 60 $python -B "$work/_posix_$cases.py" >"$work/expected_$cases" 2>&1
 done
-one() { # option...
-  local cases
+one() { # backend option...
+  local cases own=()
+  [ "$1" = stack ] && own=(OWN_STACK=1)
+  set -- --backend="$@"
   for cases in cases messages; do
-    "${user[@]}" timeout 100 "$TIDEWIRE" run --quiet "$@" -- $python -B "$work/_posix_$cases.py" >"$work/got" 2>&1
+    "${user[@]}" timeout 100 env "${own[@]}" "$TIDEWIRE" run --quiet "$@" -- $python -B "$work/_posix_$cases.py" >"$work/got" 2>&1
     local status=$?
     if [ $status = 0 ] && diff "$work/expected_$cases" "$work/got"; then
       passed=$((passed + 1))
@@ -28,10 +30,10 @@ one() { # option...
   done
 }
 for backend in kernel stack; do
-  one --backend=$backend
-  one --backend=$backend --preload
+  one $backend
+  one $backend --preload
   for without in sync_wake_up wait_killable pidfd_thread; do
-    one --backend=$backend --without=$without
+    one $backend --without=$without
   done
 done
 echo "$passed passed, $failed failed, 0 skipped"
