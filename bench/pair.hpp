@@ -20,45 +20,45 @@ namespace tidewire::bench {
 /// and its checksum completed.
 class Wire final : public TxSink {
  public:
-  Wire(bool offload, std::size_t packets) : offload_(offload), slots_(packets) {
-    const std::size_t size = offload ? 65'536 + 256 : 1600;
-    for (Slot& slot : slots_) slot.bytes.resize(size);
-    frames_.reserve(packets);
-  }
+  Wire(bool offload, std::size_t packets)
+      : offload_(offload),
+        size_(offload ? 65'536 + 256 : 1600),
+        memory_(packets * size_),
+        frames_(packets) {}
 
   PushResult push(const TxFrame& frame) noexcept override {
-    const device::Cutter cutter{frame};
-    const std::uint32_t packets = offload_ ? 1 : cutter.packets();
-    if (used_ + packets > slots_.size()) {
-      refused_ = true;
-      return PushResult::full;
-    }
-    for (std::uint32_t i = 0; i < packets; ++i) {
-      Slot& slot = slots_[used_++];
-      slot.size = offload_ ? device::gather(frame, slot.bytes) : cutter.write(i, slot.bytes);
-      slot.seg_size = offload_ ? static_cast<std::uint16_t>(frame.seg_size) : 0;
-      slot.segs = offload_ ? frame.segs : 1;
-      slot.checksum =
+    if (offload_ || frame.seg_size == 0) {
+      if (used_ == frames_.size()) return refuse();
+      RxFrame& to = frames_[used_];
+      to.head = room(used_).first(offload_ ? device::gather(frame, room(used_))
+                                           : device::materialise(frame, 0, room(used_)));
+      ++used_;
+      to.seg_size = static_cast<std::uint16_t>(frame.seg_size);
+      to.segs = frame.segs;
+      to.checksum =
           offload_ && frame.checksum_pending ? ChecksumState::partial : ChecksumState::unknown;
+      packets_ += frame.segs;
+      return PushResult::taken;
     }
-    packets_ += offload_ ? frame.segs : packets;
+    const device::Cutter cutter{frame};
+    const std::uint32_t packets = cutter.packets();
+    if (used_ + packets > frames_.size()) return refuse();
+    for (std::uint32_t i = 0; i < packets; ++i) {
+      RxFrame& to = frames_[used_];
+      to = {};
+      to.head = room(used_).first(cutter.write(i, room(used_)));
+      ++used_;
+    }
+    packets_ += packets;
     return PushResult::taken;
   }
 
   /// Gives all frames to `stack`. True if a push was refused since the last
   /// time.
   bool deliver(Stack& stack, InterfaceId interface, Instant now) noexcept {
-    frames_.clear();
-    for (std::size_t i = 0; i < used_; ++i) {
-      RxFrame frame;
-      frame.head = Bytes(slots_[i].bytes).first(slots_[i].size);
-      frame.seg_size = slots_[i].seg_size;
-      frame.segs = slots_[i].segs;
-      frame.checksum = slots_[i].checksum;
-      frame.ingress = now;
-      frames_.push_back(frame);
-    }
-    if (!frames_.empty()) stack.on_frames(interface, frames_, now);
+    const auto frames = std::span{frames_}.first(used_);
+    for (RxFrame& frame : frames) frame.ingress = now;
+    if (!frames.empty()) stack.on_frames(interface, frames, now);
     used_ = 0;
     return std::exchange(refused_, false);
   }
@@ -66,17 +66,18 @@ class Wire final : public TxSink {
   std::uint64_t packets() const noexcept { return packets_; }
 
  private:
-  struct Slot {
-    std::vector<std::byte> bytes;
-    std::size_t size = 0;
-    std::uint16_t seg_size = 0;
-    std::uint16_t segs = 1;
-    ChecksumState checksum = ChecksumState::unknown;
-  };
+  MutBytes room(std::size_t packet) noexcept {
+    return MutBytes{memory_}.subspan(packet * size_, size_);
+  }
+  PushResult refuse() noexcept {
+    refused_ = true;
+    return PushResult::full;
+  }
 
   bool offload_;
-  std::vector<Slot> slots_;
-  std::vector<RxFrame> frames_;
+  std::size_t size_;  ///< bytes for a packet
+  std::vector<std::byte> memory_;
+  std::vector<RxFrame> frames_;  ///< `used_` of them are under way
   std::size_t used_ = 0;
   bool refused_ = false;
   std::uint64_t packets_ = 0;

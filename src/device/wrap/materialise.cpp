@@ -19,6 +19,8 @@ constexpr std::uint16_t kTcpFin = 0x01;
 constexpr std::uint16_t kTcpPush = 0x08;
 constexpr std::uint16_t kTcpCwr = 0x80;
 constexpr std::size_t kTcpChecksum = 16;  // offset of the field; UDP's is 6
+// So much payload is summed after it was copied, together with the header before it.
+constexpr std::size_t kShort = 128;
 
 struct Slice {
   std::size_t offset = 0;  ///< in the payload
@@ -76,6 +78,32 @@ bool offsets_hold(const TxFrame& frame) noexcept {
          std::size_t{frame.checksum_offset} + 2 <= least;
 }
 
+/// The only packet of a frame: nothing of its header changes but the checksum.
+std::size_t write_whole(const TxFrame& frame, MutBytes out) noexcept {
+  const std::size_t headers = frame.headers.size();
+  const std::size_t size = headers + frame.payload_size();
+  if (size > out.size()) return 0;
+  std::memcpy(out.data(), frame.headers.data(), headers);
+  const bool completes = frame.checksum_pending && offsets_hold(frame);
+  const bool at_once = !completes || size - headers <= kShort;
+  Checksum sum;
+  if (!at_once) sum.add(frame.headers.subspan(frame.transport_offset));
+  MutBytes body = out.subspan(headers);
+  for (const Bytes region : frame.payload) {
+    if (!at_once) {
+      sum.add_and_copy(body, region);
+    } else if (!region.empty()) {
+      std::memcpy(body.data(), region.data(), region.size());
+    }
+    body = body.subspan(region.size());
+  }
+  if (!completes) return size;
+  if (at_once) sum.add(out.first(size).subspan(frame.transport_offset));
+  store_u16(out.data() + frame.transport_offset + frame.checksum_offset,
+            frame.checksum_offset == kTcpChecksum ? sum.finish() : sum.finish_udp());
+  return size;
+}
+
 }  // namespace
 
 std::uint32_t wire_packets(const TxFrame& frame) noexcept {
@@ -87,6 +115,7 @@ std::size_t wire_packet_size(const TxFrame& frame, std::uint32_t segment) noexce
 }
 
 std::size_t materialise(const TxFrame& frame, std::uint32_t segment, MutBytes out) noexcept {
+  if (frame.seg_size == 0 && segment == 0) return write_whole(frame, out);
   return Cutter{frame}.write(segment, out);
 }
 
@@ -96,10 +125,9 @@ Cutter::Cutter(const TxFrame& frame) noexcept
       packets_(packets_of(frame, payload_)),
       completes_(frame.checksum_pending && offsets_hold(frame)),
       tcp_(frame.checksum_offset == kTcpChecksum) {
-  if (!completes_) return;
+  if (!completes_ || packets_ == 1) return;
   const Bytes transport = frame.headers.subspan(frame.transport_offset);
   transport_sum_.add(transport);
-  if (packets_ == 1) return;
   // What differs from packet to packet is taken out of the sums: a number's complement cancels it
   // (RFC 1071 §2). The pseudo-header sum covers the length of the whole.
   take_out_u32(transport_sum_, static_cast<std::uint32_t>(transport.size() + payload_));
@@ -155,24 +183,8 @@ void Cutter::patch_transport(std::byte* at, std::size_t offset, std::size_t size
   sum.add_u16(flags);
 }
 
-/// The only packet: nothing of its header changes but the checksum.
-std::size_t Cutter::write_whole(MutBytes out) const noexcept {
-  const std::size_t headers = frame_.headers.size();
-  if (headers + payload_ > out.size()) return 0;
-  std::memcpy(out.data(), frame_.headers.data(), headers);
-  Checksum sum = transport_sum_;
-  MutBytes body = out.subspan(headers);
-  for (const Bytes region : frame_.payload) {
-    sum.add_and_copy(body, region);
-    body = body.subspan(region.size());
-  }
-  store_u16(out.data() + frame_.transport_offset + frame_.checksum_offset,
-            tcp_ ? sum.finish() : sum.finish_udp());
-  return headers + payload_;
-}
-
 std::size_t Cutter::write(std::uint32_t segment, MutBytes out) const noexcept {
-  if (packets_ == 1 && segment == 0 && completes_) return write_whole(out);
+  if (packets_ == 1 && segment == 0) return write_whole(frame_, out);
   const Slice part = slice(frame_, payload_, segment);
   const std::size_t size = frame_.headers.size() + part.size;
   if (segment >= packets_ || size > out.size()) return 0;

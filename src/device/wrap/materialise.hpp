@@ -26,7 +26,6 @@ class Cutter {
   std::size_t write(std::uint32_t segment, MutBytes out) const noexcept;
 
  private:
-  std::size_t write_whole(MutBytes out) const noexcept;
   void patch_network(MutBytes packet, std::uint32_t segment) const noexcept;
   void patch_transport(std::byte* at, std::size_t offset, std::size_t size, std::uint32_t segment,
                        wire::Checksum& sum) const noexcept;
