@@ -45,7 +45,23 @@ void Layer::on_frames(InterfaceId id, std::span<const RxFrame> frames, bool stay
   }
 }
 
+bool Layer::on_known(Interface& interface, const RxFrame& frame, Train* train) noexcept {
+  if (frame.seg_size != 0 || frame.segs != 1 || frame.size() != frame.head.size()) return false;
+  Bytes packet = frame.head;
+  if (interface.medium == Medium::ethernet) {
+    constexpr auto kIpv4 = static_cast<std::uint16_t>(wire::EtherType::ipv4);
+    if (packet.size() < wire::kEthernetHeaderLen ||
+        wire::load_mac(packet.data()) != interface.mac ||
+        wire::load_u16(packet.data() + 2 * sizeof(MacAddress)) != kIpv4) {
+      return false;
+    }
+    packet = packet.subspan(wire::kEthernetHeaderLen);
+  }
+  return on_known(interface, packet, frame, train);
+}
+
 void Layer::on_frame(Interface& interface, const RxFrame& frame, Train* train) noexcept {
+  if (on_known(interface, frame, train)) return;
   Arrival arrival{interface,
                   frame.head,
                   frame.more,

@@ -27,10 +27,9 @@ DropReason Layer::reason_of(wire::ParseError error) noexcept {
 
 /// What nearly every packet is: TCP in one piece, in a header without options, between addresses
 /// that passed all checks before. False: something is unusual, and nothing came of it.
-bool Layer::on_known(const Arrival& arrival) noexcept {
-  const Bytes bytes = arrival.packet;
+bool Layer::on_known(const link::Interface& interface, Bytes bytes, const RxFrame& frame,
+                     Train* train) noexcept {
   if (bytes.size() < wire::kIpv4MinHeaderLen + wire::kTcpMinHeaderLen) return false;
-  if (bytes.size() != arrival.size() || arrival.seg_size != 0 || arrival.segs != 1) return false;
   const std::byte* at = bytes.data();
   const std::uint64_t first = wire::load_u64(at);
   const std::uint64_t second = wire::load_u64(at + 8);
@@ -40,12 +39,12 @@ bool Layer::on_known(const Arrival& arrival) noexcept {
   constexpr std::uint64_t kLookedAt = 0xff00'ffff'0000'3fffU;
   const std::uint64_t expected = std::uint64_t{0x45} << 56 | std::uint64_t{bytes.size()} << 32;
   if ((first & kLookedAt) != expected || (second >> 48 & 0xff) != wire::protocol::tcp) return false;
-  if (!is_known(arrival, source, destination)) return false;
+  if (!is_known(interface, source, destination)) return false;
   const std::uint64_t sum =
       wire::kernel::narrow(first) + wire::kernel::narrow(second) + destination;
   if (wire::kernel::fold(sum) != 0xffff) return false;
   ++context_.counters.ip_in;
-  const Packet packet{.interface = arrival.interface.id,
+  const Packet packet{.interface = interface.id,
                       .source = IpAddress::v4(source),
                       .destination = IpAddress::v4(destination),
                       .protocol = Protocol::tcp,
@@ -54,18 +53,17 @@ bool Layer::on_known(const Arrival& arrival) noexcept {
                       .ip_header = bytes.first(wire::kIpv4MinHeaderLen),
                       .transport = bytes.subspan(wire::kIpv4MinHeaderLen),
                       .more = {},
-                      .checksum = arrival.checksum,
-                      .ingress = arrival.ingress,
+                      .checksum = interface.trusted ? frame.checksum : ChecksumState::unknown,
+                      .ingress = earlier(frame.ingress, context_.now),
                       .stays = frames_stay_,
-                      .train = arrival.train};
-  upper_.deliver(packet, arrival.interface.forwarding);
+                      .train = train};
+  upper_.deliver(packet, interface.forwarding);
   return true;
 }
 
 //= RFC 791 §3.1
 //= RFC 1122 §3.2.1
 void Layer::on_ipv4(Arrival& arrival) noexcept {
-  if (on_known(arrival)) return;
   ++context_.counters.ip_in;
   const auto view = wire::Ipv4View::parse(arrival.packet, arrival.size());
   if (!view) return context_.drop(reason_of(view.error()), arrival.interface.id);
@@ -74,7 +72,8 @@ void Layer::on_ipv4(Arrival& arrival) noexcept {
     return context_.drop(DropReason::ip_bad_checksum, arrival.interface.id);
   }
   if (arrival.size() != view->total_len()) arrival.trim(view->total_len());  // link padding
-  if (is_known(arrival, view->source_value(), view->destination_value())) {
+  if (!arrival.link_group &&
+      is_known(arrival.interface, view->source_value(), view->destination_value())) {
     return accept_ipv4(arrival, *view, Cast::unicast, true);
   }
   if (!check_source(arrival, *view) || !check_destination(arrival, *view)) return;
@@ -97,13 +96,6 @@ void Layer::on_ipv4(Arrival& arrival) noexcept {
     return context_.drop(DropReason::ip_not_for_us, arrival.interface.id);
   }
   accept_ipv4(arrival, *view, cast, true);
-}
-
-bool Layer::is_known(const Arrival& arrival, std::uint32_t source,
-                     std::uint32_t destination) const noexcept {
-  return known_.source == source && known_.destination == destination &&
-         known_.generation == generation_ && known_.interface == arrival.interface.id &&
-         !arrival.link_group;
 }
 
 //= RFC 1122 §3.2.1.3

@@ -185,9 +185,16 @@ class Layer final : public Output,
   // input_v4.cpp
   static DropReason reason_of(wire::ParseError error) noexcept;
   void on_ipv4(Arrival& arrival) noexcept;
-  bool on_known(const Arrival& arrival) noexcept;
-  bool is_known(const Arrival& arrival, std::uint32_t source,
-                std::uint32_t destination) const noexcept;
+  /// The usual packet: TCP, lone, without options, between the addresses of the last one. True: it
+  /// was that, and is dealt with. `packet` begins in `frame`, which came to us alone.
+  bool on_known(const link::Interface& interface, Bytes packet, const RxFrame& frame,
+                Train* train) noexcept;
+  bool on_known(link::Interface& interface, const RxFrame& frame, Train* train) noexcept;
+  bool is_known(const link::Interface& interface, std::uint32_t source,
+                std::uint32_t destination) const noexcept {
+    return known_.source == source && known_.destination == destination &&
+           known_.generation == generation_ && known_.interface == interface.id;
+  }
   bool check_source(const Arrival& arrival, const wire::Ipv4View& view) noexcept;
   bool check_destination(const Arrival& arrival, const wire::Ipv4View& view) noexcept;
   bool check_options(const Arrival& arrival, const wire::Ipv4View& view) noexcept;
