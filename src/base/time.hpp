@@ -69,6 +69,12 @@ class Instant {
 
   constexpr std::int64_t nanos() const noexcept { return ns_; }
   constexpr bool is_never() const noexcept { return *this == never(); }
+  /// *this - before where both are known to be points of a run, neither never() nor centuries
+  /// apart: what every packet asks several times. Wraps if they are not.
+  constexpr Duration since(Instant before) const noexcept {
+    return Duration::nanos(static_cast<std::int64_t>(static_cast<std::uint64_t>(ns_) -
+                                                     static_cast<std::uint64_t>(before.ns_)));
+  }
 
   friend constexpr auto operator<=>(Instant, Instant) noexcept = default;
   friend constexpr Instant operator+(Instant t, Duration d) noexcept {

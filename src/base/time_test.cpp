@@ -33,5 +33,13 @@ TEST(Time, InstantsStayInsideTheirRange) {
   EXPECT_EQ(now - Duration::nanos(7), Instant::from_nanos(-2));
 }
 
+TEST(Time, SinceIsTheDifferenceOfTwoPointsOfARun) {
+  const Instant before = Instant::from_nanos(-7), now = Instant::from_nanos(5);
+  EXPECT_EQ(now.since(before), now - before);
+  EXPECT_EQ(before.since(now), before - now);
+  EXPECT_EQ(now.since(now), Duration::zero());
+  EXPECT_EQ(kFirst.since(Instant::never()), Duration::nanos(1)) << "wraps, and is defined";
+}
+
 }  // namespace
 }  // namespace tidewire

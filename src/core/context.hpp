@@ -39,11 +39,10 @@ struct Context {
 /// Purposes for derive(): one key each, so that no two uses of the seed correlate.
 enum class SeedPurpose : std::uint64_t {
   rng = 1,
-  isn,
+  tuple_secret,  ///< ISN and timestamp offset
   ephemeral_port,
   flow_table,
-  timestamp_offset,
-  ip_identification,
+  ip_identification = 6,
   neighbor_table,
   path_mtu_table,
   socket_table,

@@ -185,9 +185,19 @@ void Shared::tell_acked(Connection& c, const AckOutcome& o, bool cwnd_limited) n
 }
 
 void Shared::tell_controller(Connection& c, const PlainAck& plain, bool cwnd_limited) noexcept {
+  const std::uint64_t bytes_per_second = plain.rate.bytes_per_second();
+  if (cwnd_limited || !c.active->cc.on_quiet_ack(now(), c.rtt.srtt())) {
+    tell_acked(c, plain, bytes_per_second, cwnd_limited);
+  }
+  if (plain.rate.valid()) c.stats.delivery_rate = bytes_per_second;
+  if (tracing()) [[unlikely]]
+    trace_ack(c, plain.in_flight, plain.rtt);
+}
+
+void Shared::tell_acked(Connection& c, const PlainAck& plain, std::uint64_t bytes_per_second,
+                        bool cwnd_limited) noexcept {
   Active& a = *c.active;
   const RateSample& rate = plain.rate;
-  const std::uint64_t bytes_per_second = rate.bytes_per_second();
   a.cc.on_ack({.now = now(),
                .acked = plain.acked,
                .delivered = plain.acked,
@@ -208,9 +218,6 @@ void Shared::tell_controller(Connection& c, const PlainAck& plain, bool cwnd_lim
                .snd_nxt_offset = c.stats.bytes_acked + Seq::span(c.snd.una, c.snd.nxt),
                .app_limited = rate.app_limited,
                .cwnd_limited = cwnd_limited});
-  if (rate.valid()) c.stats.delivery_rate = bytes_per_second;
-  if (tracing()) [[unlikely]]
-    trace_ack(c, plain.in_flight, plain.rtt);
 }
 
 void Shared::trace_ack(const Connection& c, std::uint64_t in_flight,

@@ -61,7 +61,7 @@ class SendTimes {
 
  private:
   void become(Why why, Instant now) noexcept {
-    if (why_ != Why::idle) total(why_) += now - since_;
+    if (why_ != Why::idle) total(why_) += now.since(since_);
     since_ = now;
     why_ = why;
   }

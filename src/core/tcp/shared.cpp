@@ -40,9 +40,7 @@ Shared::Shared(Context& context, ip::Output& output, PortRegistry& port_registry
       syn_cookies(derive(context.seed, static_cast<std::uint64_t>(SeedPurpose::syn_cookie))),
       fast_open(context),
       flow_hash_(derive(context.seed, static_cast<std::uint64_t>(SeedPurpose::flow_table))),
-      isn_hash_(derive(context.seed, static_cast<std::uint64_t>(SeedPurpose::isn))),
-      timestamp_hash_(
-          derive(context.seed, static_cast<std::uint64_t>(SeedPurpose::timestamp_offset))) {}
+      secret_hash_(derive(context.seed, static_cast<std::uint64_t>(SeedPurpose::tuple_secret))) {}
 
 FlowRef Shared::search(const Tuple& tuple) noexcept {
   const FlowRef found = flows.find(hash_of(tuple), [&](FlowRef ref) noexcept {
@@ -78,11 +76,11 @@ void Shared::remove_flow(Connection& c) noexcept {
 Seq Shared::make_isn(const Tuple& tuple) const noexcept {
   // M ticks every 4 microseconds.
   const auto m = static_cast<std::uint32_t>(ctx.now.nanos() / 4'000);
-  return Seq{m + static_cast<std::uint32_t>(isn_hash_(tuple))};
+  return Seq{m + static_cast<std::uint32_t>(secret_hash_(tuple))};
 }
 
 std::uint32_t Shared::timestamp_offset(const Tuple& tuple) const noexcept {
-  return static_cast<std::uint32_t>(timestamp_hash_(tuple));
+  return static_cast<std::uint32_t>(secret_hash_(tuple) >> 32);
 }
 
 void Shared::disarm_all(Connection& c) noexcept {

@@ -31,6 +31,13 @@ struct ListenHash {
   std::uint64_t operator()(const RandomSeed& seed, const ListenKey& key) const noexcept;
 };
 
+/// Sequence number of the FIN: one past all data written.
+inline Seq end_of_data(const Connection& c) noexcept {
+  const Seq base = c.syn_acked ? c.snd.una : c.snd.iss + 1;
+  if (c.fin_acked) return c.snd.una - 1;
+  return base + (c.active != nullptr ? static_cast<std::uint32_t>(c.active->snd_ring.size()) : 0U);
+}
+
 class Shared {
  public:
   Shared(Context& context, ip::Output& output, PortRegistry& port_registry) noexcept;
@@ -99,10 +106,15 @@ class Shared {
     }
     return search(tuple);
   }
-  /// The same for a tuple that is likely to be a connection's; null if it is not.
-  Connection* lookup_connection(const Tuple& tuple) noexcept {
-    if (Connection* c = recent(tuple)) return c;
-    const FlowRef found = search(tuple);
+  /// The connection that a packet with these ports is for; null if it is for something else.
+  Connection* connection_of(const ip::Packet& packet, std::uint16_t local_port,
+                            std::uint16_t remote_port) noexcept {
+    if (recent_ != nullptr && recent_->in_table &&
+        recent_->tuple.is(packet.destination, local_port, packet.source, remote_port)) {
+      return recent_;
+    }
+    const FlowRef found =
+        search(Tuple::of(packet.destination, local_port, packet.source, remote_port));
     return found.kind == FlowKind::connection ? recent_ : nullptr;
   }
   [[nodiscard]] bool add_flow(Connection& c) noexcept;
@@ -188,6 +200,14 @@ class Shared {
   void tell_controller(Connection& c, const AckOutcome& outcome, bool cwnd_limited) noexcept;
   /// The same of a plain ACK that is settled.
   void tell_controller(Connection& c, const PlainAck& plain, bool cwnd_limited) noexcept;
+
+  /// An ACK lets nothing out: all was sent, and a turn of the sender would change nothing else.
+  static bool nothing_waits(const Connection& c) noexcept {
+    const LossRecovery& recovery = c.active->recovery;
+    return may_send(c.state) && recovery.is_open() && !c.fin_queued && !c.active->paced &&
+           c.snd.nxt == end_of_data(c) && armed(c, TimerKind::rest) &&
+           recovery.delivery_rate().is_app_limited_by(recovery.in_flight());
+  }
 
   // --- idle connections (idle.cpp) ---
   /// How long a quiet connection keeps its buffers and controller.
@@ -279,6 +299,22 @@ class Shared {
   void update_events(Connection& c) noexcept {
     if (c.owned) ctx.events.update(id_of(c), c.events, bits(c));
   }
+  /// The same after bytes were written, which can only take kWritable away.
+  void update_written(Connection& c) noexcept {
+    const bool stays = (c.events.reported & kWritable) != 0 && c.active->snd_ring.worth_writing() &&
+                       unsent_is_low(c);
+    if (!stays) update_events(c);
+  }
+  /// The same after bytes were read, which can only take kReadable away.
+  void update_read(Connection& c) noexcept {
+    constexpr auto kUsual = static_cast<std::uint16_t>(kConnected | kWritable);
+    const auto others = static_cast<std::uint16_t>(c.events.reported & ~unsigned{kReadable});
+    if (others != kUsual || c.state != TcpState::established || c.active == nullptr ||
+        !c.active->rcv_ring.empty() || c.read_shut || c.error_info != nullptr) {
+      return update_events(c);
+    }
+    c.events.reported = kUsual;
+  }
 
   // --- sizes ---
   /// Payload of the largest segment the path carries, without options.
@@ -360,6 +396,8 @@ class Shared {
   LossSample loss_sample(const Active& a, const AckOutcome& outcome) const noexcept;
   void take_back(Connection& c, const AckOutcome& outcome) noexcept;
   void tell_acked(Connection& c, const AckOutcome& outcome, bool cwnd_limited) noexcept;
+  void tell_acked(Connection& c, const PlainAck& plain, std::uint64_t bytes_per_second,
+                  bool cwnd_limited) noexcept;
   void trace_ack(const Connection& c, std::uint64_t in_flight,
                  std::optional<Duration> rtt) noexcept;
 
@@ -368,8 +406,7 @@ class Shared {
   Connection* recent_ = nullptr;  ///< what a segment or call was for last; null: none
   SlabHandle recent_settings_;    ///< SharedSettings kept last
   mutable TupleHash flow_hash_;
-  mutable TupleHash isn_hash_;
-  mutable TupleHash timestamp_hash_;
+  mutable TupleHash secret_hash_;  ///< one half for the ISN, the other for the timestamps
 };
 
 /// Offset of sequence number `seq` in the send ring.
@@ -380,13 +417,6 @@ inline std::uint64_t ring_offset(const Connection& c, Seq seq) noexcept {
 /// A SYN or SYN-ACK got lost, as far as is known.
 inline bool syn_lost(const Connection& c) noexcept {
   return c.syn_retransmitted && (!c.syn_too_big || c.stats.timeouts > 0);
-}
-
-/// Sequence number of the FIN: one past all data written.
-inline Seq end_of_data(const Connection& c) noexcept {
-  const Seq base = c.syn_acked ? c.snd.una : c.snd.iss + 1;
-  if (c.fin_acked) return c.snd.una - 1;
-  return base + (c.active != nullptr ? static_cast<std::uint32_t>(c.active->snd_ring.size()) : 0U);
 }
 
 inline Shared::Space Shared::receive_space(const Connection& c) noexcept {

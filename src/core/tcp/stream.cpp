@@ -102,7 +102,7 @@ void Sockets::after_write(Connection& c, std::size_t, SendOptions options) noexc
     c.urgent_out = true;
   }
   s.mark_ready(c);
-  s.update_events(c);
+  s.update_written(c);
 }
 
 /// In-order bytes before the urgent octet, if it still lies ahead of the reader.
@@ -237,7 +237,7 @@ void Sockets::after_read(Connection& c, std::size_t bytes) noexcept {
     s.actives.release(*c.active);
     c.active = nullptr;
   }
-  s.update_events(c);
+  s.update_read(c);
 }
 
 void Sockets::tune_receive_buffer(Connection& c, std::size_t bytes) noexcept {

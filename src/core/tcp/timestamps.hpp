@@ -41,7 +41,7 @@ class Timestamps {
   /// True if a segment with this TSval is older than what was seen and must be dropped with an ACK.
   /// Not to be asked for a RST.
   constexpr bool paws_reject(std::uint32_t tsval, Instant now) const noexcept {
-    if (!valid_ || now - recent_at_ > kRecentLifetime) return false;
+    if (!valid_ || now.since(recent_at_) > kRecentLifetime) return false;
     return Seq{tsval}.before(Seq{floor_});
   }
 
@@ -52,7 +52,7 @@ class Timestamps {
   /// counts there, if it is not more than kOvertaken ticks ago.
   constexpr void on_segment(std::uint32_t tsval, Seq seg_seq, Seq last_ack_sent, bool gap,
                             Instant now) noexcept {
-    const bool stale = !valid_ || now - recent_at_ > kRecentLifetime;
+    const bool stale = !valid_ || now.since(recent_at_) > kRecentLifetime;
     if (!stale && Seq{tsval}.before(Seq{recent_})) return;
     if (seg_seq.after(last_ack_sent)) return;
     const Seq before{floor_};

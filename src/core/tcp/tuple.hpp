@@ -30,11 +30,25 @@ struct Tuple {
   std::uint32_t remote_v4() const noexcept { return wire::load_u32(last_word(remote)); }
   bool is_v4() const noexcept { return IpAddress::v6(remote).is_v4_mapped(); }
 
+  /// *this == of(...), without making that.
+  bool is(const IpAddress& local_in, std::uint16_t local_port_in, const IpAddress& remote_in,
+          std::uint16_t remote_port_in) const noexcept {
+    return local_port == local_port_in && remote_port == remote_port_in && is(remote, remote_in) &&
+           is(local, local_in);
+  }
+
   friend bool operator==(const Tuple& a, const Tuple& b) noexcept {
     return std::memcmp(&a, &b, sizeof(Tuple)) == 0;
   }
 
  private:
+  static constexpr std::array<std::uint8_t, 12> kMappedPrefix{0, 0, 0, 0, 0,    0,
+                                                              0, 0, 0, 0, 0xff, 0xff};
+  static bool is(const std::array<std::uint8_t, 16>& octets, const IpAddress& address) noexcept {
+    if (address.is_v6()) return octets == address.octets();
+    return std::memcmp(octets.data(), kMappedPrefix.data(), kMappedPrefix.size()) == 0 &&
+           std::memcmp(octets.data() + 12, address.octets().data(), 4) == 0;
+  }
   static const std::byte* last_word(const std::array<std::uint8_t, 16>& octets) noexcept {
     return reinterpret_cast<const std::byte*>(octets.data()) + 12;
   }

@@ -1,6 +1,8 @@
 // Windows, timestamps and options as values.
 #include <gtest/gtest.h>
 
+#include <array>
+
 #include "base/random.hpp"
 #include "core/tcp/option_policy.hpp"
 #include "core/tcp/timestamps.hpp"
@@ -34,6 +36,27 @@ TEST(WindowScale, IsTheSmallestThatExpressesTheBuffer) {
   }
   EXPECT_EQ(WindowScale::for_buffer(0).shift(), 0);
   EXPECT_EQ(WindowScale::for_buffer((std::uint64_t{0xffff} << 14) + 1).shift(), 14);
+}
+
+TEST(Tuple, IsMadeOfWhatItSaysOfEitherFamily) {
+  const std::array<IpAddress, 6> addresses{
+      IpAddress::v4(10, 0, 0, 1), IpAddress::v4(10, 0, 0, 2),
+      IpAddress::v4(0, 0, 0, 0),  IpAddress::v4(10, 0, 0, 1).mapped(),
+      IpAddress::any(Family::v6), IpAddress::loopback(Family::v6)};
+  const auto each = [&](auto&& f) {
+    for (const IpAddress& local : addresses) {
+      for (const IpAddress& remote : addresses) {
+        for (const std::uint16_t port : std::array<std::uint16_t, 2>{1, 2}) f(local, remote, port);
+      }
+    }
+  };
+  each([&](const IpAddress& local, const IpAddress& remote, std::uint16_t port) {
+    const Tuple tuple = Tuple::of(local, port, remote, 7);
+    each([&](const IpAddress& l, const IpAddress& r, std::uint16_t p) {
+      EXPECT_EQ(tuple.is(l, p, r, 7), tuple == Tuple::of(l, p, r, 7));
+      EXPECT_EQ(tuple.is(l, 7, r, p), tuple == Tuple::of(l, 7, r, p));
+    });
+  });
 }
 
 TEST(TupleHash, IsThatOfTheTupleAskedFor) {

@@ -52,7 +52,7 @@ class ReceiveTuner {
   std::optional<std::uint64_t> on_read(std::uint64_t bytes, std::uint32_t mss, Duration fallback,
                                        Instant now) noexcept {
     copied_ += bytes;
-    if (now - since_ < (rtt_ != Duration::zero() ? rtt_ : fallback)) return std::nullopt;
+    if (now.since(since_) < (rtt_ != Duration::zero() ? rtt_ : fallback)) return std::nullopt;
     const std::uint64_t copied = copied_;
     copied_ = 0;
     since_ = now;

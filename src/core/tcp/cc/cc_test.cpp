@@ -233,6 +233,34 @@ TEST(Cubic, TimeStandsStillWhileTheApplicationLimits) {
               3);
 }
 
+// Told the short way of ACKs that did not use the window, or the long way: the same window after
+// it.
+TEST(Controllers, AQuietAckIsAnAckThatDidNotUseTheWindow) {
+  for (const std::string_view name : kLossBased) {
+    const ControllerRegistry registry;
+    Path<AnyController> told{*registry.make(name, kConfig)};
+    for (int i = 0; i < 3; ++i) told.round();
+    told.loss();
+    told.round();
+    Path<AnyController> quiet = told;
+    told.limited = false;
+    for (int i = 0; i < 50; ++i) {
+      told.round(2 * kMss);
+      quiet.now += quiet.rtt;
+      quiet.una += 2 * kMss;
+      ASSERT_TRUE(quiet.cc.on_quiet_ack(quiet.now, quiet.rtt)) << name;
+    }
+    told.limited = true;
+    for (int i = 0; i < 30; ++i) {
+      told.round();
+      quiet.round();
+      ASSERT_EQ(told.cc.window(), quiet.cc.window()) << name << ", round " << i;
+    }
+  }
+  EXPECT_FALSE(ControllerRegistry{}.make("bbr", kConfig)->on_quiet_ack(at_ms(1), Duration{}))
+      << "it wants to know all";
+}
+
 // req: RFC9438-4.2-1
 TEST(Cubic, AnIdleTimeIsNoneOfTheCurve) {
   Path<Cubic> busy{Cubic({.mss = kMss, .initial_window = 1000 * kMss, .initial_ssthresh = 1})};

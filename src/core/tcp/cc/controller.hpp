@@ -130,6 +130,13 @@ concept Controller = std::is_trivially_copyable_v<C> && std::is_trivially_destru
                        { k.paces() } noexcept -> std::same_as<bool>;
                      };
 
+/// One that has little to learn from an ACK whose sender the window did not hold back, outside of
+/// recovery: on_quiet_ack() does what on_ack() would, told only when, and the smoothed RTT.
+template <typename C>
+concept QuietController = Controller<C> && requires(C c) {
+  { c.on_quiet_ack(Instant{}, Duration{}) } noexcept;
+};
+
 /// Any controller, held inline; copyable like the controller itself.
 class AnyController {
  public:
@@ -143,6 +150,12 @@ class AnyController {
 
   void on_sent(const SentSample& s) noexcept { calls_->on_sent(storage_, s); }
   void on_ack(const AckSample& s) noexcept { calls_->on_ack(storage_, s); }
+  /// True: that was all there is to it. False: on_ack() is to be told.
+  bool on_quiet_ack(Instant now, Duration srtt) noexcept {
+    if (calls_->on_quiet_ack == nullptr) return false;
+    calls_->on_quiet_ack(storage_, now, srtt);
+    return true;
+  }
   void on_loss(const LossSample& s) noexcept { calls_->on_loss(storage_, s); }
   void on_rto(const RtoSample& s) noexcept { calls_->on_rto(storage_, s); }
   void on_ecn(const EcnSample& s) noexcept { calls_->on_ecn(storage_, s); }
@@ -166,6 +179,7 @@ class AnyController {
   struct Calls {
     void (*on_sent)(void*, const SentSample&) noexcept;
     void (*on_ack)(void*, const AckSample&) noexcept;
+    void (*on_quiet_ack)(void*, Instant, Duration) noexcept;  ///< null: none
     void (*on_loss)(void*, const LossSample&) noexcept;
     void (*on_rto)(void*, const RtoSample&) noexcept;
     void (*on_ecn)(void*, const EcnSample&) noexcept;
@@ -189,9 +203,19 @@ class AnyController {
     return *std::launder(static_cast<const C*>(p));
   }
   template <typename C>
+  static constexpr auto quiet_call() noexcept -> void (*)(void*, Instant, Duration) noexcept {
+    if constexpr (QuietController<C>) {
+      return
+          [](void* p, Instant now, Duration srtt) noexcept { self<C>(p).on_quiet_ack(now, srtt); };
+    } else {
+      return nullptr;
+    }
+  }
+  template <typename C>
   static constexpr Calls kCalls{
       [](void* p, const SentSample& s) noexcept { self<C>(p).on_sent(s); },
       [](void* p, const AckSample& s) noexcept { self<C>(p).on_ack(s); },
+      quiet_call<C>(),
       [](void* p, const LossSample& s) noexcept { self<C>(p).on_loss(s); },
       [](void* p, const RtoSample& s) noexcept { self<C>(p).on_rto(s); },
       [](void* p, const EcnSample& s) noexcept { self<C>(p).on_ecn(s); },

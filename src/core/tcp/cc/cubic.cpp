@@ -60,14 +60,19 @@ void Cubic::on_sent(const SentSample& sample) noexcept {
   last_ack_ = sample.now;
 }
 
+//= RFC 9438 §4.2: the curve stands still while the application is what limits
+void Cubic::on_quiet_ack(Instant now, Duration srtt) noexcept {
+  srtt_ = srtt;
+  if (now <= last_ack_) return;
+  if (in_epoch_) epoch_start_ += now - last_ack_;
+  last_ack_ = now;
+}
+
 void Cubic::on_ack(const AckSample& sample) noexcept {
+  if (!sample.cwnd_limited) return on_quiet_ack(sample.now, sample.srtt);
   srtt_ = sample.srtt;
-  //= RFC 9438 §4.2: the curve stands still while the application is what limits
-  if (in_epoch_ && !sample.cwnd_limited && sample.now > last_ack_) {
-    epoch_start_ += sample.now - last_ack_;
-  }
   last_ack_ = later(last_ack_, sample.now);
-  if (sample.in_recovery || !sample.cwnd_limited) return;
+  if (sample.in_recovery) return;
   std::uint64_t acked = sample.credit;
   if (cwnd_ < ssthresh_) {
     const std::uint64_t before = cwnd_;

@@ -14,6 +14,7 @@ class Cubic {
 
   void on_sent(const SentSample& sample) noexcept;
   void on_ack(const AckSample& sample) noexcept;
+  void on_quiet_ack(Instant now, Duration srtt) noexcept;
   void on_loss(const LossSample& sample) noexcept { lost_flight_ = sample.tx_in_flight; }
   void on_rto(const RtoSample& sample) noexcept;
   void on_ecn(const EcnSample& sample) noexcept;
@@ -73,7 +74,7 @@ class Cubic {
   Duration saved_k_;
   Instant saved_epoch_start_;
 };
-static_assert(Controller<Cubic>);
+static_assert(QuietController<Cubic>);
 static_assert(sizeof(Cubic) <= AnyController::kCapacity);
 
 }  // namespace tidewire::tcp

@@ -14,7 +14,7 @@ NewReno::NewReno(const ControllerConfig& config) noexcept
       mss_(std::max<std::uint32_t>(config.mss, 1)) {}
 
 void NewReno::on_ack(const AckSample& sample) noexcept {
-  srtt_ = sample.srtt;
+  on_quiet_ack(sample.now, sample.srtt);
   // A window that is not used says nothing about the path (RFC 7661), and recovery is PRR's.
   if (sample.in_recovery || !sample.cwnd_limited) return;
   std::uint64_t acked = sample.credit;

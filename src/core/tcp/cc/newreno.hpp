@@ -14,6 +14,7 @@ class NewReno {
 
   void on_sent(const SentSample&) noexcept {}
   void on_ack(const AckSample& sample) noexcept;
+  void on_quiet_ack(Instant, Duration srtt) noexcept { srtt_ = srtt; }
   void on_loss(const LossSample&) noexcept {}
   void on_rto(const RtoSample& sample) noexcept;
   void on_ecn(const EcnSample& sample) noexcept;
@@ -44,6 +45,6 @@ class NewReno {
   Saved saved_;
   std::uint32_t mss_;
 };
-static_assert(Controller<NewReno>);
+static_assert(QuietController<NewReno>);
 
 }  // namespace tidewire::tcp

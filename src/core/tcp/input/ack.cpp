@@ -13,8 +13,10 @@ Verdict Input::process_ack(Connection& c, Segment& seg) noexcept {
   c.stats.last_ack_received = s.now();
   feed_recovery(c, seg);
   if (!seg.ack.before(c.snd.una)) take_window(c, seg.seq, seg.ack, seg.window);
-  if (c.snd.una != old_una || c.snd.wnd != old_window || c.active->recovery.in_recovery() ||
-      c.active->recovery.phase() == RecoveryPhase::disorder) {
+  const bool moved = c.snd.una != old_una || c.snd.wnd != old_window;
+  const RecoveryPhase phase = c.active->recovery.phase();
+  if ((moved && !Shared::nothing_waits(c)) || phase == RecoveryPhase::recovery ||
+      phase == RecoveryPhase::disorder) {
     s.mark_ready(c);
   }
   return fin_acknowledged(c);

@@ -64,8 +64,7 @@ bool Input::predicted(const ip::Packet& packet) noexcept {
   // Text that something follows may lead a train.
   if (packet.train != nullptr && packet.transport_size() > wire::kTcpPlainHeaderLen) return false;
   const std::byte* at = packet.transport.data();
-  Connection* const found = s.lookup_connection(
-      Tuple::of(packet.destination, wire::load_u16(at + 2), packet.source, wire::load_u16(at)));
+  Connection* const found = s.connection_of(packet, wire::load_u16(at + 2), wire::load_u16(at));
   if (found == nullptr || !predicts(*found)) return false;
   Connection& c = *found;
   const Instant now = s.now();
@@ -105,7 +104,7 @@ bool Input::predicted(const ip::Packet& packet) noexcept {
   const std::uint32_t old_window = c.snd.wnd;
   if (advances) plain_ack(c, seg.ack, seg.timestamps.echo, arrival_of(c, packet.ingress));
   take_window(c, seg.seq, seg.ack, seg.window);
-  if (advances || c.snd.wnd != old_window) s.mark_ready(c);
+  if ((advances || c.snd.wnd != old_window) && !s.nothing_waits(c)) s.mark_ready(c);
   if (fin_acknowledged(c) == Verdict::done) [[unlikely]]
     return settle(c), true;
   if (text_len > 0) {

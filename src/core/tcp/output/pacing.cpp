@@ -19,7 +19,7 @@ ControllerConfig Shared::controller_config(const Connection& c, std::uint64_t cw
   start.cwnd = cwnd == 0 ? 0 : std::max<std::uint64_t>(cwnd, mss);
   start.srtt = c.rtt.srtt();
   start.min_rtt = c.rtt.min_rtt();
-  start.seed = isn_hash_(c.tuple);
+  start.seed = secret_hash_(c.tuple);
   start.sack = c.sack_on;
   return start;
 }

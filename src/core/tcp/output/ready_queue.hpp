@@ -22,11 +22,7 @@ class ReadyQueue {
   /// The next connection whose interface has room, taken off; null: none.
   Connection* pop() noexcept {
     while (const std::uint64_t open = ready_ & ~blocked_) {
-      // Round robin over the buckets: the first one at or after `turn_`.
-      const unsigned bucket = static_cast<unsigned>(
-          (std::countr_zero(std::rotr(open, static_cast<int>(turn_))) + static_cast<int>(turn_)) &
-          63);
-      turn_ = (bucket + 1) & 63;
+      const unsigned bucket = next_of(open);
       Connection* c = lists_[bucket].pop_front();
       if (lists_[bucket].empty()) ready_ &= ~bit(bucket);
       if (c != nullptr) return c;
@@ -67,6 +63,15 @@ class ReadyQueue {
   static void remove(Connection& c) noexcept { c.ListNode<ReadyTag>::unlink(); }
 
  private:
+  /// Round robin over the buckets: the first one at or after `turn_`.
+  unsigned next_of(std::uint64_t open) noexcept {
+    if ((open & (open - 1)) == 0) return static_cast<unsigned>(std::countr_zero(open));
+    const auto turn = static_cast<int>(turn_);
+    const auto bucket =
+        static_cast<unsigned>((std::countr_zero(std::rotr(open, turn)) + turn) & 63);
+    turn_ = (bucket + 1) & 63;
+    return bucket;
+  }
   static unsigned bucket_of(InterfaceId interface) noexcept { return interface & 63U; }
   static std::uint64_t bit(unsigned bucket) noexcept { return std::uint64_t{1} << bucket; }
   void push(Connection& c) noexcept {

@@ -128,7 +128,7 @@ class Sender {
   /// Text that leaves now may be the answer to text that came.
   bool answers_text(const Connection& c) const noexcept {
     return (c.stats.data_segs_in > 0 || c.ack.owed_now()) &&
-           s.now() - c.stats.last_received < s.config().delayed_ack;
+           s.now().since(c.stats.last_received) < s.config().delayed_ack;
   }
   void restart_after_idle(Connection& c) noexcept;
 
@@ -201,7 +201,7 @@ inline void Sender::commit_text(Connection& c, const NewText& sent) noexcept {
 inline void Sender::restart_after_idle(Connection& c) noexcept {
   Active& a = *c.active;
   if (c.snd.una != c.snd.nxt) return;
-  const Duration idle = s.now() - a.idle_since;
+  const Duration idle = s.now().since(a.idle_since);
   const RttConfig config = s.rtt_config();
   if (idle <= std::min({config.min_rto, config.initial_rto, config.max_rto})) return;
   const Duration rto = c.rtt.rto(config);

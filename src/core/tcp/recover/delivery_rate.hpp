@@ -45,6 +45,10 @@ class DeliveryRate {
   void mark_app_limited(std::uint64_t in_flight) noexcept {
     app_limited_until_ = delivered_ + in_flight + (delivered_ + in_flight == 0 ? 1 : 0);
   }
+  /// mark_app_limited() would change nothing.
+  bool is_app_limited_by(std::uint64_t in_flight) const noexcept {
+    return app_limited_until_ != 0 && app_limited_until_ == delivered_ + in_flight;
+  }
   /// So many bytes more were deemed lost.
   void on_lost(std::uint64_t bytes) noexcept { lost_ += static_cast<std::uint32_t>(bytes); }
   /// Bytes deemed lost since `then`; counts up to 2 GiB.
@@ -100,9 +104,9 @@ inline RateSample DeliveryRate::on_delivered(std::uint64_t newly_delivered,
   sample.tx_in_flight = newest.tx_in_flight;
   sample.lost = lost_since(newest);
   sample.app_limited = newest.app_limited != 0;
-  if (!retransmitted) sample.rtt = now - sent_at;
-  const Duration send_elapsed = sent_at - newest.first_sent_at;
-  const Duration ack_elapsed = now - newest.delivered_at;
+  if (!retransmitted) sample.rtt = now.since(sent_at);
+  const Duration send_elapsed = sent_at.since(newest.first_sent_at);
+  const Duration ack_elapsed = now.since(newest.delivered_at);
   // ACKs that come bunched would show a rate the path does not have: the longer time counts, and
   // nothing is delivered in less than the least round trip.
   const Duration interval = std::max(send_elapsed, ack_elapsed);

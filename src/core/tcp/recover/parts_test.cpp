@@ -165,6 +165,17 @@ TEST(DeliveryRate, MarksWhatTheApplicationLimited) {
   EXPECT_FALSE(rate.app_limited());
 }
 
+TEST(DeliveryRate, KnowsWhetherAMarkWouldChangeAnything) {
+  DeliveryRate rate(at_ms(0));
+  EXPECT_FALSE(rate.is_app_limited_by(0));
+  const RateSnapshot sent = rate.on_send(at_ms(0), 0);
+  rate.mark_app_limited(3000);
+  EXPECT_TRUE(rate.is_app_limited_by(3000));
+  EXPECT_FALSE(rate.is_app_limited_by(4000)) << "more is out now";
+  (void)rate.on_delivered(1000, sent, at_ms(0), false, ms(0), at_ms(10));
+  EXPECT_TRUE(rate.is_app_limited_by(2000)) << "an ACK of something changes nothing";
+}
+
 TEST(DeliveryRate, CountsWhatWasOutAndWhatWasLostSince) {
   DeliveryRate rate(at_ms(0));
   const RateSnapshot first = rate.on_send(at_ms(0), 0, 1000);

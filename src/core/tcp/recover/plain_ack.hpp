@@ -26,7 +26,7 @@ inline PlainAck LossRecovery::on_plain_ack(const AckEvent& event, RttEstimator& 
   dup_acks_ = 0;
   dup_bytes_ = 0;
   timer_from_ = probe_from_ = event.now;
-  out.rtt = std::max(event.now - d.oldest_sent_at, Duration::nanos(1));
+  out.rtt = std::max(event.now.since(d.oldest_sent_at), Duration::nanos(1));
   if (event.echoed_rtt && *event.echoed_rtt + Duration::millis(1) < out.rtt) {
     out.rtt = *event.echoed_rtt;
   }

@@ -21,7 +21,7 @@ class Rack {
   /// The same for an ACK of originals, all of which were sent before what is left, that ends with
   /// `newest`. True: nothing of what is left can be lost by it, detect() would find nothing.
   bool on_in_order(const Run& newest, const Scoreboard& board, Instant now) noexcept {
-    rtt_ = now - newest.sent_at;
+    rtt_ = now.since(newest.sent_at);
     if (in_dsack_round_ && newest.end.after(dsack_round_)) in_dsack_round_ = false;
     if (valid_ && !passed_by(newest)) return false;
     sent_at_ = newest.sent_at;

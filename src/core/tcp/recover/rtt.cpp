@@ -10,7 +10,7 @@ Duration magnitude(Duration d) noexcept { return d < Duration::zero() ? Duration
 void RttEstimator::on_sample(Duration rtt, Instant now, std::uint32_t samples_per_rtt) noexcept {
   rtt = std::max(rtt, Duration::nanos(1));
   latest_ = rtt;
-  if (!has_sample_ || rtt <= min_rtt_ || now - min_at_ > kMinWindow) {
+  if (!has_sample_ || rtt <= min_rtt_ || now.since(min_at_) > kMinWindow) {
     min_rtt_ = rtt;
     min_at_ = now;
   }
@@ -23,7 +23,12 @@ void RttEstimator::on_sample(Duration rtt, Instant now, std::uint32_t samples_pe
     return;
   }
   //= RFC 6298 §2.3
-  const std::int64_t n = std::max<std::uint32_t>(samples_per_rtt, 1);
+  if (samples_per_rtt <= 1) [[likely]] {  // without a division
+    rttvar_ += (magnitude(srtt_ - rtt) - rttvar_) / 4;
+    srtt_ += (rtt - srtt_) / 8;
+    return;
+  }
+  const std::int64_t n = samples_per_rtt;
   rttvar_ += (magnitude(srtt_ - rtt) - rttvar_) / (4 * n);
   srtt_ += (rtt - srtt_) / (8 * n);
 }
