@@ -1,7 +1,6 @@
 // What tools/instructions.py runs under callgrind: one kind of work, N times.
-// Usage: tidewire_instructions data_segment|data_segment_copied|round_trip|connection N
-// Prints `units U` and `allocations A`: what was done, and the allocations
-// while it was done.
+// Usage: tidewire_instructions data_segment|data_segment_copied|super_segment|round_trip|connection
+// N Prints `units U` and `allocations A`: what was done, and the allocations while it was done.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -39,9 +38,10 @@ struct Work {
 };
 
 /// Sends `segments` × 1448 bytes after a start that fills the window and the buffers. The
-/// applications work in the stacks' buffers, or copy from and to their own.
-Work data_segments(std::uint64_t segments, bool copied) {
-  Pair pair(false);
+/// applications work in the stacks' buffers, or copy from and to their own. `offload`: in
+/// super-segments.
+Work data_segments(std::uint64_t segments, bool copied, bool offload = false) {
+  Pair pair(offload);
   const auto [client, server] = pair.connect(pair.listen(80), 80);
   const std::vector<std::byte> data(65'536);
   std::vector<std::byte> sink(65'536);
@@ -144,13 +144,16 @@ int main(int argc, char** argv) {
     work = tidewire::bench::data_segments(count, false);
   } else if (what == "data_segment_copied") {
     work = tidewire::bench::data_segments(count, true);
+  } else if (what == "super_segment") {
+    work = tidewire::bench::data_segments(count, false, true);
   } else if (what == "round_trip") {
     work = tidewire::bench::round_trips(count);
   } else if (what == "connection") {
     work = tidewire::bench::connections(count);
   } else {
     std::fputs(
-        "usage: tidewire_instructions data_segment|data_segment_copied|round_trip|connection N\n",
+        "usage: tidewire_instructions "
+        "data_segment|data_segment_copied|super_segment|round_trip|connection N\n",
         stderr);
     return 2;
   }

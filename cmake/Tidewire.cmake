@@ -34,6 +34,19 @@ if(TIDEWIRE_FUZZ)
   add_compile_options(-fsanitize=fuzzer-no-link)
 endif()
 
+# Which ways the data path goes, counted in a run of bench/instructions.cpp, so that the compiler lays
+# out and inlines for them. `record` counts; `use` reads what was counted from beside the object files,
+# where it is. `./dev build lto` does both.
+set(TIDEWIRE_TRAINING "" CACHE STRING "Profile of the data path: record, use or nothing")
+if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  set(training_options "")
+elseif(TIDEWIRE_TRAINING STREQUAL "record")
+  set(training_options -fprofile-generate -fprofile-update=single)
+elseif(TIDEWIRE_TRAINING STREQUAL "use")
+  # What the run did not come to is compiled as without a profile.
+  set(training_options -fprofile-use -fprofile-partial-training -Wno-missing-profile)
+endif()
+
 # tidewire_library(NAME DIRS d... DEPENDS t... [CORE] [DATA_PATH])
 # CORE: compiled without exceptions and RTTI. DATA_PATH: every packet passes here.
 function(tidewire_library name)
@@ -54,6 +67,12 @@ function(tidewire_library name)
     add_library(${name} STATIC ${sources})
     target_link_libraries(${name} PUBLIC tidewire_options ${arg_DEPENDS})
     set_target_properties(${name} PROPERTIES TIDEWIRE_DATA_PATH "${arg_DATA_PATH}")
+    if(arg_DATA_PATH)
+      target_compile_options(${name} PRIVATE ${training_options})
+      if(TIDEWIRE_TRAINING STREQUAL "record")
+        target_link_options(${name} INTERFACE -fprofile-generate)
+      endif()
+    endif()
     if(arg_CORE)
       target_compile_options(${name} PRIVATE -fno-exceptions -fno-rtti)
     endif()
