@@ -27,9 +27,6 @@ constexpr std::size_t kArena = 4 * kGreatest;
 constexpr std::size_t kPieces = 64;
 // Of a frame that is joined to one piece: copying it costs less than what the kernel does for more.
 constexpr std::size_t kJoined = 2048;
-// Receives in a row that found one frame before a second read is left away, and how often it is
-// tried all the same.
-constexpr std::uint32_t kAlone = 8, kTryAgain = 16;
 constexpr Duration kLookEvery = Duration::millis(250);
 constexpr Duration kRetry = Duration::millis(1);  // of frames that found no room after their push
 constexpr std::uint8_t kTcp = 6;
@@ -135,6 +132,7 @@ void VnetDevice::advance(Instant now) noexcept {
 }
 
 PushResult VnetDevice::push(const TxFrame& frame) noexcept {
+  ++sent_;
   if (batch_ == nullptr) return write_now(frame);
   if (batch_->takes(frame)) return batch_->add(frame);
   return batch_->write() ? write_now(frame) : PushResult::full;
@@ -181,9 +179,8 @@ std::span<const RxFrame> VnetDevice::receive(Instant now, std::size_t limit) noe
   frames_.clear();
   std::size_t at = 0;
   std::size_t reads = 0;
-  // Where one frame comes at a time, a request or an ACK, the read that would find nothing more
-  // costs as much as the first: the descriptor is level triggered and tells of what is left.
-  if (alone_ >= kAlone && alone_ % kTryAgain != 0) limit = std::min<std::size_t>(limit, 1);
+  // The descriptor is level triggered and tells of what is left.
+  limit = guess_.begin(std::exchange(sent_, 0), limit);
   while (frames_.size() < limit && at + kGreatest <= arena_.size() && reads++ < limit) {
     const std::ptrdiff_t size = read_frame(MutBytes{arena_}.subspan(at, kGreatest));
     if (size == 0) break;
@@ -200,7 +197,7 @@ std::span<const RxFrame> VnetDevice::receive(Instant now, std::size_t limit) noe
     at += (static_cast<std::size_t>(size) + 63) / 64 * 64;
   }
   again_ = frames_.size() < limit && at + kGreatest > arena_.size();
-  if (!frames_.empty()) alone_ = frames_.size() == 1 ? alone_ + 1 : 0;
+  guess_.end(again_ ? limit : frames_.size());
   return frames_;
 }
 

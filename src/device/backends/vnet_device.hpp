@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/result.hpp"
+#include "device/backends/batch_guess.hpp"
 #include "device/backends/owned.hpp"
 #include "device/device.hpp"
 
@@ -101,7 +102,8 @@ class alignas(64) VnetDevice : public Device {
   std::unique_ptr<WriteBatch> batch_;
   Instant now_;
   Instant next_look_;
-  std::uint32_t alone_ = 0;  ///< receives in a row that found one frame
+  BatchGuess guess_;
+  std::size_t sent_ = 0;  ///< frames since the last receive
   bool up_ = true;
   bool again_ = false;
 };

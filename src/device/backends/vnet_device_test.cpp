@@ -101,14 +101,15 @@ class FakeVnet final : public VnetDevice {
   FakeVnet() : VnetDevice(OwnedFd{}, "fake", {}) {}
   std::size_t waiting = 0;
   std::size_t reads = 0;
+  std::size_t size = 100;  ///< of each
 
  private:
   std::ptrdiff_t read_frame(MutBytes out) noexcept override {
     ++reads;
     if (waiting == 0) return 0;
     --waiting;
-    std::memset(out.data(), 0, 100);
-    return 100;
+    std::memset(out.data(), 0, size);
+    return static_cast<std::ptrdiff_t>(size);
   }
 };
 
@@ -136,6 +137,46 @@ TEST(VnetDevice, LeavesTheSecondReadAwayWhereFramesComeAlone) {
   EXPECT_LE(calls, 18U);
   device.waiting = 10;
   EXPECT_EQ(device.receive({}, 64).size(), 10U);
+}
+
+// A connection that ends and the next one that begins: two frames are answered by two, and the
+// next one by three. In the end each costs its own read and no more.
+TEST(VnetDevice, LearnsHowManyFramesAnswerHowMany) {
+  FakeVnet device;
+  const auto connection = [&] {
+    (void)device.push({});
+    (void)device.push({});
+    device.waiting = 2;
+    EXPECT_EQ(device.receive({}, 64).size(), 2U);
+    (void)device.push({});
+    device.waiting = 3;
+    EXPECT_EQ(device.receive({}, 64).size(), 3U);
+  };
+  for (int i = 0; i < 8; ++i) connection();
+  const std::size_t before = device.reads;
+  for (int i = 0; i < 160; ++i) connection();
+  EXPECT_LE(device.reads - before, 160U * 5 + 21);
+  // Once fewer come first: the guess stands.
+  (void)device.push({});
+  device.waiting = 2;
+  EXPECT_EQ(device.receive({}, 64).size(), 2U);
+  const std::size_t again = device.reads;
+  for (int i = 0; i < 4; ++i) connection();
+  EXPECT_LE(device.reads - again, 4U * 5 + 1);
+}
+
+// What ends at the memory of the device, and not because there is no more, is no sign.
+TEST(VnetDevice, ReadsOnWhereItsMemoryWasTheEnd) {
+  FakeVnet device;
+  device.size = 65'000;
+  for (int i = 0; i < 32; ++i) {
+    device.waiting = 8;
+    std::size_t seen = 0;
+    do {
+      seen += device.receive({}, 64).size();
+    } while (device.receive_again());
+    EXPECT_EQ(seen, 8U);
+  }
 }
 
 TEST(Factory, ErrorsSayWhatToWrite) {
