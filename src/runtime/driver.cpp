@@ -1,6 +1,7 @@
 #include "runtime/driver.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "runtime/clock.hpp"
 
@@ -9,6 +10,28 @@ namespace {
 
 /// How often in a turn frames go over links in memory: there and back.
 constexpr int kRounds = 2;
+/// Of turns in a row without a look at the descriptors.
+constexpr Duration kUnlooked = Duration::micros(100);
+
+/// Whether a device has the answer to what was written to it by the time the write is done. A peer
+/// on the same core that runs as soon as it is woken answers within the write, and others later.
+class AtOnce {
+ public:
+  bool expected() noexcept { return belief_ > 0 || ++passed_ % kTryAgain == 0; }
+  void note(bool came) noexcept {
+    if (came) {
+      belief_ = std::min(belief_ + 1, kMost);
+    } else {
+      belief_ = std::max(belief_ - 2, 0);
+    }
+  }
+
+ private:
+  static constexpr int kMost = 8;
+  static constexpr unsigned kTryAgain = 16;
+  int belief_ = 0;
+  unsigned passed_ = 0;
+};
 
 }  // namespace
 
@@ -33,7 +56,21 @@ class alignas(64) Driver::Port final : public IoHandler {
   PushResult push(const TxFrame& frame) noexcept {
     const PushResult result = device_.push(frame);
     if (result == PushResult::full) set_blocked(true);
+    written_ = true;
     return result;
+  }
+
+  /// True if the next turn should read without waiting for a word of the poller.
+  bool look_at_once() noexcept {
+    if (!written_ || readable_ || device_.descriptor() < 0) return false;
+    guessed_ = readable_ = at_once_.expected();
+    return guessed_;
+  }
+
+  std::span<const RxFrame> receive(Instant now, std::size_t limit) noexcept {
+    const auto frames = device_.receive(now, limit);
+    if (std::exchange(guessed_, false)) at_once_.note(!frames.empty());
+    return frames;
   }
 
   void set_blocked(bool blocked) noexcept {
@@ -53,7 +90,10 @@ class alignas(64) Driver::Port final : public IoHandler {
   Poller& poller_;
   FrameLife life_;
   WatchId watch_;
+  AtOnce at_once_;
   bool readable_ = true;  ///< nobody knows at first
+  bool guessed_ = false;  ///< the poller did not say so
+  bool written_ = false;  ///< in this turn
   bool blocked_ = false;
   bool up_ = true;
 };
@@ -164,6 +204,7 @@ void Driver::flush(Host& host) {
 }
 
 bool Driver::receive(Port& port, Instant now) {
+  port.written_ = false;
   if (!port.readable_ && port.device_.next_deadline() > now) return false;
   Host& host = port.host_;
   std::size_t frames_in = 0;
@@ -172,7 +213,7 @@ bool Driver::receive(Port& port, Instant now) {
     // What the owner takes out of the last batch frees memory that the core's cache still has.
     if (frames_in > 0) dispatch(host, now);
     host.stack.settle_frames();
-    const auto frames = port.device_.receive(now, options_.receive_batch);
+    const auto frames = port.receive(now, options_.receive_batch);
     if (!frames.empty()) host.stack.on_frames(port.interface_, frames, now, port.life_);
     if (frames.size() < options_.receive_batch && !port.device_.receive_again()) {
       // A descriptor is level triggered: epoll tells again if something is left.
@@ -225,9 +266,23 @@ Instant Driver::next_deadline() {
   return deadline;
 }
 
-void Driver::wait(Instant until) {
+/// A read in place of a wait, which would only say that there is something to read.
+bool Driver::look_at_once(Instant now) {
+  if (!first_unlooked_) first_unlooked_ = now;
+  // The poller may have news of other descriptors.
+  if (now - *first_unlooked_ >= kUnlooked) return false;
+  bool any = false;
+  for (const auto& port : ports_) any |= port->look_at_once();
+  return any;
+}
+
+bool Driver::wait(Instant now, Instant until) {
+  if (look_at_once(now)) return false;
+  first_unlooked_.reset();
   Instant deadline = more_ ? Instant::from_nanos(0) : earlier(until, next_deadline());
+  if (deadline <= now) deadline = Instant::from_nanos(0);
   (void)poller_.wait(deadline, options_.spin);
+  return true;
 }
 
 std::vector<Driver::PortState> Driver::ports() const {

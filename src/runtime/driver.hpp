@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/time.hpp"
@@ -76,13 +77,14 @@ class Driver {
   template <typename Finished>
   bool run_until(Finished finished, Instant until = Instant::never()) {
     // Descriptors are looked at once at least, though `until` may have passed.
-    for (bool looked = false; !stop_.requested(); looked = true) {
+    bool looked = false;
+    while (!stop_.requested()) {
       if (finished()) return true;
       const Instant now = turn();
       // Before sleeping: what the turn did may be the end, and nothing would wake the loop again.
       if (finished()) return true;  // asked once: the answer may have taken something
       if (looked && now >= until) return false;
-      wait(until);
+      looked |= wait(now, until);
     }
     stop_.clear();
     return finished();
@@ -104,7 +106,10 @@ class Driver {
   struct Host;
 
   Instant turn();
-  void wait(Instant until);
+  /// After the turn that began at `now`. False: it did not look at the descriptors, for the next
+  /// turn has something to read in all likelihood.
+  bool wait(Instant now, Instant until);
+  bool look_at_once(Instant now);
   bool receive(Port& port, Instant now);
   bool move_on(Instant now);
   static void flush(Host& host);
@@ -124,7 +129,8 @@ class Driver {
   std::vector<std::unique_ptr<Host>> hosts_;
   std::vector<std::unique_ptr<Port>> ports_;
   std::vector<Task*> tasks_;
-  bool more_ = false;  ///< work was left over by a limit: do not sleep
+  std::optional<Instant> first_unlooked_;  ///< turn since the last look at the descriptors
+  bool more_ = false;                      ///< work was left over by a limit: do not sleep
 };
 
 }  // namespace tidewire::runtime

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 #include <vector>
 
 #include "base/memory.hpp"
@@ -49,6 +50,16 @@ TEST(Driver, StopEndsOneRun) {
   EXPECT_FALSE(driver.run_until([] { return false; }, Clock::now()));
 }
 
+/// From port 7 of 10.0.0.1 to port 9 of 10.0.0.2.
+constexpr std::array<std::byte, 29> kDatagram = [] {
+  constexpr std::array<std::uint8_t, 29> octets{0x45, 0,    0,  29, 0, 0, 0,  0, 64, 17,
+                                                0x66, 0xce, 10, 0,  0, 1, 10, 0, 0,  2,
+                                                0,    7,    0,  9,  0, 9, 0,  0, 'x'};
+  std::array<std::byte, 29> bytes{};
+  std::ranges::transform(octets, bytes.begin(), [](std::uint8_t o) { return std::byte{o}; });
+  return bytes;
+}();
+
 /// Has datagrams for a port of 10.0.0.2 in a memory that holds four at a time.
 class Cramped final : public device::Device {
  public:
@@ -65,7 +76,7 @@ class Cramped final : public device::Device {
     const std::size_t some = std::min({left_, limit, std::size_t{4}});
     left_ -= some;
     RxFrame frame;
-    frame.head = kPacket;
+    frame.head = kDatagram;
     frame.ingress = now;
     frames_.assign(some, frame);
     return frames_;
@@ -74,14 +85,6 @@ class Cramped final : public device::Device {
   std::size_t remaining() const noexcept { return left_; }
 
  private:
-  static constexpr std::array<std::byte, 29> kPacket = [] {
-    constexpr std::array<std::uint8_t, 29> octets{0x45, 0,    0,  29, 0, 0, 0,  0, 64, 17,
-                                                  0x66, 0xce, 10, 0,  0, 1, 10, 0, 0,  2,
-                                                  0,    7,    0,  9,  0, 9, 0,  0, 'x'};
-    std::array<std::byte, 29> bytes{};
-    std::ranges::transform(octets, bytes.begin(), [](std::uint8_t o) { return std::byte{o}; });
-    return bytes;
-  }();
   std::size_t left_;
   std::vector<RxFrame> frames_;
 };
@@ -135,6 +138,102 @@ TEST(Driver, LeavesTheRestForAnotherTurn) {
   OneTurn turn(1000);
   EXPECT_EQ(turn.device.remaining(), 1000 - DriverOptions{}.receive_frames);
   EXPECT_EQ(turn.reader.all, DriverOptions{}.receive_frames);
+}
+
+/// Answers each datagram that is written to it, within the write or when it is told to, and has a
+/// descriptor that says so.
+class Answering final : public device::Device {
+ public:
+  explicit Answering(bool at_once) : at_once_(at_once) {}
+
+  device::Capabilities capabilities() const noexcept override {
+    device::Capabilities can;
+    can.medium = Medium::ip;
+    return can;
+  }
+  std::string_view name() const noexcept override { return "answering"; }
+  int descriptor() const noexcept override { return here_.descriptor(); }
+  PushResult push(const TxFrame&) noexcept override {
+    ++owed_;
+    if (at_once_) answer();
+    return PushResult::taken;
+  }
+  std::span<const RxFrame> receive(Instant now, std::size_t) noexcept override {
+    ++receives;
+    RxFrame frame;
+    frame.head = kDatagram;
+    frame.ingress = now;
+    frames_.assign(std::exchange(here_now_, 0), frame);
+    here_.clear();
+    return frames_;
+  }
+  void answer() noexcept {
+    here_now_ += std::exchange(owed_, 0);
+    if (here_now_ > 0) here_.request();
+  }
+  std::size_t receives = 0;
+
+ private:
+  bool at_once_;
+  Wakeup here_;
+  std::size_t owed_ = 0, here_now_ = 0;
+  std::vector<RxFrame> frames_;
+};
+
+/// Asks again after each answer, through a device whose answers come at once or, if not, whenever
+/// the loop looks at its descriptors.
+struct Exchange final : StackOwner, IoHandler {
+  explicit Exchange(bool at_once) : device(at_once) {
+    const Instant now = Clock::now();
+    const auto id =
+        stack.add_interface({.name = "net0", .medium = Medium::ip, .mac = {}, .mtu = 1500}, now);
+    const auto socket = stack.open(SocketKind::udp, Family::v4);
+    EXPECT_TRUE(id && socket && stack.add_address(*id, {IpAddress::v4(10, 0, 0, 2), 24}, now));
+    EXPECT_TRUE(stack.bind(*socket, {IpAddress::v4(10, 0, 0, 2), 9, 0}, now));
+    Driver driver;
+    driver.add_stack(stack, this);
+    driver.attach(stack, *id, device);
+    Wakeup always;
+    always.request();
+    EXPECT_TRUE(driver.poller().add(always.descriptor(), kIoRead, *this));
+    ask(*socket, now);
+    EXPECT_TRUE(
+        driver.run_until([&] { return answers >= 1000; }, Clock::now() + Duration::seconds(20)));
+  }
+  void on_event(const Event& event, Instant now) override {
+    std::array<std::byte, 16> room;
+    while (stack.receive_datagram(event.socket, room, false, now)) {
+      ++answers;
+      ask(event.socket, now);
+    }
+  }
+  void on_io(int, std::uint32_t, Instant) override {
+    ++looks;
+    device.answer();
+  }
+  void ask(SocketId socket, Instant now) {
+    const std::array<std::byte, 1> text{};
+    const Bytes parts[] = {text};
+    DatagramTarget target;
+    target.destination = Endpoint{IpAddress::v4(10, 0, 0, 1), 7, 0};
+    EXPECT_TRUE(stack.send_datagram(socket, parts, target, now));
+  }
+  HeapMemory memory{std::size_t{1} << 24};
+  Stack stack{StackConfig{}, memory, {1, 2}, Clock::now()};
+  Answering device;
+  std::size_t answers = 0, looks = 0;
+};
+
+TEST(Driver, ReadsAtOnceWhereAnswersComeAtOnce) {
+  const Exchange exchange(true);
+  EXPECT_LT(exchange.looks, exchange.answers / 2);
+  EXPECT_GT(exchange.looks, 0U) << "other descriptors are heard";
+}
+
+TEST(Driver, WaitsWhereAnswersComeLater) {
+  const Exchange exchange(false);
+  // Now and then it is tried all the same.
+  EXPECT_LE(exchange.device.receives, exchange.answers * 9 / 8 + 2);
 }
 
 /// Reads what has come, once all events of a turn were told: all of it, or every third time a part.
