@@ -137,11 +137,14 @@ int Poller::look(std::span<epoll_event> events, Instant deadline, Duration spin)
   const auto poll = [&](int timeout) {
     return epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), timeout);
   };
-  Instant now = Clock::now();
-  if (now >= deadline) return poll(0);
-  for (const Instant until = earlier(now + spin, deadline); now < until; now = Clock::now()) {
-    if (const int n = poll(0); n != 0) return n;
+  if (deadline.nanos() <= 0) return poll(0);
+  if (spin > Duration::zero()) {
+    Instant now = Clock::now();
+    for (const Instant until = earlier(now + spin, deadline); now < until; now = Clock::now()) {
+      if (const int n = poll(0); n != 0) return n;
+    }
   }
+  // One that has passed meanwhile goes off at once: rarer than what looking at the clock costs.
   arm(deadline);
   return poll(-1);
 }

@@ -61,9 +61,10 @@ class Poller {
   /// ends the kernel's part.
   void remove_closing(WatchId watch) noexcept;
 
-  /// Waits until something is ready or `deadline` has passed, then calls the handlers. Does not
-  /// sleep during the first `spin`, which saves the wake-up of an idle processor. Returns how many
-  /// handlers were called.
+  /// Waits until something is ready or `deadline` has passed, then calls the handlers. Of a
+  /// deadline that is known to have passed Instant::from_nanos(0) costs less. Does not sleep during
+  /// the first `spin`, which saves the wake-up of an idle processor. Returns how many handlers were
+  /// called.
   std::size_t wait(Instant deadline, Duration spin = {});
 
  private:
