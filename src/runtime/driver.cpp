@@ -61,8 +61,9 @@ class alignas(64) Driver::Port final : public IoHandler {
   }
 
   /// True if the next turn should read without waiting for a word of the poller.
-  bool look_at_once() noexcept {
+  bool look_at_once(Instant now) noexcept {
     if (!written_ || readable_ || device_.descriptor() < 0) return false;
+    if (device_.next_deadline() <= now) return false;  // it has something of its own to tell
     guessed_ = readable_ = at_once_.expected();
     return guessed_;
   }
@@ -272,7 +273,7 @@ bool Driver::look_at_once(Instant now) {
   // The poller may have news of other descriptors.
   if (now - *first_unlooked_ >= kUnlooked) return false;
   bool any = false;
-  for (const auto& port : ports_) any |= port->look_at_once();
+  for (const auto& port : ports_) any |= port->look_at_once(now);
   return any;
 }
 

@@ -301,8 +301,9 @@ class Shared {
   }
   /// The same after bytes were written, which can only take kWritable away.
   void update_written(Connection& c) noexcept {
-    const bool stays = (c.events.reported & kWritable) != 0 && c.active->snd_ring.worth_writing() &&
-                       unsent_is_low(c);
+    // With something to read its event may still wait for memory: then all is tried again.
+    const bool stays = (c.events.reported & kWritable) != 0 && c.active->rcv_ring.empty() &&
+                       c.active->snd_ring.worth_writing() && unsent_is_low(c);
     if (!stays) update_events(c);
   }
   /// The same after bytes were read, which can only take kReadable away.
