@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Usage: ./dev bench [--json FILE | quick [--json FILE] | run | figures [...] | grid [...] | instructions [--update] | NAME...]
+# Usage: ./dev bench [--json FILE | quick [--json FILE] | run | peers | figures [...] | grid [...] | instructions [--update] | NAME...]
 #   --json FILE            every row of docs/perf.md as JSON, beside its reference (as root; an hour)
 #   quick [--json FILE]    the same in five minutes, with fewer and shorter runs
 #   run [...]              programs under `tidewire run`, beside the kernel's sockets
+#   peers [...]            the gateway beside slirp4netns and pasta
 #   figures [ROW...]       one flow over TAP beside the kernel, or the rows named (figures --help)
 #   (nothing)              every benchmark in bench/ but the grid, one after the other
 #   grid                   goodput on 216 bad paths in virtual time, against formulas (grid --help)
@@ -16,7 +17,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 case ${1:-} in
-  -h | --help) sed -n '2,15s/^# //p' "$0"; exit 0 ;;
+  -h | --help) sed -n '2,16s/^# //p' "$0"; exit 0 ;;
   grid)
     shift
     kernel=0
@@ -31,6 +32,7 @@ case ${1:-} in
   --json | --json=*) exec python3 tools/figures.py --all "$@" ;;
   quick) shift; exec python3 tools/figures.py --all --quick "$@" ;;
   fidelity) shift; exec python3 tools/fidelity.py "$@" ;;
+  peers) shift; exec python3 tools/figures.py gateway "$@" ;;
   run) shift; exec python3 tools/figures.py --run "$@" ;;
   figures) shift; exec python3 tools/figures.py "$@" ;;
   instructions) shift; exec python3 tools/instructions.py "$@" ;;

@@ -172,11 +172,11 @@ class Plot(unittest.TestCase):
              "reference": None, "ratio": None},
             {"id": "gone", "error": "x is not there"}]
 
-    def draw(self, rows, *words):
+    def draw(self, rows, *words, kind="--svg"):
         with tempfile.TemporaryDirectory() as folder:
             source, target = pathlib.Path(folder) / "in.json", pathlib.Path(folder) / "out.svg"
             source.write_text(json.dumps(rows))
-            done = subprocess.run([sys.executable, TOP / "tools" / "bench_plot.py", source, "--svg", target, *words],
+            done = subprocess.run([sys.executable, TOP / "tools" / "bench_plot.py", source, kind, target, *words],
                                   capture_output=True, text=True)
             return done, target.read_text() if target.exists() else None
 
@@ -193,9 +193,26 @@ class Plot(unittest.TestCase):
         self.assertIn("| `idle` | 12,345 bytes (12,345 to 12,345) | 1 |", done.stdout)
         self.assertIn("`gone` could not run: x is not there", done.stdout)
 
+    def test_a_curve_over_connections(self):
+        rows = [{"id": f"busy_packet_ns_{n}", "unit": "ns", "median": ns, "min": ns - 50, "max": ns + 50, "n": 3,
+                 "against": None, "reference": None, "ratio": None} for n, ns in ((10000, 800), (100, 200), (1000, 400))]
+        done, text = self.draw([*self.ROWS, *rows], kind="--curve")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        space = "{http://www.w3.org/2000/svg}"
+        line = xml.etree.ElementTree.fromstring(text).find(space + "polyline").get("points")
+        places = [tuple(map(float, p.split(","))) for p in line.split()]
+        steps = [(b[0] - a[0], b[1] - a[1]) for a, b in zip(places, places[1:])]
+        # Ten times the connections and twice the time: a step to the right and up, as large each time.
+        self.assertAlmostEqual(steps[0][0], steps[1][0], delta=0.2)
+        self.assertAlmostEqual(steps[0][1], steps[1][1], delta=0.2)
+        self.assertGreater(steps[0][0], 0)
+        self.assertLess(steps[0][1], 0)
+
     def test_nothing_to_draw(self):
-        done, text = self.draw(self.ROWS[2:])
-        self.assertEqual((done.returncode, text), (1, None))
+        for kind in ("--svg", "--curve"):
+            done, text = self.draw(self.ROWS[2:], kind=kind)
+            self.assertEqual((done.returncode, text), (1, None))
+            self.assertIn("bench_plot: ", done.stderr)
 
 
 if __name__ == "__main__":
