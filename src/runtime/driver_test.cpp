@@ -106,18 +106,30 @@ class Reader final : public StackOwner {
   Stack& stack_;
 };
 
+struct Host {
+  InterfaceId interface;
+  SocketId socket;
+};
+
+/// Makes `stack` 10.0.0.2 with a socket for datagrams at port 9.
+Host set_up(Stack& stack) {
+  const Instant now = Clock::now();
+  const IpAddress address = IpAddress::v4(10, 0, 0, 2);
+  const auto id =
+      stack.add_interface({.name = "net0", .medium = Medium::ip, .mac = {}, .mtu = 1500}, now);
+  const auto socket = stack.open(SocketKind::udp, Family::v4);
+  EXPECT_TRUE(id && socket && stack.add_address(*id, {address, 24}, now));
+  EXPECT_TRUE(stack.bind(*socket, {address, 9, 0}, now));
+  return {*id, *socket};
+}
+
 /// Runs one turn of a stack that receives `datagrams` through a cramped device.
 struct OneTurn {
   explicit OneTurn(std::size_t datagrams) : device(datagrams) {
-    const Instant now = Clock::now();
-    const auto id =
-        stack.add_interface({.name = "net0", .medium = Medium::ip, .mac = {}, .mtu = 1500}, now);
-    const auto socket = stack.open(SocketKind::udp, Family::v4);
-    EXPECT_TRUE(id && socket && stack.add_address(*id, {IpAddress::v4(10, 0, 0, 2), 24}, now));
-    EXPECT_TRUE(stack.bind(*socket, {IpAddress::v4(10, 0, 0, 2), 9, 0}, now));
+    const Host host = set_up(stack);
     Driver driver;
     driver.add_stack(stack, &reader);
-    driver.attach(stack, *id, device);
+    driver.attach(stack, host.interface, device);
     int answers = 0;
     driver.run_until([&] { return ++answers == 2; });
   }
@@ -184,19 +196,14 @@ class Answering final : public device::Device {
 /// the loop looks at its descriptors.
 struct Exchange final : StackOwner, IoHandler {
   explicit Exchange(bool at_once) : device(at_once) {
-    const Instant now = Clock::now();
-    const auto id =
-        stack.add_interface({.name = "net0", .medium = Medium::ip, .mac = {}, .mtu = 1500}, now);
-    const auto socket = stack.open(SocketKind::udp, Family::v4);
-    EXPECT_TRUE(id && socket && stack.add_address(*id, {IpAddress::v4(10, 0, 0, 2), 24}, now));
-    EXPECT_TRUE(stack.bind(*socket, {IpAddress::v4(10, 0, 0, 2), 9, 0}, now));
+    const Host host = set_up(stack);
     Driver driver;
     driver.add_stack(stack, this);
-    driver.attach(stack, *id, device);
+    driver.attach(stack, host.interface, device);
     Wakeup always;
     always.request();
     EXPECT_TRUE(driver.poller().add(always.descriptor(), kIoRead, *this));
-    ask(*socket, now);
+    ask(host.socket, Clock::now());
     EXPECT_TRUE(
         driver.run_until([&] { return answers >= 1000; }, Clock::now() + Duration::seconds(20)));
   }
