@@ -38,14 +38,17 @@ endif()
 # out and inlines for them. `record` counts; `use` reads what was counted from beside the object files,
 # where it is. `./dev build lto` does both.
 set(TIDEWIRE_TRAINING "" CACHE STRING "Profile of the data path: record, use or nothing")
+set(training_options "")
 if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  set(training_options "")
+  # Only GCC reads these counts.
 elseif(TIDEWIRE_TRAINING STREQUAL "record")
   set(training_options -fprofile-generate -fprofile-update=single)
 elseif(TIDEWIRE_TRAINING STREQUAL "use")
   # What the run did not come to is compiled as without a profile.
   set(training_options -fprofile-use -fprofile-partial-training -Wno-missing-profile
       -Wno-error=coverage-mismatch)
+elseif(TIDEWIRE_TRAINING)
+  message(FATAL_ERROR "TIDEWIRE_TRAINING is record, use or nothing, not ${TIDEWIRE_TRAINING}")
 endif()
 
 # tidewire_library(NAME DIRS d... DEPENDS t... [CORE] [DATA_PATH])
